@@ -1,0 +1,163 @@
+// Package state is the engine's one transactional store: containers, image
+// names, networks, addresses and volumes live in one bbolt file, so that a
+// change of several objects is one transaction. A value is JSON under a bucket
+// and a key. Whatever a transaction committed survives kill -9 and power loss.
+//
+// The file carries a schema version. A newer binary migrates an older file
+// before anything reads it; an older binary refuses a newer file by name.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/sampan-containers/sampan/fault"
+)
+
+// Schema is the version of the layout this binary writes.
+const Schema = 1
+
+const (
+	metaBucket = "meta"
+	schemaKey  = "schema"
+	// lockWait bounds how long Open waits for another daemon's file lock.
+	lockWait = 200 * time.Millisecond
+)
+
+// Store is an open state file. It is safe for concurrent use.
+type Store struct{ db *bbolt.DB }
+
+// Tx is one transaction: all of it commits, or none.
+type Tx struct{ tx *bbolt.Tx }
+
+// Open opens or makes the store at path (mode 0600) and migrates it to Schema.
+// It fails with fault.Conflict while another process has it open, and with
+// fault.Unavailable when the file was written by a newer schema.
+func Open(path string) (*Store, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fault.New(fault.Conflict, "state store %s is in use by another sampand (give this one its own --data-root)", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open state store %s: %w", path, err)
+	}
+	s := &Store{db}
+	if err := s.Update(migrate); err != nil {
+		return nil, errors.Join(fmt.Errorf("state store %s: %w", path, err), db.Close())
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// Close ends the store; open transactions finish first.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Update runs f in a read-write transaction and commits durably if f returns
+// nil. Only one Update runs at a time; f must not wait for anything slow.
+func (s *Store) Update(f func(*Tx) error) error {
+	return s.db.Update(func(tx *bbolt.Tx) error { return f(&Tx{tx}) })
+}
+
+// View runs f in a read-only transaction.
+func (s *Store) View(f func(*Tx) error) error {
+	return s.db.View(func(tx *bbolt.Tx) error { return f(&Tx{tx}) })
+}
+
+// Put stores v as JSON.
+func (t *Tx) Put(bucket, key string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s/%s: %w", bucket, key, err)
+	}
+	return t.PutRaw(bucket, key, raw)
+}
+
+// PutRaw stores raw, which must be JSON.
+func (t *Tx) PutRaw(bucket, key string, raw []byte) error {
+	b, err := t.tx.CreateBucketIfNotExists([]byte(bucket))
+	if err != nil {
+		return fmt.Errorf("store %s/%s: %w", bucket, key, err)
+	}
+	if err := b.Put([]byte(key), raw); err != nil {
+		return fmt.Errorf("store %s/%s: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// Get decodes the value into v and tells whether there was one.
+func (t *Tx) Get(bucket, key string, v any) (bool, error) {
+	raw := t.raw(bucket, key)
+	if raw == nil {
+		return false, nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return false, fmt.Errorf("decode %s/%s: %w", bucket, key, err)
+	}
+	return true, nil
+}
+
+// Has tells whether the key exists.
+func (t *Tx) Has(bucket, key string) bool { return t.raw(bucket, key) != nil }
+
+// Delete removes the key; a missing one is no error.
+func (t *Tx) Delete(bucket, key string) error {
+	b := t.tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	if err := b.Delete([]byte(key)); err != nil {
+		return fmt.Errorf("delete %s/%s: %w", bucket, key, err)
+	}
+	return nil
+}
+
+// Each calls f for every key of the bucket in byte order. raw is valid only
+// during the call, and f must not change the bucket.
+func (t *Tx) Each(bucket string, f func(key string, raw []byte) error) error {
+	b := t.tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error { return f(string(k), v) })
+}
+
+func (t *Tx) raw(bucket, key string) []byte {
+	b := t.tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.Get([]byte(key))
+}
+
+// migrate brings the file to Schema, one step at a time, inside one transaction.
+func migrate(tx *Tx) error {
+	var have int
+	found, err := tx.Get(metaBucket, schemaKey, &have)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return tx.Put(metaBucket, schemaKey, Schema)
+	}
+	if have > Schema {
+		return fault.New(fault.Unavailable, "written by a newer sampand (schema %d, this one reads up to %d); start the newer version, or use another --data-root", have, Schema)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
