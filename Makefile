@@ -1,0 +1,47 @@
+# Sampan's build. `make` alone lists the targets.
+GO      ?= go
+PREFIX  ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BINS    := sampan sampand sampan-runtime sampan-box
+PKG     := github.com/sampan-containers/sampan
+LDFLAGS := -s -w -X $(PKG)/version.Version=$(VERSION) -X $(PKG)/version.Commit=$(COMMIT)
+RUNROOT ?= /run/sampan
+
+.DEFAULT_GOAL := help
+.PHONY: help build install uninstall run test test-soak bench lint clean $(addprefix bin/,$(BINS))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(addprefix bin/,$(BINS)) ## build the four static binaries into bin/
+
+$(addprefix bin/,$(BINS)): bin/%:
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/$*
+
+install: build ## install the binaries and the systemd unit below PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0755 $(addprefix bin/,$(BINS)) $(DESTDIR)$(PREFIX)/bin/
+	sed 's|@BIN@|$(PREFIX)/bin|' contrib/sampan.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/sampan.service
+
+uninstall: ## remove what install put there (data in /var/lib/sampan stays)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(BINS)) $(DESTDIR)$(PREFIX)/lib/systemd/system/sampan.service
+
+run: build ## build, start the daemon if none runs, and run a first container
+	@bin/sampan run --rm sampan/box hello
+
+test: ## everything that CI runs (as root; installs the Debian packages it needs)
+	@test/run.sh
+
+test-soak: ## the loops and races of test with their full counts; takes hours
+	@SAMPAN_COUNTS=full test/run.sh
+
+bench: build ## our figures beside the peers installed, into docs/benchmarks.md
+	@test/bench/run.sh
+
+lint: ## gofmt, go vet, staticcheck
+	@test/lint.sh
+
+clean: ## remove what the build made
+	rm -rf bin .tools

@@ -1,0 +1,39 @@
+// Package counts is the one table of how often loops and races run in tests.
+// `make test` runs about a twentieth, `make test-soak` the whole.
+package counts
+
+import (
+	"fmt"
+	"os"
+)
+
+// Env is the variable that selects the full counts when it is "full".
+const Env = "SAMPAN_COUNTS"
+
+const share = 20
+
+// table holds the full counts, by the name of the loop.
+var table = map[string]int{
+	"attack.race":         500, // tries of each race in SECURITY.md's list [R]
+	"daemon.kill.writing": 200, // kill -9 of the daemon while containers write
+	"daemon.kill.writers": 100, // containers that write meanwhile
+	"run.remove":          1000,
+	"network.join":        1000,
+	"exec.repeat":         1000,
+	"attach.cut":          1000,
+	"inroot.swap":         20000,
+	"start.parallel":      200,
+}
+
+// Of returns the count of a loop for this run; at least 1. An unknown name is
+// a mistake in the test and panics.
+func Of(name string) int {
+	full, ok := table[name]
+	if !ok {
+		panic(fmt.Sprintf("counts: no loop %q in the table", name))
+	}
+	if os.Getenv(Env) == "full" {
+		return full
+	}
+	return max(1, full/share)
+}
