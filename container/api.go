@@ -1,0 +1,89 @@
+package container
+
+import (
+	"os"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+)
+
+// CreateOptions is the body of a create request. Service.Create takes
+// ownership of the pointed-to values.
+type CreateOptions struct {
+	Name             string // without a leading slash is fine; empty: one is invented
+	Platform         string
+	Config           *container.Config
+	HostConfig       *container.HostConfig
+	NetworkingConfig *network.NetworkingConfig
+}
+
+// StopOptions says how a container is asked to end.
+type StopOptions struct {
+	Signal  string // empty: the container's own stop signal, then SIGTERM
+	Timeout *int   // seconds; nil: the container's own, then 10; negative: wait for ever
+}
+
+// RemoveOptions says what Remove takes away.
+type RemoveOptions struct {
+	Force   bool // kill it first if it runs
+	Volumes bool // its anonymous volumes too
+	Link    bool // remove a link, not a container: refused by name
+}
+
+// Filters are docker's list filters: every key must match, any of a key's
+// values is enough.
+type Filters map[string][]string
+
+// ListOptions selects and shapes the answer of List.
+type ListOptions struct {
+	All     bool // not only the running ones
+	Limit   int  // the newest n; 0 is all. A limit implies All, as in docker
+	Size    bool // compute SizeRw and SizeRootFs (reads the disk)
+	Filters Filters
+}
+
+// LogsOptions selects log entries.
+type LogsOptions struct {
+	Stdout, Stderr bool
+	Follow         bool
+	Timestamps     bool // each line starts with its RFC 3339 time
+	Details        bool // each line carries the driver's attributes
+	Since, Until   time.Time
+	Tail           int // -1 is all
+}
+
+// Hijack takes over the client's connection: it writes the header of the
+// answer and returns the connection's descriptor (owned by the receiver) with
+// the bytes of the client that the server had read already. It is called at
+// most once, and only when nothing can be refused with an HTTP status any more.
+type Hijack func(tty bool) (conn *os.File, initial []byte, err error)
+
+// AttachOptions says which streams a client wants.
+type AttachOptions struct {
+	Stream                bool // live streams; without it only Logs
+	Logs                  bool // what the log holds first
+	Stdin, Stdout, Stderr bool
+	DetachKeys            string // empty: ctrl-p,ctrl-q
+	Hijack                Hijack
+}
+
+// ExecStartOptions says how a prepared exec is run.
+type ExecStartOptions struct {
+	Detach, Tty bool
+	ConsoleSize *[2]uint // height, width
+	Hijack      Hijack   // not used with Detach
+}
+
+// The conditions of Wait.
+const (
+	WaitNotRunning = "not-running"
+	WaitNextExit   = "next-exit"
+	WaitRemoved    = "removed"
+)
+
+// WaitResult is how a waited-for container ended.
+type WaitResult struct {
+	StatusCode int64
+	Error      string
+}
