@@ -1,0 +1,208 @@
+// Package content stores blobs by digest: image configs now, manifests and
+// compressed layers when registries come. A blob is a plain read-only file,
+// blobs/<algorithm>/<hex> below the data root, so a person can check it with
+// sha256sum.
+//
+// A blob comes into being whole or not at all: bytes go to a file under
+// ingest/, are hashed as they pass, compared, synced, renamed to their name,
+// and the directory is synced before Put returns. What a crash leaves under
+// ingest/ is removed by Open. Callers bound what they accept with a limit;
+// nothing here trusts a length somebody else declared.
+package content
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sampan-containers/sampan/fault"
+)
+
+const (
+	dirMode  = 0o700
+	blobMode = 0o400
+)
+
+// Store is a directory of blobs. It is safe for concurrent use, by one process.
+type Store struct {
+	blobs  string
+	ingest string
+}
+
+// Open opens or makes the store below root and removes unfinished ingests.
+func Open(root string) (*Store, error) {
+	s := &Store{blobs: filepath.Join(root, "blobs"), ingest: filepath.Join(root, "blobs", "ingest")}
+	if err := os.RemoveAll(s.ingest); err != nil {
+		return nil, fmt.Errorf("remove unfinished blobs: %w", err)
+	}
+	for _, dir := range []string{s.ingest, filepath.Join(s.blobs, digest.SHA256.String())} {
+		if err := os.MkdirAll(dir, dirMode); err != nil {
+			return nil, fmt.Errorf("make blob store: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Put reads r to its end, at most limit bytes, and keeps the bytes under their
+// sha256 digest. When want is not empty the digest must equal it
+// (fault.Invalid names both). Putting what is there already changes nothing.
+func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit int64) (digest.Digest, int64, error) {
+	f, err := os.CreateTemp(s.ingest, "blob-*")
+	if err != nil {
+		return "", 0, fmt.Errorf("begin a blob: %w", err)
+	}
+	defer func() {
+		f.Close()
+		os.Remove(f.Name())
+	}()
+	sum := digest.SHA256.Digester()
+	n, err := io.Copy(io.MultiWriter(f, sum.Hash()), io.LimitReader(&contextReader{ctx, r}, limit+1))
+	if err != nil {
+		return "", 0, fmt.Errorf("write a blob: %w", err)
+	}
+	if n > limit {
+		return "", 0, fault.New(fault.Invalid, "blob is larger than the limit of %d bytes", limit)
+	}
+	got := sum.Digest()
+	if want != "" && got != want {
+		return "", 0, fault.New(fault.Invalid, "blob does not have the digest it was announced with: expected %s, got %s", want, got)
+	}
+	if err := s.commit(f, got); err != nil {
+		return "", 0, fmt.Errorf("keep blob %s: %w", got, err)
+	}
+	return got, n, nil
+}
+
+func (s *Store) commit(f *os.File, d digest.Digest) error {
+	path := s.path(d)
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	if err := f.Chmod(blobMode); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Read returns a whole blob of at most limit bytes and verifies it. A blob
+// that no longer matches its name is fault.Unavailable, a missing one
+// fault.NotFound.
+func (s *Store) Read(d digest.Digest, limit int64) ([]byte, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var buf bytes.Buffer
+	n, err := buf.ReadFrom(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", d, err)
+	}
+	if n > limit {
+		return nil, fault.New(fault.Invalid, "blob %s is larger than the limit of %d bytes", d, limit)
+	}
+	if got := d.Algorithm().FromBytes(buf.Bytes()); got != d {
+		return nil, fault.New(fault.Unavailable, "blob %s is damaged on disk: its content has digest %s (remove the image and get it again)", d, got)
+	}
+	return buf.Bytes(), nil
+}
+
+// Open opens a blob for reading, without verifying it.
+func (s *Store) Open(d digest.Digest) (*os.File, error) {
+	if err := check(d); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "no blob %s", d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open blob %s: %w", d, err)
+	}
+	return f, nil
+}
+
+// Has tells whether a blob is there.
+func (s *Store) Has(d digest.Digest) bool {
+	if check(d) != nil {
+		return false
+	}
+	_, err := os.Lstat(s.path(d))
+	return err == nil
+}
+
+// Delete removes a blob; a missing one is no error.
+func (s *Store) Delete(d digest.Digest) error {
+	if err := check(d); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete blob %s: %w", d, err)
+	}
+	return nil
+}
+
+// Walk calls f for every blob, in no order.
+func (s *Store) Walk(f func(digest.Digest) error) error {
+	entries, err := os.ReadDir(filepath.Join(s.blobs, digest.SHA256.String()))
+	if err != nil {
+		return fmt.Errorf("list blobs: %w", err)
+	}
+	for _, e := range entries {
+		d := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+		if d.Validate() != nil {
+			continue
+		}
+		if err := f(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) path(d digest.Digest) string {
+	return filepath.Join(s.blobs, d.Algorithm().String(), d.Encoded())
+}
+
+// check keeps a digest from naming anything but a file of ours: Validate
+// allows only the hex digits of the algorithm.
+func check(d digest.Digest) error {
+	if err := d.Validate(); err != nil || d.Algorithm() != digest.SHA256 {
+		return fault.New(fault.Invalid, "%q is not a sha256 digest", string(d))
+	}
+	return nil
+}
+
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
