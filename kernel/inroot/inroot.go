@@ -7,39 +7,75 @@
 // itself, as they would after chroot.
 //
 // Paths are resolved from the root whether they begin with "/" or not. Calls
-// whose name has a counterpart in the kernel's *at family never follow a link in
-// the last component (Lstat, Readlink, Lchown, Remove, Rename, Mkdir, Mknod, …);
-// Open, MkdirAll, ReadFile and WriteFile follow it, inside the root.
+// that work on a name (Lstat, Readlink, Lchown, Chmod, Utimes, the xattr calls,
+// Remove, RemoveAll, Rename, Link, Symlink, Mkdir, Mknod) never follow a link in
+// the last component. Calls that work on what a path leads to (Open, OpenRegular,
+// Stat, ReadDir, ReadFile, WriteFile, MkdirAll, MkfileAll) follow it, inside the root.
 //
-// The process's umask applies to everything that is made with a mode.
-// A Root may be used by several goroutines at once.
+// Errors are *fs.PathError with the path inside the root. The process's umask
+// applies to everything that is made with a mode. A Root may be used by several
+// goroutines at once.
 package inroot
 
 import (
+	"errors"
 	"io/fs"
 	"os"
+	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+const (
+	// maxAttempts bounds the retries while somebody keeps changing the tree
+	// under us. openat2 gives EAGAIN when a rename or mount anywhere on the
+	// machine races with a ".."; runc uses 128 after having seen 32 fail in CI.
+	maxAttempts = 128
+	// maxLinks is the kernel's own limit for links in one path (MAXSYMLINKS).
+	maxLinks = 40
+)
+
+// errUnstable is EAGAIN with a cause that a user can act on.
+var errUnstable = unstable{}
+
+type unstable struct{}
+
+func (unstable) Error() string {
+	return "the path kept changing while it was resolved (another process renames or mounts below the root)"
+}
+func (unstable) Is(target error) bool { return target == unix.EAGAIN }
+
 // Root is a directory below which paths are resolved.
 type Root struct{ f *os.File }
 
-// Entry is one name of a directory.
-type Entry struct {
-	Name string
-	Type fs.FileMode // type bits only; fs.ModeIrregular when the file system does not say
-}
-
 // Open opens dir, a path on the host that the caller trusts, as a root.
-func Open(dir string) (*Root, error) { panic("soon") }
+func Open(dir string) (*Root, error) {
+	for {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, failed("open root", dir, err)
+		}
+		return From(os.NewFile(uintptr(fd), dir)), nil
+	}
+}
 
 // From makes a Root of an open directory (O_PATH is enough); the Root owns f.
 func From(f *os.File) *Root { return &Root{f} }
 
 // Sub makes a Root of a directory below r, resolved as Open does.
-func (r *Root) Sub(path string) (*Root, error) { panic("soon") }
+func (r *Root) Sub(path string) (*Root, error) {
+	f, err := r.Open(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return From(f), nil
+}
 
 // File returns the root's descriptor, which the Root keeps.
 func (r *Root) File() *os.File { return r.f }
@@ -49,79 +85,154 @@ func (r *Root) Close() error { return r.f.Close() }
 
 // Open opens path with openat2; flags as for open(2), O_CLOEXEC is added, mode
 // only counts with O_CREAT. A link in the last component is followed inside
-// the root unless O_NOFOLLOW is given.
-func (r *Root) Open(path string, flags int, mode uint32) (*os.File, error) { panic("soon") }
+// the root unless O_NOFOLLOW is given. Opening a FIFO or a device has its usual
+// effects: see OpenRegular for files that a container controls.
+func (r *Root) Open(path string, flags int, mode uint32) (*os.File, error) {
+	fd, err := r.openat2("open", path, flags, mode)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
 
-// OpenRegular opens an existing regular file and refuses anything else without
-// side effects: a FIFO does not block, a device's driver is not asked.
-func (r *Root) OpenRegular(path string, flags int) (*os.File, error) { panic("soon") }
+// openat2 is the one place where a path is resolved.
+func (r *Root) openat2(op, path string, flags int, mode uint32) (int, error) {
+	if path == "" {
+		return -1, failed(op, path, unix.ENOENT)
+	}
+	how := unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		how.Mode = uint64(mode)
+	}
+	for range maxAttempts {
+		fd, err := unix.Openat2(int(r.f.Fd()), path, &how)
+		runtime.KeepAlive(r)
+		switch err {
+		case nil:
+			return fd, nil
+		case unix.EINTR, unix.EAGAIN:
+			continue
+		case unix.ENOSYS:
+			return -1, failed(op, path, noOpenat2{})
+		}
+		return -1, failed(op, path, err)
+	}
+	return -1, failed(op, path, errUnstable)
+}
+
+type noOpenat2 struct{}
+
+func (noOpenat2) Error() string {
+	return "the openat2 system call is missing (Linux 5.6 or newer is needed, and a surrounding container must allow it)"
+}
+func (noOpenat2) Is(target error) bool { return target == unix.ENOSYS }
+
+// handle opens path itself (a link is not followed) for the *at calls that take
+// an empty path.
+func (r *Root) handle(op, path string) (int, error) {
+	return r.openat2(op, path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+}
 
 // Parent opens the directory that holds path's last component and returns that
 // component, for use with the *at calls. The path must not end in "." or ".."
-// or be the root.
-func (r *Root) Parent(path string) (dir *os.File, base string, err error) { panic("soon") }
+// or be the root: those have no name that could be made or removed.
+func (r *Root) Parent(path string) (dir *os.File, base string, err error) {
+	fd, base, err := r.parent("open parent of", path)
+	if err != nil {
+		return nil, "", err
+	}
+	return os.NewFile(uintptr(fd), path), base, nil
+}
 
-// MkdirAll makes path and the missing directories above it, and opens it (O_PATH).
-// Links are followed inside the root, also those whose target does not exist yet.
-func (r *Root) MkdirAll(path string, mode fs.FileMode) (*os.File, error) { panic("soon") }
+func (r *Root) parent(op, path string) (int, string, error) {
+	up, base := split(path)
+	switch base {
+	case "", ".", "..":
+		return -1, "", failed(op, path, noName{})
+	}
+	fd, err := r.openat2(op, up, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		// Name the path the caller asked for: it is the one the user knows.
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = failed(op, path, pe.Err)
+		}
+		return -1, "", err
+	}
+	return fd, base, nil
+}
 
-// Mkdir makes one directory.
-func (r *Root) Mkdir(path string, mode fs.FileMode) error { panic("soon") }
+type noName struct{}
 
-// Symlink makes a link at path with the given text, which is stored as it is.
-func (r *Root) Symlink(target, path string) error { panic("soon") }
+func (noName) Error() string        { return "the path does not end in a name" }
+func (noName) Is(target error) bool { return target == unix.EINVAL }
+func split(path string) (string, string) {
+	path = strings.TrimRight(path, "/")
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return ".", path
+	}
+	return path[:i+1], path[i+1:]
+}
 
-// Link makes path a further name of the file at old; a link at old itself is linked, not followed.
-func (r *Root) Link(old, path string) error { panic("soon") }
+// components splits a path and leaves out what has no meaning to the kernel.
+// ".." stays: what it means depends on links.
+func components(path string) []string {
+	var list []string
+	for c := range strings.SplitSeq(path, "/") {
+		if c != "" && c != "." {
+			list = append(list, c)
+		}
+	}
+	return list
+}
 
-// Mknod makes a device, FIFO or socket node; mode and dev as for mknod(2).
-func (r *Root) Mknod(path string, mode uint32, dev uint64) error { panic("soon") }
+// failed makes the error of this package. A path of hostile origin is quoted
+// when it holds bytes that would garble a terminal or a log.
+func failed(op, path string, err error) error {
+	return &fs.PathError{Op: op, Path: printable(path), Err: err}
+}
 
-// Remove removes a file or an empty directory.
-func (r *Root) Remove(path string) error { panic("soon") }
+func printable(path string) string {
+	for _, c := range path {
+		if !strconv.IsPrint(c) {
+			return strconv.Quote(path)
+		}
+	}
+	return path
+}
 
-// RemoveAll removes path and everything below it; a missing path is no error.
-// It never follows a link and refuses to enter a mounted file system (EXDEV).
-func (r *Root) RemoveAll(path string) error { panic("soon") }
+// retry repeats a system call that a signal interrupted.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
 
-// Rename moves old to new, replacing what is there as rename(2) does.
-func (r *Root) Rename(old, new string) error { panic("soon") }
+// kernelMode translates the permission, set-id and sticky bits.
+func kernelMode(m fs.FileMode) uint32 {
+	mode := uint32(m.Perm())
+	if m&fs.ModeSetuid != 0 {
+		mode |= unix.S_ISUID
+	}
+	if m&fs.ModeSetgid != 0 {
+		mode |= unix.S_ISGID
+	}
+	if m&fs.ModeSticky != 0 {
+		mode |= unix.S_ISVTX
+	}
+	return mode
+}
 
-// Lstat describes path without following a link at its end.
-func (r *Root) Lstat(path string) (*unix.Stat_t, error) { panic("soon") }
-
-// Stat describes path; a link at its end is followed inside the root.
-func (r *Root) Stat(path string) (*unix.Stat_t, error) { panic("soon") }
-
-// Readlink returns the text of the link at path.
-func (r *Root) Readlink(path string) (string, error) { panic("soon") }
-
-// ReadDir lists at most max entries of a directory in the kernel's order; more are an error. 0 means no limit.
-func (r *Root) ReadDir(path string, max int) ([]Entry, error) { panic("soon") }
-
-// ReadFile reads a regular file of at most max bytes.
-func (r *Root) ReadFile(path string, max int64) ([]byte, error) { panic("soon") }
-
-// WriteFile replaces the content of a regular file, or makes it with the given mode.
-func (r *Root) WriteFile(path string, data []byte, mode fs.FileMode) error { panic("soon") }
-
-// Lchown sets the owner; -1 leaves an id alone.
-func (r *Root) Lchown(path string, uid, gid int) error { panic("soon") }
-
-// Chmod sets the permission bits incl. set-id and sticky (07777); a link at path is refused.
-func (r *Root) Chmod(path string, mode uint32) error { panic("soon") }
-
-// Utimes sets the access and modification times; the zero time leaves one alone.
-func (r *Root) Utimes(path string, atime, mtime time.Time) error { panic("soon") }
-
-// SetXattr, GetXattr, ListXattrs and RemoveXattr work on path itself, never on a link's target.
-func (r *Root) SetXattr(path, name string, value []byte) error { panic("soon") }
-
-// GetXattr returns an extended attribute's value.
-func (r *Root) GetXattr(path, name string) ([]byte, error) { panic("soon") }
-
-// ListXattrs returns the names of the extended attributes.
-func (r *Root) ListXattrs(path string) ([]string, error) { panic("soon") }
-
-// RemoveXattr removes an extended attribute.
-func (r *Root) RemoveXattr(path, name string) error { panic("soon") }
+// timespec translates a time; the zero time means "leave alone".
+func timespec(t time.Time) unix.Timespec {
+	if t.IsZero() {
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	}
+	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+}
