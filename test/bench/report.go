@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// report gathers one run's figures and prints them.
+type report struct {
+	started  time.Time
+	versions []string
+	runtimes map[string]time.Duration
+	rows     []result
+	memory   []memoryLine
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
+
+// verdict marks a figure that misses its target, so that nobody has to compare.
+func verdict(ok bool) string {
+	if ok {
+		return "reached"
+	}
+	return "MISSED"
+}
+
+func (r *report) printRuntimes(w io.Writer) {
+	ours := r.runtimes["sampan"]
+	fmt.Fprintf(w, "\n| `run` of /bin/true, default spec | median | ratio | target |\n|---|--:|--:|---|\n")
+	fmt.Fprintf(w, "| sampan-runtime | %s | 1 | |\n", ms(ours))
+	for _, peer := range []string{"runc", "crun"} {
+		times := float64(r.runtimes[peer]) / float64(ours)
+		fmt.Fprintf(w, "| %s | %s | %.1f | ≥ %.0f: %s |\n", peer, ms(r.runtimes[peer]), times, runtimeTargets[peer], verdict(times >= runtimeTargets[peer]))
+	}
+	over := float64(ours) / float64(r.runtimes["floor"])
+	fmt.Fprintf(w, "| floor.c | %s | 1/%.1f | within %.0f: %s |\n", ms(r.runtimes["floor"]), over, runtimeTargets["floor"], verdict(over <= runtimeTargets["floor"]))
+}
+
+func (r *report) rowHead(w io.Writer) {
+	fmt.Fprintf(w, "| command | sampan | %s | ratio | 200 in a row, each: sampan | %s | ratio | target |\n|---|--:|--:|--:|--:|--:|--:|---|\n", peerName, peerName)
+}
+
+func (r *report) printRow(w io.Writer, res result) {
+	if len(r.rows) == 1 && w == os.Stdout {
+		r.rowHead(w)
+	}
+	first, second := ratio(res.latency, peerName), ratio(res.inARow, peerName)
+	fmt.Fprintf(w, "| `%s` | %s | %s | %.1f | %s | %s | %.1f | ≥ %.0f: %s |\n", res.row.name,
+		ms(res.latency["sampan"]), ms(res.latency[peerName]), first,
+		ms(res.inARow["sampan"]), ms(res.inARow[peerName]), second,
+		res.row.target, verdict(min(first, second) >= res.row.target))
+}
+
+func (r *report) printMemory(w io.Writer) {
+	fmt.Fprintf(w, "\n| memory | sampan | limit | %s |\n|---|--:|---|--:|\n", peerName)
+	for _, line := range r.memory {
+		peer := "–"
+		if line.ofPeer > 0 {
+			peer = fmt.Sprintf("%d KiB (%s)", line.ofPeer, line.peerWhat)
+		}
+		fmt.Fprintf(w, "| %s | %d KiB | ≤ %d KiB: %s | %s |\n", line.what, line.value, line.limit, verdict(line.value <= line.limit), peer)
+	}
+}
+
+// write writes the whole run as docs/benchmarks.md.
+func (r *report) write(path string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench` on %s; one run, one machine (2 cores), paired round by round. "+
+		"A ratio is the peer's median over ours. Same image (static busybox), same flags, fresh loop-mounted ext4 and a network namespace for each engine, log driver json-file on both sides. "+
+		"\"200 in a row\" counts until no cgroup, link, namespace, directory or process of them exists.\n\n", r.started.UTC().Format("2006-01-02"))
+	for _, v := range r.versions {
+		fmt.Fprintf(&b, "- %s\n", v)
+	}
+	b.WriteString("\n## Runtime\n")
+	r.printRuntimes(&b)
+	b.WriteString("\n## Engine\n\n")
+	r.rowHead(&b)
+	for _, res := range r.rows {
+		r.printRow(&b, res)
+	}
+	b.WriteString("\n## Memory\n")
+	r.printMemory(&b)
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
