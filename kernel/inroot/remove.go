@@ -14,6 +14,9 @@ const (
 	// maxPasses bounds how often one directory is listed again because entries
 	// keep appearing, or because the file system skips names while others go.
 	maxPasses = 64
+	// maxMoves bounds the directories moved up, should a live process make deep
+	// trees as fast as we remove them.
+	maxMoves = 1 << 20
 )
 
 // Remove removes a file or an empty directory.
@@ -82,7 +85,7 @@ func (w *remover) entry(dir int, name string, isDir bool, depth int) {
 	if depth == 0 {
 		shown = "" // the caller adds the path
 	}
-	for range maxPasses {
+	for pass := 0; pass < maxPasses; pass++ {
 		var err error
 		if !isDir {
 			if err = unix.Unlinkat(dir, name, 0); err == unix.EISDIR {
@@ -106,7 +109,11 @@ func (w *remover) entry(dir int, name string, isDir bool, depth int) {
 		if depth >= maxDepth && w.moveUp(dir, name) {
 			return
 		}
+		moved := w.moved
 		err = w.content(dir, name, depth)
+		if w.moved != moved {
+			pass-- // what was moved up makes another pass necessary
+		}
 		switch err {
 		case nil, unix.ENOTDIR, unix.ELOOP, unix.EINTR, unix.EAGAIN, unix.ENOENT:
 			// Emptied, or swapped for something else: look again.
@@ -126,6 +133,9 @@ func (w *remover) entry(dir int, name string, isDir bool, depth int) {
 // cannot rename a lower directory) the caller goes deeper instead.
 func (w *remover) moveUp(dir int, name string) bool {
 	for range maxAttempts {
+		if w.moved == maxMoves {
+			return false
+		}
 		w.moved++
 		err := unix.Renameat2(dir, name, w.top, ".removed-"+strconv.Itoa(w.moved), unix.RENAME_NOREPLACE)
 		if err == nil {
