@@ -1,0 +1,112 @@
+// Package runtime starts containers from an OCI specification: Launch, Start,
+// Exec and Destroy. It is the library behind the shim and behind the OCI command
+// line, not a command line itself.
+//
+// A container is started in process. The specification is compiled into a list
+// of system calls (packages launch, rootfs and privs), a child of the calling
+// process interprets the list and ends in execve. No further binary runs, no
+// file of the container is executed or written on its behalf before that, and
+// nothing is mounted on the host.
+//
+// The caller is the parent of every process made here and reaps it (waitid on
+// Pid or PidFD). Until its execve a child has no exit signal, so that a loop over
+// wait4(-1, …) without __WALL never sees a launch that failed; Launch and Exec
+// reap those themselves.
+//
+// The package needs root, or a user namespace in which the caller is root.
+package runtime
+
+import (
+	"errors"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+)
+
+// Errors of Launch, Start and Exec that decide an exit code.
+var (
+	// ErrNotFound: the program, or the interpreter it names, does not exist (exit code 127).
+	ErrNotFound = errors.New("executable file not found")
+	// ErrNotExecutable: the program is a directory or may not be executed (exit code 126).
+	ErrNotExecutable = errors.New("file is not executable")
+)
+
+// Overlay describes a root file system that is an overlay of layers. The mount
+// is made detached: it is attached in the container's mount namespace only.
+type Overlay struct {
+	Lower    []string // directories, top first; up to 500
+	Upper    string   // empty: no layer to write to
+	Work     string   // beside Upper, on the same file system
+	ReadOnly bool     // the mount is made read-only once the mount targets exist
+}
+
+// LaunchSpec says what to start.
+type LaunchSpec struct {
+	ID      string
+	Spec    *specs.Spec
+	Bundle  string   // base for a relative Spec.Root.Path
+	Overlay *Overlay // when set, used instead of Spec.Root.Path
+
+	// Namespaces are joined by descriptor; they win over a path in the
+	// specification. The caller keeps the files.
+	Namespaces map[specs.LinuxNamespaceType]*os.File
+
+	// Cgroup is the group to join. When nil, one is created at
+	// Spec.Linux.CgroupsPath ("/sampan/ID" if that is empty) with the limits of
+	// Spec.Linux.Resources, and belongs to the Container.
+	Cgroup *cgroup.Group
+
+	// Template is a mount namespace made by NewTemplate. It spares a copy of the
+	// host's mount table; nil works too.
+	Template *os.File
+
+	Stdio    [3]*os.File // used when !Spec.Process.Terminal; nil is /dev/null
+	Preserve []*os.File  // become descriptors 3, 4, … of the program (--preserve-fds)
+
+	// Hold stops the container before its execve, until Start. With HoldSocket,
+	// a listening UNIX socket, any process may let it go on: see Release.
+	Hold       bool
+	HoldSocket *os.File
+
+	DieWithParent bool         // SIGKILL for the container's first process when the caller dies
+	Warn          func(string) // told about steps that were degraded; nil drops them
+}
+
+// Container is a started, or held, container. Its methods may be called by
+// several goroutines at once.
+type Container struct {
+	ID      string
+	Pid     int           // on the host
+	PidFD   *os.File      //
+	Root    *os.File      // O_PATH: the root in the container's mount namespace
+	Console *os.File      // master of the terminal, or nil; the caller owns it
+	Cgroup  *cgroup.Group //
+
+	spec *specs.Spec
+	ptmx *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
+	hold *os.File // the parent's end of the barrier, or nil
+	warn func(string)
+}
+
+// ExecSpec says what to start in a running container.
+type ExecSpec struct {
+	Process  *specs.Process
+	Stdio    [3]*os.File // used when !Process.Terminal; nil is /dev/null
+	Preserve []*os.File
+}
+
+// Process is a further process of a container. It is a child of the caller.
+type Process struct {
+	Pid     int
+	PidFD   *os.File
+	Console *os.File // master of the terminal, or nil
+}
+
+// Close closes the descriptors of p; the process goes on.
+func (p *Process) Close() error {
+	if p.Console != nil {
+		p.Console.Close()
+	}
+	return p.PidFD.Close()
+}
