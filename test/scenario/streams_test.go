@@ -20,7 +20,7 @@ const mib = 1 << 20
 
 // 100 MB go in through stdin, and come back through stdout, unchanged.
 func TestHundredMegabytesUnchanged(t *testing.T) {
-	d := start(t)
+	start(t)
 	data := make([]byte, 100*mib)
 	source := rand.NewChaCha8([32]byte{1})
 	_, _ = source.Read(data)
