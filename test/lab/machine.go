@@ -106,7 +106,7 @@ func onThread(f func() error) error {
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread is not used again
-		defer close(result) // also when f ends the goroutine
+		defer close(result)    // also when f ends the goroutine
 		result <- f()
 	}()
 	return <-result
