@@ -1,0 +1,218 @@
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/inroot"
+)
+
+const (
+	// maxEntries bounds the entries of one layer: an ext4 of 64 GB has as many inodes.
+	maxEntries = 4 << 20
+	// copyBuffer is what one write takes of a file.
+	copyBuffer = 256 * kib
+	// maxSparse bounds the sum of the sparse files' sizes, which a few bytes of
+	// a header can claim and which must be walked through.
+	maxSparse = 256 * gib
+	// hole is the smallest run of zeros that a sparse file leaves out.
+	hole = 4 * kib
+)
+
+// extractor turns one tar into a tree. dir holds fs/, the tree, and gone/,
+// what entries of the tar replaced.
+type extractor struct {
+	dir        string
+	root       *inroot.Root
+	dirs       *directories
+	buf        []byte
+	content    io.Reader // of the current entry
+	size       int64
+	sparse     int64
+	gone       int
+	opaqueRoot bool
+}
+
+// extract reads the tar to its end, trailing bytes too, into dir/fs.
+func extract(ctx context.Context, r io.Reader, dir string) (*Info, error) {
+	for _, sub := range []string{"fs", "gone"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), impliedMode); err != nil {
+			return nil, err
+		}
+	}
+	root, err := inroot.Open(filepath.Join(dir, "fs"))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if err := os.Chmod(filepath.Join(dir, "fs"), impliedMode); err != nil {
+		return nil, err
+	}
+	dirs, err := newDirectories(root)
+	if err != nil {
+		return nil, err
+	}
+	defer dirs.forget()
+	x := &extractor{dir: dir, root: root, dirs: dirs, buf: make([]byte, copyBuffer)}
+	if err := x.entries(ctx, tar.NewReader(r)); err != nil {
+		return nil, err
+	}
+	implied, err := dirs.finish()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(implied, shorterFirst)
+	// The diffID covers every byte, also after the tar's end marker.
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return nil, err
+	}
+	return &Info{Size: x.size, Implied: implied, OpaqueRoot: x.opaqueRoot}, nil
+}
+
+func (x *extractor) entries(ctx context.Context, t *tar.Reader) error {
+	for n := 0; ; n++ {
+		h, err := t.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return tarError(n, err)
+		}
+		if n == maxEntries {
+			return fault.New(fault.Invalid, "the archive has more than %d entries", maxEntries)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		x.content = t
+		if err := x.entry(h); err != nil {
+			return tarError(n, err)
+		}
+	}
+}
+
+// tarError tells a user what is wrong with an archive. Errors that have their
+// class, or come from the source, stay as they are.
+func tarError(n int, err error) error {
+	switch {
+	case errors.Is(err, tar.ErrHeader) && n == 0:
+		return fault.New(fault.Invalid, "this is not a tar archive (plain, or compressed with gzip, zstd, xz or bzip2)")
+	case errors.Is(err, tar.ErrHeader):
+		return fault.New(fault.Invalid, "the archive is damaged: the header of its entry number %d is not valid", n+1)
+	case errors.Is(err, io.ErrUnexpectedEOF) && fault.Of(err) == nil:
+		return fault.New(fault.Invalid, "the archive is cut off in its entry number %d", n+1)
+	}
+	return err
+}
+
+// discard moves a directory that an entry replaces out of the tree.
+func (x *extractor) discard(parent *directory, base string) error {
+	x.gone++
+	return unix.Renameat(parent.fd(), base, unix.AT_FDCWD, filepath.Join(x.dir, "gone", strconv.Itoa(x.gone)))
+}
+
+func (x *extractor) file(parent *directory, name, base string, h *tar.Header) error {
+	sparse := h.Typeflag == tar.TypeGNUSparse || isSparse(h)
+	if sparse {
+		if x.sparse += h.Size; h.Size > maxSparse || x.sparse > maxSparse {
+			return fault.New(fault.Invalid, "the archive's sparse files are larger than %d GiB together", maxSparse/gib)
+		}
+	}
+	var fd int
+	_, err := x.create(parent, name, base, func(p *directory) (err error) {
+		fd, err = unix.Openat(p.fd(), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	if err != nil {
+		return pathError("make file", name, err)
+	}
+	if err := x.fill(fd, name, h, sparse); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	return pathError("close", name, unix.Close(fd))
+}
+
+func (x *extractor) fill(fd int, name string, h *tar.Header, sparse bool) error {
+	var end int64
+	for {
+		n, err := x.content.Read(x.buf)
+		if n > 0 {
+			if werr := x.write(fd, x.buf[:n], sparse); werr != nil {
+				return pathError("write", name, werr)
+			}
+			end += int64(n)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if sparse {
+		if err := unix.Ftruncate(fd, end); err != nil {
+			return pathError("write", name, err)
+		}
+	}
+	x.size += end
+	if err := x.attributes(fd, name, h); err != nil {
+		return err
+	}
+	atime, mtime := timestamps(h)
+	return pathError("set the times of", name, futimens(fd, atime, mtime))
+}
+
+// write writes p at the file's offset, leaving out runs of zeros in a sparse file.
+func (x *extractor) write(fd int, p []byte, sparse bool) error {
+	for len(p) > 0 {
+		n := len(p)
+		if sparse {
+			n = min(n, hole)
+			if isZero(p[:n]) {
+				if _, err := unix.Seek(fd, int64(n), unix.SEEK_CUR); err != nil {
+					return err
+				}
+				p = p[n:]
+				continue
+			}
+		}
+		n, err := unix.Write(fd, p[:n])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func isZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, paxSparse) {
+			return true
+		}
+	}
+	return false
+}
