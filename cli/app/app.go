@@ -1,0 +1,107 @@
+// Package app is what every command of the client has in common: the streams,
+// the global flags, the configuration file, the connection to the daemon, and
+// the way errors become text and exit codes.
+//
+// A command gets an *App from its constructor and asks it for a connection
+// when it runs; building the command tree does no I/O.
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/terminal"
+)
+
+// App carries one run of the client.
+type App struct {
+	// Name is how the program was called: "sampan", or "docker" through a link.
+	Name string
+	In   *terminal.In
+	Out  *terminal.Out
+	Err  *terminal.Out
+	// Term restores the terminal on every exit.
+	Term *terminal.Guard
+	// Global holds the flags before the command.
+	Global Global
+	// ReleaseSignals stops the handler that ends the program on a signal, for
+	// verbs that forward signals to a container.
+	ReleaseSignals func()
+
+	config func() *Config
+	conn   func() (*connect.Conn, error)
+}
+
+// Global is the set of flags that stand before the command.
+type Global struct {
+	ConfigDir string
+	Context   string
+	Host      string
+	LogLevel  string
+	Debug     bool
+	TLS       connect.TLS
+}
+
+// New makes an App over the given streams.
+func New(name string, in io.Reader, out, errw io.Writer) *App {
+	a := &App{
+		Name:           name,
+		In:             terminal.NewIn(in),
+		Out:            terminal.NewOut(out),
+		Err:            terminal.NewOut(errw),
+		Term:           &terminal.Guard{},
+		ReleaseSignals: func() {},
+	}
+	a.config = sync.OnceValue(func() *Config { return loadConfig(a) })
+	a.conn = sync.OnceValues(a.connect)
+	return a
+}
+
+// Config is the user's configuration file, read on first use.
+func (a *App) Config() *Config { return a.config() }
+
+// Connect returns the connection to the daemon; nothing is sent yet.
+func (a *App) Connect() (*connect.Conn, error) { return a.conn() }
+
+func (a *App) connect() (*connect.Conn, error) {
+	if err := a.checkContext(); err != nil {
+		return nil, err
+	}
+	o := connect.Options{Host: a.Global.Host, TLS: a.Global.TLS, Headers: a.Config().HTTPHeaders, Notices: a.Err.Text()}
+	if a.Global.Debug || a.Global.LogLevel == "debug" {
+		o.Trace = a.Err.Text()
+	}
+	return connect.New(o)
+}
+
+// checkContext: contexts other than the default one do not exist yet. One that
+// was chosen must not be silently replaced by the local daemon.
+func (a *App) checkContext() error {
+	name := a.Global.Context
+	if name == "" || name == "default" {
+		return nil
+	}
+	if a.Global.Host != "" {
+		return errors.New("conflicting options: specify either --host or --context, not both")
+	}
+	return fmt.Errorf("context %q does not exist: only the context \"default\" is supported yet; use -H or SAMPAN_HOST to reach another daemon", name)
+}
+
+// PrintError writes err as a message to the user. A daemon that is not there
+// gets the same text from every command, without the HTTP client's wrapping.
+func (a *App) PrintError(err error) {
+	fmt.Fprintln(a.Err.Text(), Message(err))
+}
+
+// Message is the text of err for people.
+func Message(err error) string {
+	var gone *connect.NoDaemonError
+	if errors.As(err, &gone) {
+		return gone.Error()
+	}
+	return strings.TrimRight(err.Error(), "\n")
+}

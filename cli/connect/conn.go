@@ -1,0 +1,180 @@
+// Package connect reaches the daemon: it finds the host, speaks TLS, picks the
+// API version without asking first, starts sampand where that is wanted, and
+// opens the hijacked streams of attach and exec.
+//
+// Requests go through the official client (github.com/moby/moby/client); this
+// package gives it a transport. Nothing is sent before the first request.
+package connect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/sampan-containers/sampan/version"
+)
+
+const dialTimeout = 10 * time.Second
+
+// Options say where the daemon is and how to speak to it.
+type Options struct {
+	Host    string // the flag; empty means SAMPAN_HOST, DOCKER_HOST, default
+	TLS     TLS
+	Headers map[string]string // extra headers of the configuration file
+	Notices io.Writer         // where a started daemon is announced
+	Trace   io.Writer         // one line per request, if set
+	// NoStart keeps a missing daemon from being started.
+	NoStart bool
+}
+
+// Conn is the API client plus what the client library does not offer.
+type Conn struct {
+	*client.Client
+	end      endpoint
+	tls      *tls.Config
+	basePath string
+	headers  map[string]string
+	versions *versioner
+	notices  io.Writer
+	trace    io.Writer
+	// mayStart allows one attempt to start sampand. It ends with the first
+	// success: a daemon that goes away later was stopped on purpose.
+	mayStart atomic.Bool
+}
+
+// NoDaemonError says that nobody answers.
+type NoDaemonError struct {
+	Host   string
+	Reason string
+	Advice string
+}
+
+func (e *NoDaemonError) Error() string {
+	return fmt.Sprintf("Cannot connect to the Sampan daemon at %s. Is the sampand daemon running? (%s; %s)", e.Host, e.Reason, e.Advice)
+}
+
+// New prepares a connection.
+func New(o Options) (*Conn, error) {
+	o.TLS = o.TLS.fromEnv()
+	end, err := findHost(o.Host, o.TLS.Requested())
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{end: end, headers: o.Headers, notices: o.Notices, trace: o.Trace}
+	c.mayStart.Store(end.implied && !o.NoStart && os.Geteuid() == 0)
+	scheme := "http"
+	if end.network == "tcp" {
+		name, _, _ := net.SplitHostPort(end.addr)
+		if c.tls, err = o.TLS.config(name); err != nil {
+			return nil, err
+		}
+		if c.tls != nil {
+			scheme = "https"
+		}
+		u, err := client.ParseHostURL(end.host)
+		if err != nil {
+			return nil, err
+		}
+		c.basePath = u.Path
+	}
+	base := &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+		TLSClientConfig:    c.tls,
+		DisableCompression: true,
+		MaxIdleConns:       8,
+		// A batch over many containers runs in parallel and then reuses these.
+		MaxIdleConnsPerHost: 8,
+		IdleConnTimeout:     30 * time.Second,
+	}
+	c.versions = newVersioner(base, c.basePath)
+	c.Client, err = client.New(
+		client.WithHost(end.host),
+		client.WithHTTPClient(&http.Client{Transport: c.roundTripper(), CheckRedirect: client.CheckRedirect}),
+		client.WithScheme(scheme),
+		client.WithAPIVersion(c.versions.preferred),
+		client.WithHTTPHeaders(o.Headers),
+		client.WithUserAgent(userAgent()),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("make the API client for %s: %w", end.host, err)
+	}
+	return c, nil
+}
+
+func userAgent() string { return "Sampan-Client/" + version.Version + " (linux)" }
+
+// APIVersion is the version in use: the newest one this client knows, unless
+// the daemon has already asked for an older one.
+func (c *Conn) APIVersion() string { return c.versions.current() }
+
+// Host is the daemon's address as the user would write it.
+func (c *Conn) Host() string { return c.end.host }
+
+// dial opens a plain connection, starting a daemon where that is allowed.
+func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	conn, err := d.DialContext(ctx, c.end.network, c.end.addr)
+	if err == nil {
+		c.mayStart.Store(false)
+		return conn, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if missing(err) && c.mayStart.CompareAndSwap(true, false) {
+		if err := startDaemon(ctx, c.end.addr, c.notices); err != nil {
+			return nil, &NoDaemonError{Host: c.end.host, Reason: err.Error(), Advice: "run sampand in a terminal to see what is wrong"}
+		}
+		return d.DialContext(ctx, c.end.network, c.end.addr)
+	}
+	return nil, c.noDaemon(err)
+}
+
+// missing tells that nobody listens on a UNIX socket.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// noDaemon must not wrap err: the client library looks for some of these
+// errors and would replace the text by one that names Docker.
+func (c *Conn) noDaemon(err error) *NoDaemonError {
+	e := &NoDaemonError{Host: c.end.host, Advice: "start it with: sampand &, or name another host with -H or SAMPAN_HOST"}
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Reason = "the socket does not exist"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Reason = "nothing listens there"
+	case errors.Is(err, fs.ErrPermission):
+		e.Reason = "this user may not open the socket"
+		e.Advice = "run the command as root, or join the group that owns the socket"
+	case errors.As(err, &dns):
+		e.Reason = dns.Error()
+		e.Advice = "check the name in -H, SAMPAN_HOST or DOCKER_HOST"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e.Reason = "no answer in time"
+		e.Advice = "check the address and the firewall between here and there"
+	default:
+		e.Reason = err.Error()
+	}
+	return e
+}
+
+// Unreachable tells whether err means that the daemon went away: it may come
+// back, unlike an error that the daemon itself reported.
+func Unreachable(err error) bool {
+	var gone *NoDaemonError
+	return errors.As(err, &gone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || client.IsErrConnectionFailed(err)
+}

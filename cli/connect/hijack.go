@@ -1,0 +1,149 @@
+package connect
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/moby/moby/client"
+)
+
+const (
+	// maxErrorBody bounds the explanation of a refused upgrade.
+	maxErrorBody = 1 << 20
+	// streamBuffer is the read buffer of a hijacked stream: one read of a
+	// UNIX socket brings at most about 200 KiB.
+	streamBuffer = 64 << 10
+)
+
+// Stream is a hijacked connection: raw bytes for a terminal, frames otherwise.
+type Stream struct {
+	Conn   net.Conn
+	Reader *bufio.Reader
+}
+
+// Close ends the stream both ways.
+func (s *Stream) Close() error { return s.Conn.Close() }
+
+// CloseWrite tells the other side that no more input comes.
+func (s *Stream) CloseWrite() error {
+	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
+}
+
+// APIError is what the daemon answered instead of a stream.
+type APIError struct {
+	Status  int
+	Message string
+}
+
+func (e *APIError) Error() string { return "Error response from daemon: " + e.Message }
+
+// Hijack posts body to an API path and takes the connection over. The client
+// library can do this too, but it drops the text of a refusal, and that text
+// says why a container or command cannot be attached to.
+func (c *Conn) Hijack(ctx context.Context, path string, query url.Values, body any) (*Stream, error) {
+	s, apiErr, err := c.tryHijack(ctx, c.versions.current(), path, query, body)
+	if apiErr != nil && apiErr.Status == http.StatusBadRequest && !c.versions.fixed {
+		if wanted := wantedVersion(apiErr.Message); wanted != "" {
+			c.versions.lowered.Store(&wanted)
+			s, apiErr, err = c.tryHijack(ctx, wanted, path, query, body)
+		}
+	}
+	if err == nil && apiErr != nil {
+		err = apiErr
+	}
+	return s, err
+}
+
+func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Values, body any) (*Stream, *APIError, error) {
+	req, err := c.hijackRequest(ctx, version, path, query, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.tls != nil {
+		conn = tls.Client(conn, c.tls)
+	}
+	// The handshake can be cancelled; the stream afterwards has its own end.
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	br := bufio.NewReaderSize(conn, streamBuffer)
+	resp, err := exchange(conn, br, req)
+	if !stop() {
+		return nil, nil, ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("open the stream to the daemon: %w", err)
+	}
+	// 200 is the answer of old daemons, and to clients without Upgrade.
+	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode == http.StatusOK {
+		return &Stream{Conn: conn, Reader: br}, nil, nil
+	}
+	defer conn.Close()
+	return nil, refusal(resp), nil
+}
+
+func (c *Conn) hijackRequest(ctx context.Context, version, path string, query url.Values, body any) (*http.Request, error) {
+	payload, contentType := []byte(nil), "text/plain"
+	if body != nil {
+		var err error
+		if payload, err = json.Marshal(body); err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		contentType = "application/json"
+	}
+	u := &url.URL{Path: c.basePath + "/v" + version + path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(payload))
+	if err != nil {
+		return nil, err
+	}
+	req.Host = client.DummyHost
+	if c.end.network == "tcp" {
+		req.Host = c.end.addr
+	}
+	req.URL.Host = req.Host
+	for k, v := range c.headers {
+		req.Header.Set(k, v)
+	}
+	req.Header.Set("User-Agent", userAgent())
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "tcp")
+	return req, nil
+}
+
+func exchange(conn net.Conn, br *bufio.Reader, req *http.Request) (*http.Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(br, req)
+}
+
+func refusal(resp *http.Response) *APIError {
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	e := &APIError{Status: resp.StatusCode, Message: strings.TrimSpace(string(text))}
+	var parsed struct{ Message string }
+	if json.Unmarshal(text, &parsed) == nil && parsed.Message != "" {
+		e.Message = strings.TrimSpace(parsed.Message)
+	}
+	if e.Message == "" || err != nil && !errors.Is(err, io.EOF) {
+		e.Message = resp.Status
+	}
+	return e
+}
