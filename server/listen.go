@@ -56,8 +56,8 @@ func Listen(address string, cfg ListenConfig) ([]net.Listener, error) {
 	return nil, fault.New(fault.Invalid, "listen address %q: unknown scheme %q, want unix, tcp or fd", address, scheme)
 }
 
-// listenUnix makes the socket under another name, sets its owner and mode, and
-// only then moves it into place: nobody can connect in between, and a stale
+// listenUnix makes the socket in a private directory, sets its owner and mode,
+// and only then moves it into place: nobody can connect in between, and a stale
 // socket is replaced in one step.
 func listenUnix(path, group string) (net.Listener, error) {
 	if !filepath.IsAbs(path) {
@@ -73,17 +73,18 @@ func listenUnix(path, group string) (net.Listener, error) {
 	if err := checkStale(path); err != nil {
 		return nil, err
 	}
-	temp := filepath.Join(filepath.Dir(path), ".s"+strconv.Itoa(os.Getpid()))
-	_ = os.Remove(temp) // a leftover of a crashed process with our pid
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".sock") // mode 0700
 	if err != nil {
 		return nil, fmt.Errorf("listen on unix://%s: %w", path, err)
 	}
-	l.SetUnlinkOnClose(false)
-	err = os.Chmod(temp, 0)
-	if err == nil {
-		err = os.Chown(temp, os.Geteuid(), gid)
+	defer os.RemoveAll(dir)
+	temp := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen on unix://%s (a socket's path may have about 90 bytes): %w", path, err)
 	}
+	l.SetUnlinkOnClose(false)
+	err = os.Chown(temp, os.Geteuid(), gid)
 	if err == nil {
 		err = os.Chmod(temp, socketMode)
 	}
@@ -92,7 +93,6 @@ func listenUnix(path, group string) (net.Listener, error) {
 	}
 	if err != nil {
 		l.Close()
-		_ = os.Remove(temp)
 		return nil, fmt.Errorf("listen on unix://%s: %w", path, err)
 	}
 	info, err := os.Lstat(path)

@@ -1,0 +1,204 @@
+package compat
+
+import (
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/storage"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// Fields of the wrappers below shadow those of the embedded newest form. A nil
+// pointer, embedded or with omitempty, is a field that this version lacks.
+
+type containerInspect struct {
+	*container.InspectResponse
+	GraphDriver     *storage.DriverData `json:",omitempty"`
+	HostConfig      *hostConfig
+	Config          *config
+	NetworkSettings *networkSettings
+}
+
+type hostConfig struct {
+	*container.HostConfig
+	*kernelMemory
+	*kernelMemoryTCP
+}
+
+type kernelMemory struct{ KernelMemory int64 }
+
+type kernelMemoryTCP struct{ KernelMemoryTCP int64 }
+
+type config struct {
+	*container.Config
+	OnBuild *[]string `json:",omitempty"`
+}
+
+type networkSettings struct {
+	*container.NetworkSettings
+	*flatAddresses
+	Networks map[string]*endpoint
+}
+
+// flatAddresses are the addresses on the default bridge, as they were reported
+// before a container could be in several networks.
+type flatAddresses struct {
+	Bridge                 string
+	HairpinMode            bool
+	LinkLocalIPv6Address   string
+	LinkLocalIPv6PrefixLen int
+	SecondaryIPAddresses   []string // always null
+	SecondaryIPv6Addresses []string // always null
+	EndpointID             string
+	Gateway                string
+	GlobalIPv6Address      string
+	GlobalIPv6PrefixLen    int
+	IPAddress              string
+	IPPrefixLen            int
+	IPv6Gateway            string
+	MacAddress             string
+}
+
+type endpoint struct {
+	*network.EndpointSettings
+	GwPriority *int      `json:",omitempty"`
+	DNSNames   *[]string `json:",omitempty"`
+}
+
+var containerTable = []step[containerInspect]{
+	{v1_56, func(c *containerInspect) {
+		if c.HostConfig != nil && c.HostConfig.Umask != nil {
+			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
+			c.HostConfig.Umask = nil
+		}
+	}},
+	{v1_52, func(c *containerInspect) {
+		c.Storage = nil
+		if c.GraphDriver == nil {
+			c.GraphDriver = &storage.DriverData{Name: c.Driver}
+		}
+		if c.HostConfig != nil {
+			c.HostConfig.kernelMemoryTCP = &kernelMemoryTCP{}
+		}
+		if c.Config != nil {
+			c.Config.OnBuild = &c.Config.Config.OnBuild
+		}
+		if c.NetworkSettings != nil {
+			c.NetworkSettings.flatAddresses = flatten(c.InspectResponse.NetworkSettings.Networks)
+		}
+	}},
+	{v1_48, func(c *containerInspect) {
+		c.ImageManifestDescriptor = nil
+		if c.NetworkSettings != nil {
+			dropEach(c.NetworkSettings.Networks, func(e *endpoint) { e.GwPriority = nil })
+		}
+	}},
+	{v1_45, shortIDAlias},
+	{v1_44, func(c *containerInspect) {
+		if c.NetworkSettings != nil {
+			dropEach(c.NetworkSettings.Networks, func(e *endpoint) { e.DNSNames = nil })
+		}
+	}},
+	{v1_43, func(c *containerInspect) {
+		if c.HostConfig != nil && c.HostConfig.Annotations != nil {
+			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
+			c.HostConfig.Annotations = nil
+		}
+	}},
+	{v1_42, func(c *containerInspect) {
+		if c.HostConfig != nil {
+			c.HostConfig.kernelMemory = &kernelMemory{}
+		}
+	}},
+}
+
+// Container is the answer of GET /containers/{id}/json.
+func Container(v server.Version, r *container.InspectResponse) any {
+	if v >= v1_56 {
+		return r
+	}
+	c := &containerInspect{InspectResponse: clone(r), GraphDriver: r.GraphDriver}
+	if r.HostConfig != nil {
+		c.HostConfig = &hostConfig{HostConfig: r.HostConfig}
+	}
+	if r.Config != nil {
+		c.Config = &config{Config: r.Config}
+		if len(r.Config.OnBuild) > 0 {
+			c.Config.OnBuild = &r.Config.OnBuild
+		}
+	}
+	if r.NetworkSettings != nil {
+		c.NetworkSettings = &networkSettings{NetworkSettings: r.NetworkSettings, Networks: endpoints(r.NetworkSettings.Networks)}
+	}
+	return downgrade(v, containerTable, c)
+}
+
+func clone[T any](p *T) *T {
+	c := *p
+	return &c
+}
+
+func endpoints(networks map[string]*network.EndpointSettings) map[string]*endpoint {
+	all := make(map[string]*endpoint, len(networks))
+	for name, e := range networks {
+		if e == nil {
+			e = &network.EndpointSettings{}
+		}
+		all[name] = &endpoint{EndpointSettings: e, GwPriority: &e.GwPriority, DNSNames: &e.DNSNames}
+	}
+	return all
+}
+
+func dropEach(networks map[string]*endpoint, drop func(*endpoint)) {
+	for _, e := range networks {
+		drop(e)
+	}
+}
+
+func flatten(networks map[string]*network.EndpointSettings) *flatAddresses {
+	e := networks[network.NetworkBridge]
+	if e == nil {
+		return &flatAddresses{}
+	}
+	flat := &flatAddresses{
+		EndpointID: e.EndpointID, MacAddress: e.MacAddress.String(),
+		IPPrefixLen: e.IPPrefixLen, GlobalIPv6PrefixLen: e.GlobalIPv6PrefixLen,
+	}
+	for _, a := range []struct {
+		to   *string
+		from interface {
+			IsValid() bool
+			String() string
+		}
+	}{{&flat.Gateway, e.Gateway}, {&flat.IPAddress, e.IPAddress}, {&flat.IPv6Gateway, e.IPv6Gateway}, {&flat.GlobalIPv6Address, e.GlobalIPv6Address}} {
+		if a.from.IsValid() {
+			*a.to = a.from.String()
+		}
+	}
+	return flat
+}
+
+// shortIDAlias lists the short id and the host name among the aliases in
+// user-defined networks, where DNSNames has them since 1.44.
+func shortIDAlias(c *containerInspect) {
+	if c.NetworkSettings == nil {
+		return
+	}
+	for name, e := range c.NetworkSettings.Networks {
+		if !container.NetworkMode(name).IsUserDefined() {
+			continue
+		}
+		e.EndpointSettings = clone(e.EndpointSettings)
+		e.Aliases = slices.Clone(e.Aliases)
+		names := []string{c.ID[:min(12, len(c.ID))]}
+		if c.Config != nil && c.Config.Hostname != "" {
+			names = append(names, c.Config.Hostname)
+		}
+		for _, n := range names {
+			if !slices.Contains(e.Aliases, n) {
+				e.Aliases = append(e.Aliases, n)
+			}
+		}
+	}
+}
