@@ -1,0 +1,89 @@
+package mountapi
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Overlay describes an overlay: layers from the top down, and the directories
+// for changes, which may both be empty.
+type Overlay struct {
+	Lower       []string
+	Upper, Work string
+	Params      []Param // further options
+}
+
+// ErrNoAppend reports a kernel before 6.7, whose overlay cannot take its layers one
+// by one. Such a kernel needs mount(2), which attaches; see package rootfs.
+var ErrNoAppend = errors.New("overlay has no option lowerdir+")
+
+// Mount makes the overlay as a detached mount. Layers go by descriptor where the
+// kernel takes them (6.13) and by path otherwise.
+func (o Overlay) Mount() (*os.File, error) {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open file system type overlay: %w", err)
+	}
+	defer unix.Close(fs)
+	byFD := true
+	for _, dir := range o.Lower {
+		if byFD, err = addLayer(fs, "lowerdir+", dir, byFD); err != nil {
+			return nil, err
+		}
+	}
+	if o.Upper != "" {
+		if byFD, err = addLayer(fs, "upperdir", o.Upper, byFD); err != nil {
+			return nil, err
+		}
+		if _, err = addLayer(fs, "workdir", o.Work, byFD); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range o.Params {
+		if err := set(fs, p); err != nil {
+			return nil, explain(fs, fmt.Errorf("overlay: option %s: %w", p.Key, err))
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, explain(fs, fmt.Errorf("create an overlay of %d layers: %w", len(o.Lower), err))
+	}
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, explain(fs, fmt.Errorf("mount an overlay: %w", err))
+	}
+	return os.NewFile(uintptr(m), "overlay"), nil
+}
+
+// addLayer passes one directory and says whether descriptors work on this kernel.
+func addLayer(fs int, key, dir string, byFD bool) (bool, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return byFD, fmt.Errorf("layer %s: %w", dir, err)
+	}
+	defer unix.Close(fd)
+	if byFD {
+		err := unix.FsconfigSetFd(fs, key, fd)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
+			return true, explain(fs, fmt.Errorf("layer %s: %w", dir, err))
+		}
+	}
+	// The path of a descriptor is short, whatever the path of the layer is.
+	path := dir
+	if len(path) > maxValue {
+		path = fmt.Sprintf("/proc/self/fd/%d", fd)
+	}
+	err = unix.FsconfigSetString(fs, key, path)
+	if errors.Is(err, unix.EINVAL) && key == "lowerdir+" {
+		return false, ErrNoAppend
+	}
+	if err != nil {
+		return false, explain(fs, fmt.Errorf("layer %s: %w", dir, err))
+	}
+	return false, nil
+}
