@@ -189,7 +189,7 @@ func (s *Server) fail(c *Call, w *writer, err error) {
 	if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // the client went away, nobody reads an answer
 	}
-	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
+	if status == http.StatusInternalServerError {
 		s.log.Error("request failed", "method", c.Method, "path", c.URL.Path, "status", status, "error", err)
 	}
 	switch {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,18 +33,6 @@ type StreamWriter struct {
 	buf   []byte
 	timer *time.Timer
 	err   error
-}
-
-// StartStream sends the header of an answer whose body follows in pieces.
-func (c *Call) StartStream(contentType string) *StreamWriter {
-	c.W.Header().Set("Content-Type", contentType)
-	c.W.WriteHeader(http.StatusOK)
-	c.Flush()
-	return c.streamWriter()
-}
-
-func (c *Call) streamWriter() *StreamWriter {
-	return &StreamWriter{w: c.W, rc: http.NewResponseController(c.W)}
 }
 
 // Write appends to the stream. Its error is the connection's.
@@ -129,29 +118,43 @@ func (s *StreamWriter) Close() error {
 }
 
 // LazyStream is a streamed answer whose header goes out with the first byte, so
-// that an error before it still gets a status of its own.
+// that an error before it still gets a status of its own. It is safe for
+// concurrent use.
 type LazyStream struct {
 	*StreamWriter
 	c           *Call
 	contentType string
 	once        sync.Once
-	started     bool
+	started     atomic.Bool
 }
 
 // LazyStream prepares a streamed answer.
 func (c *Call) LazyStream(contentType string) *LazyStream {
-	return &LazyStream{StreamWriter: c.streamWriter(), c: c, contentType: contentType}
+	w := &StreamWriter{w: c.W, rc: http.NewResponseController(c.W)}
+	return &LazyStream{StreamWriter: w, c: c, contentType: contentType}
 }
 
-// Write starts the answer if need be and appends to it.
-func (l *LazyStream) Write(p []byte) (int, error) {
+// Start sends the header, if it has not gone out yet.
+func (l *LazyStream) Start() {
 	l.once.Do(func() {
-		l.started = true
+		l.started.Store(true)
 		l.c.W.Header().Set("Content-Type", l.contentType)
 		l.c.W.WriteHeader(http.StatusOK)
+		l.c.Flush()
 	})
-	return l.StreamWriter.Write(p)
 }
 
 // Started reports whether a status has been sent.
-func (l *LazyStream) Started() bool { return l.started }
+func (l *LazyStream) Started() bool { return l.started.Load() }
+
+// Write starts the answer if need be and appends to it.
+func (l *LazyStream) Write(p []byte) (int, error) {
+	l.Start()
+	return l.StreamWriter.Write(p)
+}
+
+// Frame starts the answer if need be and appends a frame to it.
+func (l *LazyStream) Frame(stream byte, data []byte) error {
+	l.Start()
+	return l.StreamWriter.Frame(stream, data)
+}

@@ -1,0 +1,18 @@
+package container
+
+import (
+	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// attach hands the connection's descriptor to the container's shim by way of
+// the service and is done: the stream does not run through the daemon.
+func (r routes) attach(c *server.Call) error {
+	h := c.Hijack()
+	err := r.containers.Attach(c.Context(), c.Name, container.AttachOptions{
+		Stream: c.Bool("stream"), Logs: c.Bool("logs"),
+		Stdin: c.Bool("stdin"), Stdout: c.Bool("stdout"), Stderr: c.Bool("stderr"),
+		DetachKeys: c.Query("detachKeys"), Hijack: h.Take,
+	})
+	return h.Refuse(err)
+}

@@ -1,0 +1,52 @@
+// Package container serves the Engine API's /containers routes. It turns
+// requests into calls of the container service and answers into the shape of
+// the client's API version; it decides nothing about containers itself.
+package container
+
+import (
+	"context"
+
+	api "github.com/moby/moby/api/types/container"
+	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// Service is what the routes need of the container service. Errors carry a
+// fault class; an unknown container is fault.NotFound.
+type Service interface {
+	Create(ctx context.Context, o container.CreateOptions) (id string, warnings []string, err error)
+	Start(ctx context.Context, ref string) error
+	Stop(ctx context.Context, ref string, o container.StopOptions) error
+	Kill(ctx context.Context, ref, signal string) error
+	Restart(ctx context.Context, ref string, o container.StopOptions) error
+	Wait(ctx context.Context, ref, condition string) (<-chan container.WaitResult, error)
+	Remove(ctx context.Context, ref string, o container.RemoveOptions) error
+	List(ctx context.Context, o container.ListOptions) ([]api.Summary, error)
+	Inspect(ctx context.Context, ref string, size bool) (*api.InspectResponse, error)
+	TTY(ref string) (bool, error)
+	Logs(ctx context.Context, ref string, o container.LogsOptions, emit func(stream string, data []byte) error) error
+	Attach(ctx context.Context, ref string, o container.AttachOptions) error
+	Resize(ctx context.Context, ref string, height, width uint32) error
+}
+
+type routes struct {
+	containers Service
+	cgroup2    bool
+}
+
+// Register adds the routes to s.
+func Register(s *server.Server, containers Service) {
+	r := routes{containers: containers, cgroup2: hasCgroup2()}
+	s.Handle("POST /containers/create", r.create)
+	s.Handle("GET /containers/json", r.list)
+	s.Handle("GET /containers/{id}/json", r.inspect)
+	s.Handle("POST /containers/{id}/start", r.start)
+	s.Handle("POST /containers/{id}/stop", r.stop)
+	s.Handle("POST /containers/{id}/restart", r.restart)
+	s.Handle("POST /containers/{id}/kill", r.kill)
+	s.Handle("POST /containers/{id}/wait", r.wait)
+	s.Handle("GET /containers/{id}/logs", r.logs)
+	s.Handle("POST /containers/{id}/attach", r.attach)
+	s.Handle("POST /containers/{id}/resize", r.resize)
+	s.Handle("DELETE /containers/{id}", r.remove)
+}

@@ -1,0 +1,22 @@
+package container
+
+import (
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// emptyObject is the longest body, "null" or "{}" with line ends, that means none.
+const emptyObject = 7
+
+func (r routes) start(c *server.Call) error {
+	if c.ContentLength > emptyObject || c.ContentLength == -1 {
+		return fault.New(fault.Invalid, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
+	}
+	if checkpoint := c.Query("checkpoint"); checkpoint != "" {
+		return fault.New(fault.NotImplemented, "start %s from checkpoint %s: checkpoints are not available in this version of Sampan", c.Name, checkpoint)
+	}
+	if err := r.containers.Start(c.Context(), c.Name); err != nil {
+		return err
+	}
+	return c.NoContent()
+}

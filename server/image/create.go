@@ -1,0 +1,94 @@
+package image
+
+import (
+	"encoding/json"
+
+	"github.com/distribution/reference"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// platformParameterSince is the version in which images/create got a platform.
+var platformParameterSince = server.V(1, 32)
+
+// create pulls an image, or imports a tar that comes as the body. Both answer a
+// stream of JSON messages; an error after its first byte is a message too.
+func (r routes) create(c *server.Call) error {
+	platform := ""
+	if c.Version >= platformParameterSince {
+		platform = c.Query("platform")
+	}
+	out := c.LazyStream("application/json")
+	defer out.Close()
+	var err error
+	if name := c.Query("fromImage"); name != "" {
+		err = r.images.Pull(c.Context(), name, image.PullOptions{Tag: c.Query("tag"), Platform: platform}, out)
+	} else {
+		err = r.load(c, platform, out)
+	}
+	if err == nil {
+		out.Start()
+		return nil
+	}
+	if !out.Started() {
+		return err
+	}
+	return json.NewEncoder(out).Encode(streamError{Detail: errorDetail{err.Error()}, Error: err.Error()})
+}
+
+// streamError is the last message of a stream that failed, in the form that
+// clients of all versions read.
+type streamError struct {
+	Detail errorDetail `json:"errorDetail"`
+	Error  string      `json:"error"`
+}
+
+type errorDetail struct {
+	Message string `json:"message"`
+}
+
+func (r routes) load(c *server.Call, platform string, out *server.LazyStream) error {
+	switch src := c.Query("fromSrc"); src {
+	case "-":
+	case "":
+		return fault.New(fault.Invalid, "images/create needs fromImage=NAME to pull, or fromSrc=- with a tar as the body to import")
+	default:
+		return fault.New(fault.NotImplemented, "import from the URL %s is not available in this version of Sampan; fetch it and import it from stdin", src)
+	}
+	ref := ""
+	if repo := c.Query("repo"); repo != "" {
+		named, err := target(repo, c.Query("tag"))
+		if err != nil {
+			return err
+		}
+		ref = reference.FamiliarString(named)
+	}
+	message := c.Query("message")
+	if message == "" {
+		message = "Imported from -"
+	}
+	_, err := r.images.Import(c.Context(), c.Body, image.ImportOptions{
+		Reference: ref, Message: message, Changes: c.Queries()["changes"], Platform: platform,
+	}, out)
+	return err
+}
+
+// target is the name that an image is to get.
+func target(repo, tag string) (reference.NamedTagged, error) {
+	named, err := reference.ParseNormalizedNamed(repo)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%q is no image name: %w", repo, err)
+	}
+	if _, digested := named.(reference.Digested); digested {
+		return nil, fault.New(fault.Invalid, "%q has a digest: a name for an image is NAME[:TAG]", repo)
+	}
+	if tag != "" {
+		tagged, err := reference.WithTag(reference.TrimNamed(named), tag)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "%q is no image tag: %w", tag, err)
+		}
+		return tagged, nil
+	}
+	return reference.TagNameOnly(named).(reference.NamedTagged), nil
+}

@@ -1,0 +1,37 @@
+// Package image serves the Engine API's /images routes.
+package image
+
+import (
+	"context"
+	"io"
+
+	api "github.com/moby/moby/api/types/image"
+	"github.com/opencontainers/go-digest"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// Service is what the routes need of the image service. Errors carry a fault
+// class; an unknown image is fault.NotFound.
+type Service interface {
+	List(ctx context.Context, o image.ListOptions) ([]api.Summary, error)
+	Inspect(ctx context.Context, ref string) (*api.InspectResponse, error)
+	History(ctx context.Context, ref string) ([]api.HistoryResponseItem, error)
+	Tag(ctx context.Context, ref, repo, tag string) error
+	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
+	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
+	Pull(ctx context.Context, name string, o image.PullOptions, progress io.Writer) error
+}
+
+type routes struct{ images Service }
+
+// Register adds the routes to s.
+func Register(s *server.Server, images Service) {
+	r := routes{images}
+	s.Handle("GET /images/json", r.list)
+	s.Handle("GET /images/{name}/json", r.inspect)
+	s.Handle("GET /images/{name}/history", r.history)
+	s.Handle("POST /images/{name}/tag", r.tag)
+	s.Handle("DELETE /images/{name}", r.remove)
+	s.Handle("POST /images/create", r.create)
+}

@@ -1,0 +1,89 @@
+package system
+
+import (
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/registry"
+	"github.com/moby/moby/api/types/swarm"
+	"github.com/moby/moby/api/types/system"
+	"github.com/sampan-containers/sampan/server"
+	"github.com/sampan-containers/sampan/server/compat"
+)
+
+// The default registry, in the terms of the API.
+const (
+	defaultIndex    = "docker.io"
+	defaultIndexURL = "https://index.docker.io/v1/"
+)
+
+func (r *routes) info(c *server.Call) error {
+	m := readMachine(r.cfg.Root)
+	info := system.Info{
+		ID: r.cfg.ID, Driver: r.cfg.StorageDriver, DriverStatus: m.driverStatus(),
+		Plugins: system.PluginsInfo{
+			Volume: []string{"local"}, Network: r.cfg.NetworkDrivers, Log: r.cfg.LoggingDrivers,
+		},
+		MemoryLimit: m.cgroup.memory, SwapLimit: m.cgroup.swap, CPUCfsPeriod: m.cgroup.cfs, CPUCfsQuota: m.cgroup.cfs,
+		CPUShares: m.cgroup.shares, CPUSet: m.cgroup.cpuset, PidsLimit: m.cgroup.pids, OomKillDisable: m.cgroup.oomDisable,
+		CgroupDriver: r.cfg.CgroupDriver, CgroupVersion: m.cgroup.version,
+		IPv4Forwarding: m.forwarding, Debug: r.cfg.Debug,
+		NFd: openFiles(), NGoroutines: runtime.NumGoroutine(), NEventsListener: r.events.Subscribers(),
+		SystemTime: time.Now().Format(time.RFC3339Nano), LoggingDriver: r.cfg.LoggingDriver,
+		KernelVersion: m.kernel, OperatingSystem: m.osName, OSVersion: m.osVersion, OSType: runtime.GOOS, Architecture: m.arch,
+		IndexServerAddress: defaultIndexURL, RegistryConfig: registryConfig(r.cfg.RegistryMirrors),
+		NCPU: runtime.NumCPU(), MemTotal: m.memory, DockerRootDir: r.cfg.Root, Name: m.name,
+		HTTPProxy: proxy("HTTP_PROXY"), HTTPSProxy: proxy("HTTPS_PROXY"), NoProxy: proxy("NO_PROXY"),
+		Labels: r.cfg.Labels, ExperimentalBuild: r.cfg.Experimental, ServerVersion: r.cfg.Version,
+		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: r.cfg.DefaultRuntime,
+		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
+		LiveRestoreEnabled: r.cfg.LiveRestore, InitBinary: "docker-init",
+		SecurityOptions: r.cfg.SecurityOptions, DefaultAddressPools: r.cfg.AddressPools,
+		CDISpecDirs: []string{}, Warnings: append(m.warnings(), r.cfg.Warnings...),
+	}
+	if info.Labels == nil {
+		info.Labels = []string{}
+	}
+	if r.cfg.Firewall != "" {
+		info.FirewallBackend = &system.FirewallInfo{Driver: r.cfg.Firewall}
+	}
+	for name, rt := range r.cfg.Runtimes {
+		info.Runtimes[name] = system.RuntimeWithStatus{Runtime: rt}
+	}
+	info.Containers, info.ContainersRunning, info.ContainersPaused, info.ContainersStopped = r.containers.Counts()
+	info.Images = r.images.Count()
+	return c.JSON(http.StatusOK, compat.Info(c.Version, &info, compat.LegacyInfo{
+		KernelMemory: m.cgroup.kernelMemory, KernelMemoryTCP: m.cgroup.kernelMemoryTCP,
+		BridgeNfIptables: m.bridgeNF, BridgeNfIp6tables: m.bridgeNF6,
+	}))
+}
+
+func registryConfig(mirrors []string) *registry.ServiceConfig {
+	if mirrors == nil {
+		mirrors = []string{}
+	}
+	return &registry.ServiceConfig{
+		InsecureRegistryCIDRs: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")},
+		IndexConfigs: map[string]*registry.IndexInfo{
+			defaultIndex: {Name: defaultIndex, Mirrors: mirrors, Secure: true, Official: true},
+		},
+		Mirrors: mirrors,
+	}
+}
+
+// proxy returns a proxy variable with any password masked.
+func proxy(name string) string {
+	value := os.Getenv(name)
+	if value == "" {
+		value = os.Getenv(strings.ToLower(name))
+	}
+	scheme, rest, ok := strings.Cut(value, "://")
+	if at := strings.LastIndexByte(rest, '@'); ok && at >= 0 {
+		return scheme + "://xxxxx:xxxxx" + rest[at:]
+	}
+	return value
+}

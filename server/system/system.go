@@ -1,0 +1,72 @@
+// Package system serves the Engine API's routes about the engine itself: _ping,
+// version, info and events.
+package system
+
+import (
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/system"
+	"github.com/sampan-containers/sampan/event"
+	"github.com/sampan-containers/sampan/event/filter"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// Containers counts the containers for info.
+type Containers interface {
+	Counts() (total, running, paused, stopped int)
+}
+
+// Images counts the images for info.
+type Images interface{ Count() int }
+
+// Events is the event bus.
+type Events interface {
+	Past(since, until time.Time, f filter.Args) []events.Message
+	Subscribe(since, until time.Time, f filter.Args) *event.Subscription
+	Subscribers() int
+}
+
+// Config is what the engine tells about itself. What the machine tells is read
+// from the kernel.
+type Config struct {
+	ID        string // of this engine, kept with its state
+	Root      string // the data root
+	Version   string
+	Commit    string
+	BuildTime string // RFC 3339, or empty
+	Labels    []string
+
+	Debug, Experimental, LiveRestore bool
+
+	StorageDriver   string
+	LoggingDriver   string
+	LoggingDrivers  []string
+	NetworkDrivers  []string
+	CgroupDriver    string
+	Firewall        string // e.g. "nftables"
+	Runtimes        map[string]system.Runtime
+	DefaultRuntime  string
+	AddressPools    []system.NetworkAddressPool
+	RegistryMirrors []string
+	SecurityOptions []string // e.g. "name=seccomp,profile=builtin"
+	BuilderVersion  string   // "1" the classic builder, "2" BuildKit
+	Warnings        []string
+}
+
+type routes struct {
+	cfg        Config
+	containers Containers
+	images     Images
+	events     Events
+}
+
+// Register adds the routes to s.
+func Register(s *server.Server, cfg Config, containers Containers, images Images, events Events) {
+	r := &routes{cfg, containers, images, events}
+	s.Handle("GET /_ping", r.ping)
+	s.Handle("HEAD /_ping", r.ping)
+	s.Handle("GET /version", r.version)
+	s.Handle("GET /info", r.info)
+	s.Handle("GET /events", r.stream)
+}
