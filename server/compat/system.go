@@ -80,7 +80,7 @@ var infoTable = []step[info]{
 	}},
 	{v1_42, func(i *info) { i.kernelMemorySupport = &kernelMemorySupport{i.legacy.KernelMemory} }},
 	{v1_25, func(i *info) {
-		i.executionDriver = &executionDriver{}
+		i.executionDriver = &executionDriver{"<not supported>"}
 		names := make([]string, len(i.SecurityOptions))
 		for n, option := range i.SecurityOptions { // "name=seccomp,profile=default"
 			name, _, _ := strings.Cut(option, ",")
