@@ -7,11 +7,18 @@
 // the distribution project in full form (docker.io/library/web:1); Docker's
 // short form is made only for what users see.
 //
+// Order of anything durable: layers and config are synced and renamed first,
+// then one transaction of the state store makes the image and its name exist.
+// Deleting goes the other way round. What a crash leaves between the two has no
+// record, and New removes it.
+//
 // Limits: registries are not reachable yet. Pull answers fault.NotImplemented
 // for everything but the built-in image sampan/box.
 package image
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -60,6 +67,8 @@ type Image struct {
 	Created time.Time
 	// Parent is set for an image that was made here from another one.
 	Parent digest.Digest
+
+	record record
 }
 
 // Service answers the image verbs. It is safe for concurrent use.
@@ -75,35 +84,81 @@ type Service struct {
 	// the first request; nil means none.
 	InUse func(imageID string) []Container
 
-	// mu orders what adds or removes images against each other, so that a
-	// delete cannot take layers that an import has found to be there.
-	mu     sync.RWMutex
-	parsed parsedConfigs
-	box    sync.Mutex
+	// mu makes "is it still used" and "take it away" one step.
+	mu      sync.Mutex
+	configs configCache
+	builtin sync.Mutex
 }
 
-// ImportOptions are the parameters of images/create?fromSrc=-.
-type ImportOptions struct {
-	// Reference is repo[:tag], or empty for an image without a name.
-	Reference string
-	// Message becomes the comment; empty means "Imported from -".
-	Message string
-	// Changes are Dockerfile instructions applied to the config.
-	Changes []string
-	// Platform is os[/arch[/variant]]; empty means this machine's.
-	Platform string
+// New opens the stores below cfg.Root and removes what a crash left there.
+func New(cfg Config, store *state.Store, bus Publisher) (*Service, error) {
+	s := &Service{cfg: cfg, store: store, events: bus, log: cfg.Log}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	var err error
+	if s.blobs, err = content.Open(cfg.Root); err != nil {
+		return nil, err
+	}
+	if s.layers, err = layer.Open(cfg.Root, s.log); err != nil {
+		return nil, err
+	}
+	if err := s.sweep(); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove what no image needs: %w", err), s.layers.Close())
+	}
+	return s, nil
 }
 
-// ListOptions are the parameters of images/json. Filters holds each key's
-// values: reference, dangling, label, before, since, until.
-type ListOptions struct {
-	All        bool
-	SharedSize bool
-	Filters    map[string][]string
+// Close waits until the background removal has stopped at a safe point.
+func (s *Service) Close() error { return s.layers.Close() }
+
+// Wait returns when the files of all removed layers are gone.
+func (s *Service) Wait() { s.layers.Wait() }
+
+// Count returns the number of images, for /info.
+func (s *Service) Count() (int, error) {
+	n := 0
+	err := s.store.View(func(tx *state.Tx) error {
+		return eachRecord(tx, func(_ digest.Digest, r *record) error {
+			if !r.Orphan {
+				n++
+			}
+			return nil
+		})
+	})
+	return n, err
 }
 
-// PullOptions are the parameters of images/create?fromImage=.
-type PullOptions struct {
-	Tag      string // tag or digest, when the reference carries none
-	Platform string
+// Lowers returns the image's layer directories, top first, as overlay wants
+// them. There may be one directory more than the image has layers: it mends the
+// parents that a layer's tar implies but does not list.
+func (s *Service) Lowers(img *Image) ([]string, error) {
+	dirs, err := s.layers.Chain(img.Config.RootFS.DiffIDs)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", short(img.ID), err)
+	}
+	return dirs, nil
+}
+
+func (s *Service) publish(action events.Action, id digest.Digest, name string) {
+	attributes := map[string]string{}
+	if cfg, err := s.config(id); err == nil {
+		for k, v := range cfg.Config.Labels {
+			attributes[k] = v
+		}
+	}
+	attributes["name"] = name
+	s.events.Publish(events.Message{
+		Type: events.ImageEventType, Action: action,
+		Actor: events.Actor{ID: id.String(), Attributes: attributes},
+	})
+}
+
+// short is the form of an ID in messages: 12 digits, as Docker shows.
+func short(id digest.Digest) string {
+	const digits = 12
+	if hex := id.Encoded(); len(hex) > digits {
+		return hex[:digits]
+	}
+	return id.Encoded()
 }

@@ -121,8 +121,6 @@ type mending struct {
 }
 
 func (s *Store) makeMending(final string, ids []digest.Digest, infos []*Info, bottom int) (mending, error) {
-	s.making.Lock()
-	defer s.making.Unlock()
 	tmp, err := os.MkdirTemp(s.tmp, "mend-")
 	if err != nil {
 		return mending{}, err

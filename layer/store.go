@@ -65,8 +65,10 @@ type Store struct {
 
 	mu    sync.Mutex // guards infos
 	infos map[digest.Digest]*Info
-	// making is held while a layer or a mending directory becomes visible.
+	// making is held while a layer or a mending directory becomes visible or
+	// goes, and guards held.
 	making sync.Mutex
+	held   map[digest.Digest]int
 }
 
 // Open opens or makes the store below the data root and removes leftovers.
@@ -77,6 +79,7 @@ func Open(root string, log *slog.Logger) (*Store, error) {
 		mended: filepath.Join(base, "mended"),
 		tmp:    filepath.Join(base, "tmp"),
 		infos:  map[digest.Digest]*Info{},
+		held:   map[digest.Digest]int{},
 	}
 	for _, dir := range []string{s.layers, s.mended} {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
@@ -108,6 +111,9 @@ func (s *Store) Wait() { s.trash.Wait() }
 // want is not empty the diffID must equal it. After a failure nothing of the
 // layer is left; fault.Invalid says what is wrong with the tar, and
 // fault.Exhausted that the disk is full.
+//
+// The layer returned is held: Remove spares it until Release, so that an image
+// can be recorded that names it.
 func (s *Store) Unpack(ctx context.Context, r io.Reader, want digest.Digest) (*Info, error) {
 	tmp, err := os.MkdirTemp(s.tmp, "unpack-")
 	if err != nil {
@@ -130,12 +136,9 @@ func (s *Store) Unpack(ctx context.Context, r io.Reader, want digest.Digest) (*I
 	return info, nil
 }
 
-// commit makes the layer in tmp durable and then visible.
+// commit makes the layer in tmp durable and then visible, and holds it.
 func (s *Store) commit(tmp string, info *Info) error {
-	s.making.Lock()
-	defer s.making.Unlock()
-	path := s.path(info.DiffID)
-	if _, err := os.Lstat(path); err == nil {
+	if s.hold(info.DiffID) {
 		return nil
 	}
 	if err := s.trash.Take(filepath.Join(tmp, "gone")); err != nil {
@@ -148,13 +151,47 @@ func (s *Store) commit(tmp string, info *Info) error {
 	if err := os.WriteFile(filepath.Join(tmp, infoFile), data, 0o600); err != nil {
 		return pathError("write", infoFile, err)
 	}
+	path := s.path(info.DiffID)
 	if err := syncFS(s.layers); err != nil {
 		return pathError("sync", path, err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	s.making.Lock()
+	err = os.Rename(tmp, path)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+		err = nil // another Unpack of the same tar was faster
+	}
+	if err == nil {
+		s.held[info.DiffID]++
+	}
+	s.making.Unlock()
+	if err != nil {
 		return err
 	}
-	return syncDir(s.layers)
+	if err := syncDir(s.layers); err != nil {
+		s.Release(info.DiffID)
+		return err
+	}
+	return nil
+}
+
+// hold keeps a layer from removal and tells whether it is there.
+func (s *Store) hold(id digest.Digest) bool {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if _, err := os.Lstat(s.path(id)); err != nil {
+		return false
+	}
+	s.held[id]++
+	return true
+}
+
+// Release ends the hold of one Unpack.
+func (s *Store) Release(id digest.Digest) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.held[id]--; s.held[id] <= 0 {
+		delete(s.held, id)
+	}
 }
 
 // Stat returns a layer, or fault.NotFound.
@@ -203,10 +240,15 @@ func (s *Store) Walk(f func(digest.Digest) error) error {
 }
 
 // Remove takes a layer away at once and its files in the background. A missing
-// layer is no error.
+// layer is no error, and one that is held stays: whoever releases it decides.
 func (s *Store) Remove(id digest.Digest) error {
 	if err := id.Validate(); err != nil {
 		return fault.New(fault.Invalid, "%q is not a diffID", string(id))
+	}
+	s.making.Lock()
+	defer s.making.Unlock()
+	if s.held[id] > 0 {
+		return nil
 	}
 	s.mu.Lock()
 	delete(s.infos, id)
