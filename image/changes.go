@@ -31,19 +31,34 @@ type change struct {
 	cmdSet *bool // a CMD of the same request survives a later ENTRYPOINT
 }
 
-// instructions are those that describe an image instead of making files.
-var instructions = map[string]func(*change) error{
-	"CMD":         (*change).cmd,
-	"ENTRYPOINT":  (*change).entrypoint,
-	"ENV":         (*change).env,
-	"EXPOSE":      (*change).expose,
-	"HEALTHCHECK": (*change).healthcheck,
-	"LABEL":       (*change).label,
-	"ONBUILD":     (*change).onbuild,
-	"STOPSIGNAL":  (*change).stopsignal,
-	"USER":        (*change).user,
-	"VOLUME":      (*change).volume,
-	"WORKDIR":     (*change).workdir,
+// instruction returns how an instruction is applied that describes an image
+// instead of making files, or nil.
+func instruction(name string) func(*change) error {
+	switch name {
+	case "CMD":
+		return (*change).cmd
+	case "ENTRYPOINT":
+		return (*change).entrypoint
+	case "ENV":
+		return (*change).env
+	case "EXPOSE":
+		return (*change).expose
+	case "HEALTHCHECK":
+		return (*change).healthcheck
+	case "LABEL":
+		return (*change).label
+	case "ONBUILD":
+		return (*change).onbuild
+	case "STOPSIGNAL":
+		return (*change).stopsignal
+	case "USER":
+		return (*change).user
+	case "VOLUME":
+		return (*change).volume
+	case "WORKDIR":
+		return (*change).workdir
+	}
+	return nil
 }
 
 // building are the instructions that a Dockerfile knows and --change refuses.
@@ -63,7 +78,7 @@ func applyChanges(cfg *dockerspec.DockerOCIImageConfig, changes []string) error 
 			name, args = line[:i], strings.TrimSpace(line[i:])
 		}
 		name = strings.ToUpper(name)
-		apply := instructions[name]
+		apply := instruction(name)
 		switch {
 		case apply == nil && slices.Contains(building, name):
 			return fault.New(fault.Invalid, "%s is not a valid change command (it can only be used in a build)", strings.ToLower(name))
@@ -326,7 +341,7 @@ func (c *change) onbuild() error {
 		return c.invalid("chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
 	case name == "FROM" || name == "MAINTAINER":
 		return c.invalid("%s isn't allowed as an ONBUILD trigger", name)
-	case instructions[name] == nil && !slices.Contains(building, name):
+	case instruction(name) == nil && !slices.Contains(building, name):
 		return c.invalid("unknown instruction: %s", name)
 	}
 	c.cfg.OnBuild = append(slices.Clone(c.cfg.OnBuild), c.args)

@@ -106,15 +106,19 @@ func prepare(dir string, m Mount) error {
 			return err
 		}
 	}
-	err := os.Mkdir(m.Upper, dirMode)
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Lstat(m.Upper); err == nil {
 		return nil
 	}
-	if err != nil {
+	// The upper's own root is what "/" of the container shows, so it appears
+	// with its owner and mode or not at all.
+	unready := m.Upper + ".new"
+	if err := os.Mkdir(unready, dirMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	// The upper's own root is what "/" of the container shows.
-	return copyRoot(m.Lower[0], m.Upper)
+	if err := copyRoot(m.Lower[0], unready); err != nil {
+		return err
+	}
+	return os.Rename(unready, m.Upper)
 }
 
 // copyRoot gives the directory to the owner and mode of from, which is a
