@@ -1,6 +1,11 @@
 package network
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/etcfiles"
+)
 
 // HostsRequest describes a container's /etc/hosts.
 type HostsRequest struct {
@@ -17,11 +22,50 @@ type ResolvRequest struct {
 	HostNetwork          bool // the host's servers are reachable, loopback ones too
 }
 
-// BuildHosts returns the contents of a container's /etc/hosts.
-func (s *Service) BuildHosts(req HostsRequest) ([]byte, error) { return nil, nil }
+// BuildHosts returns the contents of a container's /etc/hosts. A bad --add-host
+// is fault.Invalid.
+func (s *Service) BuildHosts(req HostsRequest) ([]byte, error) {
+	h := etcfiles.Hosts{Hostname: req.Hostname, Domainname: req.Domainname, IPs: req.IPs, Extra: req.Extra, Gateway: s.cfg.HostGatewayIPs}
+	if n := s.networks[DefaultNetwork]; h.Gateway == nil && n.driver != nil {
+		h.Gateway = []netip.Addr{n.driver.Gateway().Addr()}
+	}
+	if req.HostNetwork {
+		base, err := etcfiles.ReadHost(etcfiles.HostHostsFile)
+		if err != nil {
+			return nil, fault.New(fault.Unavailable, "read the host's %s: %w", etcfiles.HostHostsFile, err)
+		}
+		if len(base) > 0 {
+			h.Base, h.IPs = base, nil
+		}
+	}
+	return h.Build()
+}
 
-// BuildResolvConf returns the contents of a container's /etc/resolv.conf.
-func (s *Service) BuildResolvConf(req ResolvRequest) ([]byte, error) { return nil, nil }
+// BuildResolvConf returns the contents of a container's /etc/resolv.conf: the
+// container's options, else the daemon's, else the host's file without the
+// servers that a container cannot reach. A bad server is fault.Invalid.
+func (s *Service) BuildResolvConf(req ResolvRequest) ([]byte, error) {
+	base, err := etcfiles.ReadHost(etcfiles.HostResolv)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "read the host's %s: %w", etcfiles.HostResolv, err)
+	}
+	r := etcfiles.ParseResolv(base)
+	if !req.HostNetwork {
+		if r.OnlyStub() {
+			if real, err := etcfiles.ReadHost(etcfiles.ResolvedConf); err == nil && len(real) > 0 {
+				r = etcfiles.ParseResolv(real)
+			}
+		}
+		r = r.Reachable(false)
+	}
+	if r, err = r.Override(s.cfg.DNS, s.cfg.DNSSearch, s.cfg.DNSOptions); err != nil {
+		return nil, err
+	}
+	if r, err = r.Override(req.DNS, req.Search, req.Options); err != nil {
+		return nil, err
+	}
+	return r.Build(), nil
+}
 
 // BuildHostname returns the contents of a container's /etc/hostname.
 func (s *Service) BuildHostname(hostname string) []byte { return []byte(hostname + "\n") }

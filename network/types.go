@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+
+	"github.com/sampan-containers/sampan/network/ipam"
 )
 
 // The names of the networks that always exist.
@@ -13,6 +15,9 @@ const (
 	HostNetwork    = "host"   // the host's own namespace; nothing is joined
 	NoneNetwork    = "none"   // a namespace of its own with lo only
 )
+
+// DefaultBridge is the bridge device when Config.Bridge is empty.
+const DefaultBridge = "sampan0"
 
 // NoBridge as Config.Bridge turns the default bridge off: only host, none and
 // container:X remain.
@@ -29,7 +34,7 @@ type Config struct {
 	// DefaultGateway replaces the bridge's address as the containers' router.
 	DefaultGateway netip.Addr
 	// DefaultPools are tried in order when BIP is empty; nil = Docker's.
-	DefaultPools []Pool
+	DefaultPools []ipam.Range
 	MTU          int  // 0 = 1500
 	ICC          bool // containers of one network may talk to each other
 	IPMasq       bool // masquerade what leaves the bridge
@@ -46,12 +51,6 @@ type Config struct {
 	DefaultBindIP              netip.Addr   // --ip: host address of ports that name none
 
 	Log *slog.Logger // nil = discard
-}
-
-// Pool is a range cut into networks of Size bits, e.g. 192.168.0.0/16 into /20.
-type Pool struct {
-	Base netip.Prefix
-	Size int
 }
 
 // DefaultConfig is what a daemon without flags runs with.

@@ -1,0 +1,50 @@
+// Package driver is the contract between the network service and the kinds of
+// networks: bridge today, macvlan and overlay later. The service owns names,
+// addresses, host ports and records; a driver owns links and rules in the
+// kernel, and keeps no state that it could not make again from what the service
+// tells it.
+package driver
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/sampan-containers/sampan/network/netns"
+)
+
+// Endpoint is what a driver needs to know of a container's endpoint.
+type Endpoint struct {
+	ID          string // of the endpoint
+	ContainerID string
+	IP          netip.Prefix
+	Gateway     netip.Addr
+	MAC         net.HardwareAddr
+	Ports       []Port
+}
+
+// Port is a host port that the kernel translates to the endpoint. HostIP
+// 0.0.0.0 means every address.
+type Port struct {
+	Proto         string // tcp or udp
+	HostIP        netip.Addr
+	HostPort      uint16
+	ContainerPort uint16
+}
+
+// Driver is one network in the kernel. Methods are safe for concurrent use.
+type Driver interface {
+	// Attach gives the sandbox the endpoint: link, address, default route. A
+	// failure leaves at most a link that ends with the sandbox's namespace.
+	Attach(ctx context.Context, sb *netns.Sandbox, ep Endpoint) error
+	// Publish starts to translate the endpoint's ports. It fails whole.
+	Publish(ctx context.Context, ep Endpoint) error
+	// Unpublish ends it. It is idempotent.
+	Unpublish(ctx context.Context, ep Endpoint) error
+	// Gateway is the network's subnet with the host's address in it.
+	Gateway() netip.Prefix
+	// Close lets go of the network and leaves it working for its containers.
+	Close() error
+	// Remove takes the network out of the kernel and closes it.
+	Remove(ctx context.Context) error
+}

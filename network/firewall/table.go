@@ -1,0 +1,217 @@
+// Package firewall owns Sampan's nftables table: translation of published
+// ports, masquerading, and the filter that keeps everything else away from the
+// containers. There is one table per bridge, so that daemons side by side never
+// touch each other's rules. A published port is one element of a map: adding one
+// costs the same with ten or ten thousand.
+//
+// Where the kernel can (6.9), the table is owned by our socket and persistent:
+// `nft flush ruleset` of others skips it, it outlives the daemon, and the next
+// one takes it over. On older kernels, and for rules in other tables, Watch
+// notices a change and puts back what is missing.
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/netlink"
+)
+
+// Config describes the bridge that the table serves.
+type Config struct {
+	Bridge     string
+	Subnet     netip.Prefix
+	ICC        bool // containers on the bridge may talk to each other
+	Masquerade bool // translate the source of what leaves the bridge
+	Log        *slog.Logger
+}
+
+// Mapping is one published port. HostIP 0.0.0.0 means every address of the host.
+type Mapping struct {
+	Proto    uint8 // unix.IPPROTO_TCP or unix.IPPROTO_UDP
+	HostIP   netip.Addr
+	HostPort uint16
+	To       netip.AddrPort
+}
+
+// Table is the table in the kernel. It is safe for concurrent use.
+type Table struct {
+	mu    sync.Mutex
+	cfg   Config
+	name  string
+	conn  *netlink.Conn // the owner of the table: open as long as the Table is
+	ports map[Mapping]struct{}
+	owned bool
+
+	foreign foreign
+	watch   *watcher
+}
+
+// TableName returns the name of the bridge's table.
+func TableName(bridge string) string {
+	if strings.HasPrefix(bridge, "sampan") {
+		return bridge
+	}
+	return "sampan-" + bridge
+}
+
+// Open makes the table with the ports already published, in one transaction:
+// when an earlier daemon left one, packets see the old rules or the new ones and
+// never none, and connections keep their translation. fault.Conflict when
+// another daemon owns the table.
+func Open(cfg Config, ports []Mapping) (*Table, error) {
+	conn, err := netlink.OpenFamily(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{cfg: cfg, name: TableName(cfg.Bridge), conn: conn, ports: map[Mapping]struct{}{}}
+	for _, m := range ports {
+		t.ports[m] = struct{}{}
+	}
+	if err := t.rebuild(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	t.foreign = foreign{bridge: cfg.Bridge, log: cfg.Log}
+	t.foreign.open(conn)
+	if t.watch, err = watch(t.heal); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Publish adds ports; it fails whole.
+func (t *Table) Publish(ports []Mapping) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range ports {
+		t.ports[m] = struct{}{}
+	}
+	err := t.apply(elementRequests(t.name, ports, addElements))
+	if err != nil {
+		// The table is not what we think it is: somebody changed or removed
+		// it. Put all of it back, these ports included.
+		err = t.rebuild()
+	}
+	if err != nil {
+		for _, m := range ports {
+			delete(t.ports, m)
+		}
+		return err
+	}
+	t.forgetFlows(ports)
+	return nil
+}
+
+// Unpublish removes ports; unknown ones are no error.
+func (t *Table) Unpublish(ports []Mapping) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var known []Mapping
+	for _, m := range ports {
+		if _, ok := t.ports[m]; ok {
+			known = append(known, m)
+			delete(t.ports, m)
+		}
+	}
+	if len(known) == 0 {
+		return nil
+	}
+	if err := t.apply(elementRequests(t.name, known, delElements)); err != nil {
+		if err := t.rebuild(); err != nil {
+			return err
+		}
+	}
+	t.forgetFlows(known)
+	return nil
+}
+
+// Heal checks the table and the accept rules in other tables and puts back what
+// is missing. Watch calls it after every change of the host's rules.
+func (t *Table) heal() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		return
+	}
+	if !t.exists() {
+		if err := t.rebuild(); err != nil {
+			t.cfg.Log.Error("the nftables table was removed and cannot be put back; published ports and isolation are off", "table", t.name, "error", err)
+		} else {
+			t.cfg.Log.Warn("the nftables table was removed by another program; put it back", "table", t.name)
+		}
+	}
+	t.foreign.open(t.conn)
+}
+
+// Close leaves the rules to the containers and ends the watching.
+func (t *Table) Close() { t.end(false) }
+
+// Remove takes every rule away and ends the watching.
+func (t *Table) Remove() error { return t.end(true) }
+
+func (t *Table) end(remove bool) error {
+	t.watch.close()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conn == nil {
+		return nil
+	}
+	var err error
+	if remove {
+		err = t.foreign.remove(t.conn)
+		if t.exists() {
+			err = errors.Join(err, t.apply([]*netlink.Request{delTable(t.name)}))
+		}
+	}
+	t.conn.Close()
+	t.conn = nil
+	return err
+}
+
+func (t *Table) apply(reqs []*netlink.Request) error {
+	return t.conn.Batch(batchBegin(), batchEnd(), reqs...)
+}
+
+func (t *Table) exists() bool {
+	r := nftMsg("look up the nftables table inet "+t.name, unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_INET).String(unix.NFTA_TABLE_NAME, t.name)
+	return t.conn.Get(r, func([]byte) error { return nil }) == nil
+}
+
+// rebuild replaces the table with what the Table holds, in one transaction.
+func (t *Table) rebuild() error {
+	var clear []*netlink.Request
+	if t.exists() {
+		clear = append(clear, delTable(t.name))
+	}
+	var err error
+	for _, flags := range []uint32{tableOwner | tablePersist, 0} {
+		var reqs []*netlink.Request
+		if reqs, err = build(t.name, flags, t.cfg, t.ports); err != nil {
+			return err
+		}
+		if err = t.apply(append(clear, reqs...)); err == nil {
+			t.owned = flags != 0
+			return nil
+		}
+		// Kernels before 6.9 know no persistent table.
+		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EINVAL) {
+			break
+		}
+	}
+	if errors.Is(err, unix.EPERM) {
+		return fault.New(fault.Conflict, "the nftables table inet %s belongs to another running sampand (give this one its own --bridge): %w", t.name, err)
+	}
+	return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the firewall of %s: %w", t.cfg.Bridge, err))
+}

@@ -1,0 +1,61 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/network/netlink"
+)
+
+const (
+	// loIndex is the index of lo, the first link of every namespace.
+	loIndex = 1
+	// ipv6Default is what a link made later starts with. lo has been made
+	// already and keeps ::1.
+	ipv6Default = "/proc/sys/net/ipv6/conf/default/disable_ipv6"
+)
+
+// Sandbox is a new namespace with lo up, and a socket to configure it with.
+type Sandbox struct {
+	File *os.File
+	Conn *netlink.Conn
+}
+
+// NewSandbox makes a namespace for a container: lo is up, and links made later
+// have IPv6 off. The caller closes the Conn when the namespace is configured.
+func NewSandbox() (*Sandbox, error) {
+	sb := &Sandbox{}
+	var err error
+	sb.File, err = New(func() error {
+		if err := WriteSysctl(ipv6Default, "1"); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		if sb.Conn, err = netlink.Open(); err != nil {
+			return err
+		}
+		return sb.Conn.Do(netlink.SetUpIndex(loIndex))
+	})
+	if err != nil {
+		if sb.Conn != nil {
+			sb.Conn.Close()
+		}
+		return nil, err
+	}
+	return sb, nil
+}
+
+// WriteSysctl writes a sysctl file of the calling thread's namespace.
+func WriteSysctl(path, value string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return fmt.Errorf("write %s to %s: %w", value, path, err)
+	}
+	return nil
+}
