@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config, endpoints []driver.Endpoint) (*Bridge
 func (b *Bridge) setUp() error {
 	link, err := b.host.LinkByName(b.cfg.Name)
 	if errors.Is(err, unix.ENODEV) {
-		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, Alias, randomMAC(), b.cfg.MTU))
+		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, Alias))
 		if err == nil {
 			link, err = b.host.LinkByName(b.cfg.Name)
 		}

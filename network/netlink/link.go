@@ -30,7 +30,6 @@ func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
 // Veth is a pair to be made: one end here, the other in another namespace.
 type Veth struct {
 	Name     string // this end
-	Alias    string
 	PeerName string
 	PeerMAC  net.HardwareAddr
 	PeerNS   int // descriptor of the peer's namespace
@@ -60,9 +59,6 @@ func CreateVeth(v Veth) *Request {
 		r.Uint32(unix.IFLA_NUM_TX_QUEUES, 1).Uint32(unix.IFLA_NUM_RX_QUEUES, 1)
 	}
 	queues(r)
-	if v.Alias != "" {
-		r.String(unix.IFLA_IFALIAS, v.Alias)
-	}
 	return r.Nest(unix.IFLA_LINKINFO, func(r *Request) {
 		r.String(unix.IFLA_INFO_KIND, "veth").Nest(unix.IFLA_INFO_DATA, func(r *Request) {
 			r.Nest(vethInfoPeer, func(r *Request) {
@@ -77,12 +73,9 @@ func CreateVeth(v Veth) *Request {
 
 // CreateBridge makes a bridge with a fixed address; without one it would change
 // its address with its ports. It is down.
-func CreateBridge(name, alias string, mac net.HardwareAddr, mtu int) *Request {
+func CreateBridge(name string, mac net.HardwareAddr, mtu int) *Request {
 	r := NewRequest(fmt.Sprintf("create the bridge %s", name), unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	r.Raw(ifinfo(unix.AF_UNSPEC, 0, 0, 0)).String(unix.IFLA_IFNAME, name).Bytes(unix.IFLA_ADDRESS, mac)
-	if alias != "" {
-		r.String(unix.IFLA_IFALIAS, alias)
-	}
 	if mtu > 0 {
 		r.Uint32(unix.IFLA_MTU, uint32(mtu))
 	}
@@ -93,6 +86,12 @@ func CreateBridge(name, alias string, mac net.HardwareAddr, mtu int) *Request {
 func SetUp(name string) *Request {
 	r := NewRequest(fmt.Sprintf("bring the link %s up", name), unix.RTM_NEWLINK, 0)
 	return r.Raw(ifinfo(unix.AF_UNSPEC, 0, unix.IFF_UP, unix.IFF_UP)).String(unix.IFLA_IFNAME, name)
+}
+
+// SetAlias sets the link's free text; the kernel ignores it in a create request.
+func SetAlias(name, alias string) *Request {
+	r := NewRequest(fmt.Sprintf("set the alias of %s", name), unix.RTM_NEWLINK, 0)
+	return r.Raw(ifinfo(unix.AF_UNSPEC, 0, 0, 0)).String(unix.IFLA_IFNAME, name).String(unix.IFLA_IFALIAS, alias)
 }
 
 // SetUpIndex brings the link with the index up.
