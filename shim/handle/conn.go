@@ -241,15 +241,27 @@ func (s *Shim) read(conn *net.UnixConn) {
 		}
 		conn = next
 	}
+	s.finish(nil)
 	s.mu.Lock()
+	dropped := s.dropped
+	s.mu.Unlock()
+	if !dropped {
+		s.reap()
+	}
+}
+
+// finish ends the run for every caller; r is nil when the shim was lost.
+func (s *Shim) finish(r *wire.ExitRecord) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.over, s.exit = true, r
 	for _, answer := range s.waiting {
 		close(answer)
 	}
 	s.waiting = nil
-	s.mu.Unlock()
-	if !s.dropped {
-		s.reap()
-	}
 	close(s.done)
 }
 
@@ -258,7 +270,7 @@ func (s *Shim) read(conn *net.UnixConn) {
 // fail, for nobody knows whether the shim has seen them.
 func (s *Shim) reconnect() *net.UnixConn {
 	s.mu.Lock()
-	over := s.exit != nil || s.dropped || s.pid == 0
+	over := s.over || s.dropped || s.pid == 0
 	if !over {
 		for id, answer := range s.waiting {
 			close(answer)
@@ -305,9 +317,7 @@ func (s *Shim) dispatch(f frame) {
 		s.mu.Unlock()
 	case f.Type == wire.TypeExit:
 		if r, err := wire.DecodeExitRecord(f.payload); err == nil {
-			s.mu.Lock()
-			s.exit = r
-			s.mu.Unlock()
+			s.finish(r) // the shim may live on for a moment, for slow clients
 		}
 	case f.Type == wire.TypeWarning:
 		if w, err := wire.DecodeWarning(f.payload); err == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/fault"
+	launch "github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -143,6 +144,10 @@ func (s *Shim) failure(verb string, payload []byte) error {
 		return fmt.Errorf("%s container %s: the shim's error: %w", verb, s.id, err)
 	}
 	switch m.Code {
+	case wire.CodeNotFound:
+		return fault.Wrap(fault.Invalid, &classed{m.Text, launch.ErrNotFound})
+	case wire.CodeNotExecutable:
+		return fault.Wrap(fault.Invalid, &classed{m.Text, launch.ErrNotExecutable})
 	case wire.CodeNoSuchExec:
 		return fault.New(fault.NotFound, "%s container %s: %w: %s", verb, s.id, ErrNoSuchExec, m.Text)
 	case wire.CodeNotRunning:
@@ -154,3 +159,12 @@ func (s *Shim) failure(verb string, payload []byte) error {
 	}
 	return errors.New(m.Text)
 }
+
+// classed is the shim's sentence with the runtime's error behind it.
+type classed struct {
+	text string
+	err  error
+}
+
+func (e *classed) Error() string { return e.text }
+func (e *classed) Unwrap() error { return e.err }

@@ -35,6 +35,7 @@ type Shim struct {
 	warnings []string // until OnWarning is called
 
 	done   chan struct{}
+	over   bool
 	exit   *wire.ExitRecord
 	reaped sync.Once
 }

@@ -24,8 +24,9 @@ type Config struct {
 	Height, Width uint32 // initial size of the terminal; 0 = unset
 
 	Ports []Port
-	// NetNS tells that the first descriptor is the network namespace.
-	NetNS bool
+	// Template tells that the first descriptor is a mount namespace for
+	// runtime.LaunchSpec.Template, NetNS that the next is the network namespace.
+	Template, NetNS bool
 	// Namespaces are kinds as in the OCI spec ("ipc", "pid", …), one descriptor
 	// each, in this order, after NetNS.
 	Namespaces []string
@@ -91,6 +92,7 @@ func (c *Config) Encode(e *Encoder) {
 	for i := range c.Attach {
 		e.Message(15, c.Attach[i].Encode)
 	}
+	e.Bool(16, c.Template)
 }
 
 // DecodeConfig reads a Config.
@@ -133,6 +135,8 @@ func DecodeConfig(b []byte) (*Config, error) {
 				return nil, err
 			}
 			c.Attach = append(c.Attach, *a)
+		case 16:
+			c.Template = d.Bool()
 		}
 	}
 	return c, d.Err()

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+// controlFD is the socket to the daemon that started this shim.
+const controlFD = 3
+
+// Main is `sampan-runtime shim`. It returns the process's exit status.
+func Main() int { return run(inProcess{}) }
+
+func run(l launcher) int {
+	prepareProcess()
+	s := newShim(l)
+	if err := s.setUp(); err != nil {
+		os.Stderr.WriteString("sampan-runtime shim: " + err.Error() + "\n")
+		return 1
+	}
+	create, ok := s.receiveCreate()
+	if !ok {
+		return 1
+	}
+	if !s.start(create) {
+		return 1
+	}
+	s.serve()
+	return 0
+}
+
+// prepareProcess makes the process independent of the one that started it. The
+// spawner has done most of it; a shim started by hand must not differ.
+func prepareProcess() {
+	name := []byte("sampan-shim\x00")
+	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	unix.Setsid() // fails for a session leader, which is fine
+	unix.Chdir("/")
+	unix.Umask(0o022)
+}
+
+func (s *shim) setUp() error {
+	if err := s.loop.init(); err != nil {
+		return os.NewSyscallError("epoll", err)
+	}
+	buf, err := unix.Mmap(-1, 0, dataOffset+readSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
+	s.buf = buf
+	return nil
+}
+
+// create is the order to start a container.
+type create struct {
+	conn    *conn
+	request uint32
+	cfg     *wire.Config
+	files   []int
+}
+
+// receiveCreate reads the frames that come before the container runs. The
+// daemon's end may close at any time: then there is nothing to do.
+func (s *shim) receiveCreate() (*create, bool) {
+	c := &conn{s: s, fd: controlFD}
+	unix.CloseOnExec(controlFD)
+	var files []int
+	for {
+		h, payload, got, err := readFrame(controlFD)
+		files = append(files, got...)
+		switch {
+		case err != nil || len(files) > wire.MaxFiles:
+			return nil, false
+		case !c.greeted:
+			m, err := wire.DecodeHello(payload)
+			if err != nil || h.Type != wire.TypeHello {
+				return nil, false
+			}
+			if _, ok := m.Speaks(wire.Version, wire.Min); !ok {
+				return nil, false
+			}
+			c.greeted = true
+		case h.Type == wire.TypeFiles:
+		case h.Type == wire.TypeCreate:
+			cfg, err := wire.DecodeConfig(payload)
+			if err != nil {
+				refuse(h.Request, wire.CodeInvalid, "the container's supervisor cannot read its configuration: "+err.Error())
+				return nil, false
+			}
+			return &create{conn: c, request: h.Request, cfg: cfg, files: files}, true
+		default:
+			return nil, false
+		}
+	}
+}
+
+// readFrame reads one frame from a blocking socket.
+func readFrame(fd int) (h wire.Header, payload []byte, files []int, err error) {
+	var head [wire.HeaderSize]byte
+	for got := 0; got < len(head); {
+		n, more, err := recvFiles(fd, head[got:])
+		files = append(files, more...)
+		if err == nil && n == 0 {
+			err = unix.ECONNRESET
+		}
+		if err != nil {
+			return h, nil, files, err
+		}
+		got += n
+	}
+	if h, err = wire.ParseHeader(head[:], wire.MaxRequest); err != nil {
+		return h, nil, files, err
+	}
+	payload = make([]byte, h.Length)
+	for got := 0; got < len(payload); {
+		n, err := readRetry(fd, payload[got:])
+		if err == nil && n == 0 {
+			err = unix.ECONNRESET
+		}
+		if err != nil {
+			return h, nil, files, err
+		}
+		got += n
+	}
+	return h, payload, files, nil
+}
+
+// refuse answers a Create before the loop runs.
+func refuse(request uint32, code wire.Code, text string) {
+	writeRetry(controlFD, wire.Append(nil, wire.TypeError, request, 0, &wire.Error{Code: code, Text: text}))
+}
+
+// procFD is a path to an open descriptor.
+func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -1,0 +1,255 @@
+package server
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+const (
+	// maxPairs bounds the connections of one spliced port.
+	maxPairs = 256
+	// spliceSize is what one splice may move: a pipe's capacity.
+	spliceSize = 64 << 10
+)
+
+// hold takes over a published port's socket. It stays open for the container's
+// life, so that nobody else gets the port; the kernel's rules forward its
+// traffic. No rule can translate [::1], so connections to it are copied here.
+func (s *shim) hold(fd int, p *wire.Port) error {
+	if !p.Splice {
+		s.ports = append(s.ports, fd)
+		return nil
+	}
+	if p.Proto != "tcp" {
+		unix.Close(fd)
+		return fmt.Errorf("publish [%s]:%d/%s: only tcp can be published on the IPv6 loopback address (publish the port on 127.0.0.1 or a real address)", p.HostIP, p.HostPort, p.Proto)
+	}
+	sp := &splicer{s: s, fd: fd}
+	if p.ContainerIP.Is4() || p.ContainerIP.Is4In6() {
+		sp.target = &unix.SockaddrInet4{Port: int(p.ContainerPort), Addr: p.ContainerIP.As4()}
+		sp.family = unix.AF_INET
+	} else {
+		sp.target = &unix.SockaddrInet6{Port: int(p.ContainerPort), Addr: p.ContainerIP.As16()}
+		sp.family = unix.AF_INET6
+	}
+	s.splices = append(s.splices, sp)
+	unix.SetNonblock(fd, true)
+	if err := unix.Listen(fd, 128); err != nil {
+		return fmt.Errorf("publish [%s]:%d/tcp: listen: %w", p.HostIP, p.HostPort, err)
+	}
+	return nil
+}
+
+func (s *shim) closePorts() {
+	closeAll(s.ports)
+	for _, sp := range s.splices {
+		for len(sp.pairs) > 0 {
+			sp.pairs[0].close()
+		}
+		s.close(sp.fd)
+	}
+	s.ports, s.splices = nil, nil
+}
+
+// splicer accepts connections of one port for the container.
+type splicer struct {
+	s      *shim
+	fd     int
+	family int
+	target unix.Sockaddr
+	pairs  []*pair
+}
+
+func (sp *splicer) ready(uint32) {
+	client, _, err := unix.Accept4(sp.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	if err != nil {
+		return
+	}
+	if !sp.join(client) {
+		unix.Close(client)
+	}
+	if len(sp.pairs) >= maxPairs {
+		sp.s.del(sp.fd) // the rest waits in the backlog
+	}
+}
+
+// join connects to the container and pairs the two connections.
+func (sp *splicer) join(client int) bool {
+	server, err := unix.Socket(sp.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	if err := unix.Connect(server, sp.target); err != nil && err != unix.EINPROGRESS {
+		unix.Close(server)
+		return false
+	}
+	p := &pair{sp: sp, fds: [2]int{client, server}}
+	for i := range p.ways {
+		w := &p.ways[i]
+		if unix.Pipe2(w.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+			unix.Close(server)
+			closeAll(p.pipes())
+			return false
+		}
+		w.open = true
+	}
+	sp.pairs = append(sp.pairs, p)
+	// Until the connection stands, only its outcome matters.
+	p.connecting = true
+	p.events[1] = unix.EPOLLOUT
+	if sp.s.add(server, unix.EPOLLOUT, end{p, 1}) != nil {
+		p.close()
+	}
+	return true
+}
+
+// pair is one connection of a client and the one made for it. Way 0 leads from
+// the client to the container, way 1 back.
+type pair struct {
+	sp         *splicer
+	fds        [2]int
+	ways       [2]way
+	events     [2]uint32
+	connecting bool
+	closed     bool
+}
+
+// way is one direction. The bytes go through a pipe inside the kernel.
+type way struct {
+	pipe  [2]int
+	open  bool // the pipe exists
+	held  int  // bytes in the pipe
+	ended bool // the source has ended
+	done  bool // and the target knows
+}
+
+// end is one of a pair's connections in the loop.
+type end struct {
+	p *pair
+	i int
+}
+
+func (e end) ready(ev uint32) {
+	p := e.p
+	if p.closed {
+		return
+	}
+	if p.connecting {
+		if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			p.close() // nobody listens in the container
+			return
+		}
+		p.connecting = false
+	}
+	if ev&unix.EPOLLERR != 0 || !p.pump(0) || !p.pump(1) || p.ways[0].done && p.ways[1].done {
+		p.close()
+		return
+	}
+	p.watch()
+}
+
+// pump moves what can be moved in one direction; false = the connection broke.
+func (p *pair) pump(i int) bool {
+	w, from, to := &p.ways[i], p.fds[i], p.fds[1-i]
+	for !w.done {
+		moved := 0
+		if !w.ended && w.held < spliceSize {
+			n, err := splice(from, w.pipe[1], spliceSize-w.held)
+			switch {
+			case err == unix.EAGAIN:
+			case err != nil:
+				return false
+			case n == 0:
+				w.ended = true
+			default:
+				w.held += n
+				moved = n
+			}
+		}
+		if w.held > 0 {
+			n, err := splice(w.pipe[0], to, w.held)
+			if err != nil && err != unix.EAGAIN {
+				return false
+			}
+			if err == nil {
+				w.held -= n
+				moved += n
+			}
+		}
+		if w.ended && w.held == 0 {
+			unix.Shutdown(to, unix.SHUT_WR)
+			w.done = true
+		}
+		if moved == 0 {
+			break
+		}
+	}
+	return true
+}
+
+func splice(from, to, n int) (int, error) {
+	for {
+		m, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if err != unix.EINTR {
+			return int(m), err
+		}
+	}
+}
+
+// watch asks for the events that let the pair go on.
+func (p *pair) watch() {
+	for i, fd := range p.fds {
+		var ev uint32
+		if out := &p.ways[i]; !out.ended && out.held == 0 {
+			ev |= unix.EPOLLIN
+		}
+		if p.ways[1-i].held > 0 {
+			ev |= unix.EPOLLOUT
+		}
+		switch s := p.sp.s; {
+		case ev == p.events[i]:
+		case ev == 0:
+			s.del(fd) // a mask of 0 would still report hang-ups, again and again
+		case p.events[i] == 0:
+			s.add(fd, ev, end{p, i})
+		default:
+			s.mod(fd, ev)
+		}
+		p.events[i] = ev
+	}
+}
+
+func (p *pair) pipes() []int {
+	var fds []int
+	for i := range p.ways {
+		if p.ways[i].open {
+			fds = append(fds, p.ways[i].pipe[:]...)
+		}
+	}
+	return fds
+}
+
+func (p *pair) close() {
+	if p.closed {
+		return
+	}
+	p.closed = true
+	s := p.sp.s
+	s.close(p.fds[0])
+	s.close(p.fds[1])
+	closeAll(p.pipes())
+	full := len(p.sp.pairs) >= maxPairs
+	kept := make([]*pair, 0, len(p.sp.pairs))
+	for _, other := range p.sp.pairs {
+		if other != p {
+			kept = append(kept, other)
+		}
+	}
+	p.sp.pairs = kept
+	if full {
+		s.add(p.sp.fd, unix.EPOLLIN, p.sp)
+	}
+}

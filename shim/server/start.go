@@ -1,0 +1,257 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+// maxSpec bounds config.json.
+const maxSpec = 16 << 20
+
+// start starts the container and tells the daemon. When it fails, everything
+// made so far is undone first.
+func (s *shim) start(c *create) bool {
+	clients, err := s.launch(c)
+	if err != nil {
+		s.undo()
+		refuse(c.request, codeOf(err), err.Error())
+		return false
+	}
+	s.phase = phaseRunning
+	hello := &wire.Hello{Version: wire.Version, Min: wire.Min, ID: s.id, Pid: uint32(s.init.pid), StartedAt: s.startedAt, ShimPid: uint32(unix.Getpid())}
+	answer := wire.Append(nil, wire.TypeHello, 0, 0, hello)
+	answer = wire.Append(answer, wire.TypeStarted, c.request, 0, &wire.Started{Pid: hello.Pid, At: s.startedAt})
+	writeRetry(controlFD, answer) // a daemon that has gone connects later, or its successor does
+
+	s.connect(controlFD).greeted = true
+	for i, fd := range clients {
+		s.init.attach(fd, &c.cfg.Attach[i])
+	}
+	for _, text := range s.warnings {
+		s.warn(text)
+	}
+	s.mem.started(s)
+	return true
+}
+
+// launch does the steps of a start and returns the clients' descriptors.
+func (s *shim) launch(c *create) (clients []int, err error) {
+	cfg := c.cfg
+	s.id, s.runDir = cfg.ID, cfg.RunDir
+	s.exitPath, s.exitSync = cfg.ExitPath, cfg.ExitSync
+	if s.exitPath != "" {
+		s.spillDir = filepath.Dir(s.exitPath)
+	}
+	spec, err := readSpec(filepath.Join(cfg.RunDir, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	ls, clients, err := s.launchSpec(cfg, spec, c.files)
+	defer closeNamespaces(ls)
+	if err != nil {
+		return nil, err
+	}
+	if s.log, err = openLog(&cfg.Log, s.logWarning); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	p := &proc{s: s, tty: cfg.Terminal, stdinOnce: cfg.StdinOnce}
+	s.init = p
+	st := &streams{}
+	if !cfg.Terminal {
+		if st, err = p.pipes(cfg.OpenStdin); err != nil {
+			return nil, err
+		}
+	}
+	ls.Stdio = st.child
+	started, err := s.launcher.launch(ls)
+	st.close()
+	if err != nil {
+		return nil, err
+	}
+	s.container, s.startedAt = started.container, time.Now()
+	return clients, s.adopt(p, started, cfg)
+}
+
+// adopt puts a container that runs under the loop.
+func (s *shim) adopt(p *proc, started *launched, cfg *wire.Config) error {
+	if cfg.Terminal {
+		if err := p.terminal(started.console, cfg.OpenStdin, cfg.Height, cfg.Width); err != nil {
+			return err
+		}
+	}
+	if s.log != nil {
+		p.record(s.log)
+	}
+	if err := p.run(started.pid, started.pidfd); err != nil {
+		return fmt.Errorf("watch the container: %w", err)
+	}
+	if err := s.add(s.listener, unix.EPOLLIN, acceptor{s}); err != nil {
+		return fmt.Errorf("watch the shim's socket: %w", err)
+	}
+	for _, sp := range s.splices {
+		if err := s.add(sp.fd, unix.EPOLLIN, sp); err != nil {
+			return fmt.Errorf("watch a published port: %w", err)
+		}
+	}
+	return nil
+}
+
+// undo takes away what a failed start has made.
+func (s *shim) undo() {
+	if s.container != nil {
+		s.container.Destroy()
+	}
+	if s.init != nil {
+		if s.init.pid > 0 {
+			unix.Wait4(s.init.pid, nil, unix.WALL, nil)
+		}
+		s.init.closeStreams()
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+	s.unlisten()
+	s.closePorts()
+}
+
+func readSpec(path string) (*specs.Spec, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the container's specification: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the container's specification: %w", err)
+	}
+	if info.Size() > maxSpec {
+		return nil, fmt.Errorf("the container's specification %s has %d bytes, the limit is %d", path, info.Size(), maxSpec)
+	}
+	raw := make([]byte, info.Size())
+	n, err := f.Read(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read the container's specification: %w", err)
+	}
+	spec := &specs.Spec{}
+	if err := json.Unmarshal(raw[:n], spec); err != nil {
+		return nil, fmt.Errorf("the container's specification %s: %w", path, err)
+	}
+	if spec.Process == nil || spec.Linux == nil {
+		return nil, fmt.Errorf("the container's specification %s has no process or no linux section", path)
+	}
+	return spec, nil
+}
+
+// launchSpec turns configuration and descriptors into the runtime's order.
+func (s *shim) launchSpec(cfg *wire.Config, spec *specs.Spec, files []int) (ls *runtime.LaunchSpec, clients []int, err error) {
+	ls = &runtime.LaunchSpec{
+		ID: cfg.ID, Spec: spec, Bundle: cfg.RunDir,
+		Namespaces:    map[specs.LinuxNamespaceType]*os.File{},
+		DieWithParent: true,
+		Warn:          func(text string) { s.warnings = append(s.warnings, text) },
+	}
+	if o := cfg.Overlay; o != nil {
+		ls.Overlay = &runtime.Overlay{Lower: o.Lower, Upper: o.Upper, Work: o.Work, ReadOnly: o.ReadOnly}
+	}
+	if cfg.Terminal && cfg.Height > 0 && cfg.Width > 0 {
+		spec.Process.ConsoleSize = &specs.Box{Height: uint(cfg.Height), Width: uint(cfg.Width)}
+	}
+	spec.Process.Terminal = cfg.Terminal
+	next := func() (int, bool) {
+		if len(files) == 0 {
+			return -1, false
+		}
+		fd := files[0]
+		files = files[1:]
+		return fd, true
+	}
+	missing := errors.New("the daemon sent fewer descriptors than it announced")
+	if cfg.Template {
+		fd, ok := next()
+		if !ok {
+			return ls, nil, missing
+		}
+		ls.Template = os.NewFile(uintptr(fd), "template")
+	}
+	kinds := cfg.Namespaces
+	if cfg.NetNS {
+		kinds = append([]string{string(specs.NetworkNamespace)}, kinds...)
+	}
+	for _, kind := range kinds {
+		fd, ok := next()
+		if !ok {
+			return ls, nil, missing
+		}
+		ls.Namespaces[specs.LinuxNamespaceType(kind)] = os.NewFile(uintptr(fd), kind)
+	}
+	for i := range cfg.Ports {
+		if !cfg.Ports[i].Socket {
+			continue
+		}
+		fd, ok := next()
+		if !ok {
+			return ls, nil, missing
+		}
+		if err := s.hold(fd, &cfg.Ports[i]); err != nil {
+			return ls, nil, err
+		}
+	}
+	if len(files) != len(cfg.Attach) {
+		return ls, nil, errors.New("the daemon sent more descriptors than it announced")
+	}
+	s.orphans = sharesPids(spec, ls)
+	return ls, files, nil
+}
+
+// sharesPids tells whether the container has no pid namespace of its own.
+func sharesPids(spec *specs.Spec, ls *runtime.LaunchSpec) bool {
+	if ls.Namespaces[specs.PIDNamespace] != nil {
+		return false
+	}
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Type == specs.PIDNamespace {
+			return false
+		}
+	}
+	return true
+}
+
+// closeNamespaces releases what the launch was given; the container keeps what
+// it joined.
+func closeNamespaces(ls *runtime.LaunchSpec) {
+	if ls == nil {
+		return
+	}
+	for _, f := range ls.Namespaces {
+		f.Close()
+	}
+	if ls.Template != nil {
+		ls.Template.Close()
+	}
+}
+
+func (s *shim) logWarning(text string) { s.warn(text) }
+
+func openLog(cfg *wire.LogConfig, warn func(string)) (*jsonfile.Writer, error) {
+	switch cfg.Driver {
+	case "none":
+		return nil, nil
+	case "", "json-file":
+		return jsonfile.Open(jsonfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn})
+	}
+	return nil, fmt.Errorf("log driver %q is not one of the shim's (json-file, none)", cfg.Driver)
+}
