@@ -6,6 +6,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/event/filter"
 )
 
 // CreateOptions is the body of a create request. Service.Create takes
@@ -33,7 +35,7 @@ type RemoveOptions struct {
 
 // Filters are docker's list filters: every key must match, any of a key's
 // values is enough.
-type Filters map[string][]string
+type Filters = filter.Args
 
 // ListOptions selects and shapes the answer of List.
 type ListOptions struct {

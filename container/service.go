@@ -6,98 +6,246 @@
 // behind an atomic pointer. List and Inspect read that pointer only, so that a
 // verb stuck on one container never delays them. A verb takes the container's
 // own lock, does its work in named steps with an undo each, and changes the
-// record in one place (entry.change). What a running container is made of
+// record in one place (transition.go). What a running container is made of
 // (processes, streams, log, exit code) belongs to its shim, which outlives the
 // daemon; this package talks to it through the Supervisor interface.
+//
+// Limits: user-defined networks, health checks, pause, update, cp, stats and
+// volume drivers other than local are refused by name for now.
 package container
 
 import (
-	"context"
+	"encoding/json"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/state"
 )
+
+// Options are the daemon's settings that reach containers.
+type Options struct {
+	DataRoot string // containers/ and volumes/ below it
+	ExecRoot string // containers/ID below it: what ends with the machine's life
+	CgroupV2 bool   // the machine has the unified hierarchy only
+
+	Runtime      string // name shown and accepted as HostConfig.Runtime
+	LogDriver    string // json-file or none
+	LogOptions   map[string]string
+	CgroupParent string
+	ShmSize      int64
+	Init         bool
+	InitPath     string
+	DNS          []string // --dns and so on of the daemon go through network.Config
+	Spec         ocispec.Defaults
+	Log          *slog.Logger
+}
+
+// Dependencies are the services a Service stands on.
+type Dependencies struct {
+	Store      *state.Store
+	Images     Images
+	Snapshots  Snapshots
+	Networks   Networks
+	Supervisor Supervisor
+	Groups     Groups
+	Events     Publisher
+	Host       ocispec.Host
+}
 
 // Service holds the containers of one data root. All methods are safe for
 // concurrent use. A container is named by its name, its id, or an unambiguous
 // prefix of its id.
-type Service struct{}
+type Service struct {
+	opts Options
+	Dependencies
+	log *slog.Logger
 
-var errSoon = fault.New(fault.NotImplemented, "this part of the container service is not wired yet")
+	mu    sync.RWMutex // guards the indexes; held for look-ups only
+	byID  map[string]*entry
+	names map[string]string // name → id, with those being created
+	execs map[string]*execution
+	down  bool // no restart policy acts any more
 
-// Create makes a container and returns its id and warnings.
-func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warnings []string, err error) {
-	return "", nil, errSoon
+	volumes sync.Mutex // one volume is made or removed at a time
+	wait    sync.WaitGroup
 }
 
-// Start runs a container.
-func (s *Service) Start(ctx context.Context, ref string) error { return errSoon }
-
-// Stop ends a container; fault.NotModified when it does not run.
-func (s *Service) Stop(ctx context.Context, ref string, o StopOptions) error { return errSoon }
-
-// Kill sends a signal (name or number; empty is SIGKILL).
-func (s *Service) Kill(ctx context.Context, ref, signal string) error { return errSoon }
-
-// Restart stops and starts.
-func (s *Service) Restart(ctx context.Context, ref string, o StopOptions) error { return errSoon }
-
-// Wait registers a waiter; the channel yields one result.
-func (s *Service) Wait(ctx context.Context, ref, condition string) (<-chan WaitResult, error) {
-	return nil, errSoon
+// New makes the service with the records of the store; nothing is touched
+// outside of memory until Restore, which must come before the first verb.
+func New(o Options, d Dependencies) (*Service, error) {
+	if o.ShmSize <= 0 {
+		o.ShmSize = ocispec.DefaultShmSize
+	}
+	if o.LogDriver == "" {
+		o.LogDriver = "json-file"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}, execs: map[string]*execution{}}
+	err := d.Store.View(func(tx *state.Tx) error {
+		return tx.Each(bucket, func(id string, raw []byte) error {
+			var r Record
+			if err := json.Unmarshal(raw, &r); err != nil || r.ID != id || r.Config == nil || r.HostConfig == nil {
+				// One damaged record must not keep the others from starting.
+				s.log.Error("the record of a container is damaged; it is left out", "container", id, "error", err)
+				return nil
+			}
+			s.byID[id] = newEntry(&r)
+			s.names[r.Name] = id
+			return nil
+		})
+	})
+	return s, err
 }
 
-// Remove deletes a container.
-func (s *Service) Remove(ctx context.Context, ref string, o RemoveOptions) error { return errSoon }
-
-// List returns summaries, newest first. It takes no container's lock.
-func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary, error) {
-	return nil, errSoon
+// save writes a record durably.
+func (s *Service) save(r *Record) error {
+	return s.Store.Update(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
 }
 
-// Inspect takes no container's lock.
-func (s *Service) Inspect(ctx context.Context, ref string, size bool) (*container.InspectResponse, error) {
-	return nil, errSoon
+// find returns a container by name, id or unambiguous prefix of an id.
+func (s *Service) find(ref string) (*entry, error) {
+	name := strings.TrimPrefix(ref, "/")
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e, ok := s.byID[ref]; ok {
+		return e, nil
+	}
+	if e, ok := s.byID[s.names[name]]; ok {
+		return e, nil
+	}
+	var match *entry
+	if isHex(ref) {
+		for id, e := range s.byID {
+			if !strings.HasPrefix(id, ref) {
+				continue
+			}
+			if match != nil {
+				return nil, fault.New(fault.Invalid, "Multiple IDs found with provided prefix: %s", ref)
+			}
+			match = e
+		}
+	}
+	if match == nil {
+		return nil, noSuchContainer(ref)
+	}
+	return match, nil
 }
 
-// TTY tells whether the container has a terminal (its log is not multiplexed then).
-func (s *Service) TTY(ref string) (bool, error) { return false, errSoon }
-
-// Logs emits log entries; stream is "stdout" or "stderr".
-func (s *Service) Logs(ctx context.Context, ref string, o LogsOptions, emit func(stream string, data []byte) error) error {
-	return errSoon
+func isHex(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Attach hands the client's connection to the container's shim, now or at its
-// next start, and returns when it did.
-func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error { return errSoon }
-
-// Resize sets the terminal's size.
-func (s *Service) Resize(ctx context.Context, ref string, height, width uint32) error {
-	return errSoon
+// all returns the containers, newest first.
+func (s *Service) all() []*entry {
+	s.mu.RLock()
+	list := make([]*entry, 0, len(s.byID))
+	for _, e := range s.byID {
+		list = append(list, e)
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *entry) int {
+		if c := b.record().Created.Compare(a.record().Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	return list
 }
 
-// ExecCreate prepares a command in a running container.
-func (s *Service) ExecCreate(ctx context.Context, ref string, r *container.ExecCreateRequest) (id string, err error) {
-	return "", errSoon
+// reserve takes a name for an id that is being created. An empty name invents one.
+func (s *Service) reserve(name, id string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name == "" {
+		for attempt := 0; name == "" || s.names[name] != ""; attempt++ {
+			name = inventName(attempt)
+		}
+	} else if owner, taken := s.names[name]; taken {
+		return "", nameInUse(name, owner)
+	}
+	s.names[name] = id
+	return name, nil
 }
 
-// ExecStart runs a prepared exec. Without Detach it hijacks the connection,
-// hands it to the shim and returns.
-func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptions) error {
-	return errSoon
+func (s *Service) unreserve(name, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names[name] == id {
+		delete(s.names, name)
+	}
 }
 
-// ExecResize sets the size of an exec's terminal.
-func (s *Service) ExecResize(ctx context.Context, execID string, height, width uint32) error {
-	return errSoon
-}
-
-// ExecInspect describes an exec.
-func (s *Service) ExecInspect(ctx context.Context, execID string) (*container.ExecInspectResponse, error) {
-	return nil, errSoon
+func (s *Service) insert(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[e.id] = e
 }
 
 // Counts returns how many containers there are, by state.
-func (s *Service) Counts() (total, running, paused, stopped int) { return 0, 0, 0, 0 }
+func (s *Service) Counts() (total, running, paused, stopped int) {
+	for _, e := range s.all() {
+		total++
+		switch e.record().State.Status {
+		case container.StateRunning, container.StateRestarting:
+			running++
+		case container.StatePaused:
+			paused++
+		default:
+			stopped++
+		}
+	}
+	return total, running, paused, stopped
+}
+
+// UsedBy tells which containers were made from an image; image.Service asks it
+// before it deletes.
+func (s *Service) UsedBy(imageID string) []User {
+	var users []User
+	for _, e := range s.all() {
+		if r := e.record(); r.ImageID == imageID {
+			users = append(users, User{ID: r.ID, Running: r.State.Running()})
+		}
+	}
+	return users
+}
+
+// User is a container made from an image.
+type User struct {
+	ID      string
+	Running bool
+}
+
+// dataDir is where a container keeps what must survive the machine's reboot.
+func (s *Service) dataDir(id string) string { return s.Snapshots.Dir(id) }
+
+// runDir is where a container keeps what ends with its run; it is on tmpfs.
+func (s *Service) runDir(id string) string { return filepath.Join(s.opts.ExecRoot, "containers", id) }
+
+func (s *Service) logPath(id string) string { return filepath.Join(s.dataDir(id), "log", "json.log") }
+
+func (s *Service) exitPath(id string) string { return filepath.Join(s.dataDir(id), "exit.json") }
+
+// cgroupPath is the container's group below every hierarchy's root.
+func (s *Service) cgroupPath(r *Record) string {
+	parent := r.HostConfig.CgroupParent
+	if parent == "" {
+		parent = s.cgroupRoot()
+	}
+	return filepath.Join("/", parent, r.ID)
+}
+
+// defaultCgroup is the group above all containers' groups.
+const defaultCgroup = "/sampan"
+
+// restartReset is how long a container must have run for its back-off to start anew.
+const restartReset = 10 * time.Second

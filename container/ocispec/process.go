@@ -24,10 +24,6 @@ func buildProcess(in *Input, sec Security) (*specs.Process, error) {
 	if in.InitPath != "" {
 		args = append([]string{initTarget, "--"}, args...)
 	}
-	noNewPrivileges := in.Defaults.NoNewPrivileges
-	if sec.NoNewPrivileges != nil {
-		noNewPrivileges = *sec.NoNewPrivileges
-	}
 	p := &specs.Process{
 		Terminal:        in.Config.Tty,
 		User:            specUser(in.User, in.HostConfig.Umask),
@@ -36,7 +32,7 @@ func buildProcess(in *Input, sec Security) (*specs.Process, error) {
 		Cwd:             workDir(in.Config.WorkingDir),
 		Capabilities:    capabilitySets(caps),
 		Rlimits:         limits,
-		NoNewPrivileges: noNewPrivileges,
+		NoNewPrivileges: noNewPrivileges(in.Defaults, sec),
 		OOMScoreAdj:     &in.HostConfig.OomScoreAdj,
 	}
 	if h, w := in.HostConfig.ConsoleSize[0], in.HostConfig.ConsoleSize[1]; p.Terminal && h > 0 && w > 0 {
@@ -47,20 +43,27 @@ func buildProcess(in *Input, sec Security) (*specs.Process, error) {
 
 // ExecInput is what an exec's process is made of.
 type ExecInput struct {
-	Request *container.ExecCreateRequest
-	// Base is the process of the container's own specification.
-	Base     *specs.Process
-	User     User
-	Hostname string
-	Config   *container.Config
-	Host     *container.HostConfig
+	Request    *container.ExecCreateRequest
+	User       User
+	Hostname   string
+	Config     *container.Config
+	HostConfig *container.HostConfig
+	Defaults   Defaults
 }
 
 // Exec makes the process of an exec: the container's environment and limits,
 // the request's command, user, directory and terminal. Env entries of the
 // request win.
 func Exec(in ExecInput) (*specs.Process, error) {
-	caps, err := effectiveCaps(in.Host.CapAdd, in.Host.CapDrop, in.Host.Privileged || in.Request.Privileged)
+	caps, err := effectiveCaps(in.HostConfig.CapAdd, in.HostConfig.CapDrop, in.HostConfig.Privileged || in.Request.Privileged)
+	if err != nil {
+		return nil, err
+	}
+	sec, err := ParseSecurityOpts(in.HostConfig.SecurityOpt)
+	if err != nil {
+		return nil, err
+	}
+	limits, err := rlimits(in.Defaults.Ulimits, in.HostConfig.Ulimits)
 	if err != nil {
 		return nil, err
 	}
@@ -71,20 +74,26 @@ func Exec(in ExecInput) (*specs.Process, error) {
 	env := slices.Concat(in.Config.Env, in.Request.Env)
 	p := &specs.Process{
 		Terminal:        in.Request.Tty,
-		User:            specUser(in.User, in.Host.Umask),
+		User:            specUser(in.User, in.HostConfig.Umask),
 		Args:            slices.Clone(in.Request.Cmd),
 		Env:             environment(env, in.Hostname, in.User.Home, in.Request.Tty),
 		Cwd:             workDir(cwd),
 		Capabilities:    capabilitySets(caps),
-		Rlimits:         slices.Clone(in.Base.Rlimits),
-		NoNewPrivileges: in.Base.NoNewPrivileges,
-		OOMScoreAdj:     in.Base.OOMScoreAdj,
-		ApparmorProfile: in.Base.ApparmorProfile,
+		Rlimits:         limits,
+		NoNewPrivileges: noNewPrivileges(in.Defaults, sec),
+		OOMScoreAdj:     &in.HostConfig.OomScoreAdj,
 	}
 	if size := in.Request.ConsoleSize; p.Terminal && size != nil && size[0] > 0 && size[1] > 0 {
 		p.ConsoleSize = &specs.Box{Height: size[0], Width: size[1]}
 	}
 	return p, nil
+}
+
+func noNewPrivileges(d Defaults, sec Security) bool {
+	if sec.NoNewPrivileges != nil {
+		return *sec.NoNewPrivileges
+	}
+	return d.NoNewPrivileges
 }
 
 func specUser(u User, umask *uint32) specs.User {

@@ -1,0 +1,170 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/term"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/shim/handle"
+)
+
+// maxPending bounds the clients that wait for a container's start.
+const maxPending = 64
+
+// Attach hands the client's connection to the container's shim, now or at its
+// next start, and returns when it did: the stream does not run through the
+// daemon and survives it.
+func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	keys, err := detachKeys(o.DetachKeys)
+	if err != nil {
+		return err
+	}
+	rec := e.record()
+	switch rec.State.Status {
+	case container.StatePaused:
+		return fault.New(fault.Conflict, "container %s is paused, unpause the container before attach", e.id)
+	case container.StateRestarting:
+		return fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.id)
+	case container.StateRemoving, container.StateDead:
+		return fault.New(fault.Conflict, "container %s is marked for removal", e.id)
+	}
+	tty := rec.Config.Tty
+	conn, initial, err := o.Hijack(tty)
+	if err != nil {
+		return err
+	}
+	a := handle.Attach{Conn: conn, Initial: initial, Stdin: o.Stdin && rec.Config.OpenStdin, Stdout: o.Stdout, Stderr: o.Stderr, Mux: !tty, DetachKeys: keys}
+	if o.Logs {
+		if err := s.replay(ctx, rec, conn, o); err != nil {
+			conn.Close()
+			return err
+		}
+	}
+	s.event(rec, events.ActionAttach, nil)
+	if !o.Stream {
+		return conn.Close()
+	}
+	return s.attach(ctx, e, a)
+}
+
+// attach gives the client to the run, or keeps it for the start.
+func (s *Service) attach(ctx context.Context, e *entry, a handle.Attach) error {
+	e.mu.Lock()
+	if r := e.run; r != nil {
+		e.mu.Unlock()
+		return r.shim.Attach(ctx, a)
+	}
+	defer e.mu.Unlock()
+	if len(e.pending) >= maxPending {
+		e.pending = slices.DeleteFunc(e.pending, func(p handle.Attach) bool {
+			gone := hungUp(p.Conn)
+			if gone {
+				p.Conn.Close()
+			}
+			return gone
+		})
+	}
+	if e.removed || len(e.pending) >= maxPending {
+		a.Conn.Close()
+		return fault.New(fault.Exhausted, "container %s: %d clients are waiting for its start already", e.id, maxPending)
+	}
+	e.pending = append(e.pending, a)
+	return nil
+}
+
+// hungUp tells whether the client of a waiting connection has gone.
+func hungUp(conn *os.File) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	gone := false
+	err = raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd)}}
+		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
+			gone = p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		}
+	})
+	return gone || err != nil
+}
+
+// replay writes what the log holds to a client that asked for it.
+func (s *Service) replay(ctx context.Context, rec *Record, conn *os.File, o AttachOptions) error {
+	return s.readLog(ctx, rec, LogsOptions{Stdout: o.Stdout, Stderr: o.Stderr, Tail: -1}, nil, func(stream string, data []byte) error {
+		if !rec.Config.Tty {
+			if _, err := conn.Write(frameHeader(stream, len(data))); err != nil {
+				return err
+			}
+		}
+		_, err := conn.Write(data)
+		return err
+	})
+}
+
+// frameHeader is the head of a frame of Docker's multiplexed stream.
+func frameHeader(stream string, n int) []byte {
+	id := byte(1)
+	if stream == "stderr" {
+		id = 2
+	}
+	return []byte{id, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+// detachKeys parses the keys that end an attachment.
+func detachKeys(text string) ([]byte, error) {
+	if text == "" {
+		text = "ctrl-p,ctrl-q"
+	}
+	keys, err := term.ToBytes(text)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "Invalid detach keys (%s) provided", text)
+	}
+	return keys, nil
+}
+
+// Resize sets the size of the container's terminal.
+func (s *Service) Resize(ctx context.Context, ref string, height, width uint32) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	r, err := e.live()
+	if err != nil {
+		return err
+	}
+	if !e.record().Config.Tty {
+		return fault.New(fault.Conflict, "container %s has no terminal to resize", e.id)
+	}
+	if err := r.shim.Resize(ctx, height, width); err != nil {
+		return err
+	}
+	s.event(e.record(), events.ActionResize, map[string]string{"height": fmt.Sprint(height), "width": fmt.Sprint(width)})
+	return nil
+}
+
+// duplicate copies a descriptor without making the connection blocking.
+func duplicate(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, dupErr := -1, error(nil)
+	if err := raw.Control(func(p uintptr) { fd, dupErr = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, fmt.Errorf("duplicate the connection: %w", dupErr)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}

@@ -1,0 +1,343 @@
+package container
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+)
+
+// parseBind reads one value of -v: src:dst[:options], or dst alone for a volume
+// without a name. src is a host path or a volume's name.
+func parseBind(text string) (Mount, error) {
+	parts := strings.Split(text, ":")
+	var m Mount
+	switch len(parts) {
+	case 1:
+		m = Mount{Type: mount.TypeVolume, Destination: parts[0], Anonymous: true}
+	case 2, 3:
+		m = Mount{Source: parts[0], Destination: parts[1]}
+		if len(parts) == 3 {
+			m.Mode = parts[2]
+		}
+	default:
+		return m, invalid("invalid volume specification: '%s'", text)
+	}
+	if len(parts) > 1 {
+		switch {
+		case m.Source == "" || m.Destination == "":
+			return m, invalid("invalid volume specification: '%s'", text)
+		case path.IsAbs(m.Source):
+			m.Type, m.Source = mount.TypeBind, path.Clean(m.Source)
+		default:
+			m.Type, m.Name, m.Source = mount.TypeVolume, m.Source, ""
+			if err := checkVolumeName(m.Name); err != nil {
+				return m, err
+			}
+		}
+	}
+	if err := checkTarget(text, &m); err != nil {
+		return m, err
+	}
+	return m, parseMode(&m)
+}
+
+func checkTarget(text string, m *Mount) error {
+	if !path.IsAbs(m.Destination) {
+		return invalid("invalid volume specification: '%s': invalid mount path: '%s' mount path must be absolute", text, m.Destination)
+	}
+	m.Destination = path.Clean(m.Destination)
+	if m.Destination == "/" {
+		return invalid("invalid volume specification: '%s': invalid specification: destination can't be '/'", text)
+	}
+	return checkText("mount", m.Source, m.Destination)
+}
+
+// parseMode reads the comma-separated options of -v. The SELinux ones (z, Z) and
+// those for other systems (consistency) change nothing on this one.
+func parseMode(m *Mount) error {
+	if m.Mode == "" {
+		return nil
+	}
+	seen := map[string]bool{}
+	group := func(name string) error {
+		if seen[name] {
+			return invalid("invalid mode: %s", m.Mode)
+		}
+		seen[name] = true
+		return nil
+	}
+	for _, o := range strings.Split(m.Mode, ",") {
+		var err error
+		switch o {
+		case "rw", "ro":
+			err = group("access")
+			m.ReadOnly = o == "ro"
+		case "z", "Z":
+			err = group("label")
+		case "consistent", "cached", "delegated":
+			err = group("consistency")
+		case "nocopy":
+			err = group("copy")
+			m.noCopy = true
+			if m.Type == mount.TypeBind {
+				return invalid("invalid mode: %s", m.Mode)
+			}
+		case "private", "rprivate", "shared", "rshared", "slave", "rslave":
+			err = group("propagation")
+			m.Propagation = mount.Propagation(o)
+			if m.Type != mount.TypeBind {
+				return invalid("invalid mode: %s", m.Mode)
+			}
+		default:
+			return invalid("invalid mode: %s", m.Mode)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseTmpfs reads one --tmpfs.
+func parseTmpfs(target, options string) (Mount, error) {
+	m := Mount{Type: mount.TypeTmpfs, Destination: target}
+	if err := checkTarget(target, &m); err != nil {
+		return m, err
+	}
+	if options == "" {
+		return m, nil
+	}
+	for _, o := range strings.Split(options, ",") {
+		if err := checkTmpfsOption(o); err != nil {
+			return m, err
+		}
+		m.Options = append(m.Options, o)
+	}
+	return m, nil
+}
+
+func checkTmpfsOption(o string) error {
+	key, _, hasValue := strings.Cut(o, "=")
+	flags := []string{"exec", "noexec", "dev", "nodev", "suid", "nosuid", "ro", "rw", "sync", "async", "dirsync", "remount",
+		"mand", "nomand", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "bind", "rbind",
+		"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
+	values := []string{"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}
+	if !hasValue && slices.Contains(flags, o) || hasValue && slices.Contains(values, key) {
+		return nil
+	}
+	return invalid("invalid tmpfs option [%q]", o)
+}
+
+// parseMount reads one --mount.
+func parseMount(in mount.Mount) (Mount, error) {
+	bad := func(format string, args ...any) (Mount, error) {
+		return Mount{}, invalid(`invalid mount config for type "`+string(in.Type)+`": `+format, args...)
+	}
+	if in.Target == "" {
+		return bad("field Target must not be empty")
+	}
+	if !path.IsAbs(in.Target) {
+		return bad("invalid mount path: '%s' mount path must be absolute", in.Target)
+	}
+	m := Mount{Type: in.Type, Destination: path.Clean(in.Target), ReadOnly: in.ReadOnly, FromMounts: true}
+	if m.Destination == "/" {
+		return bad("invalid specification: destination can't be '/'")
+	}
+	if err := checkText("mount", in.Source, in.Target); err != nil {
+		return m, err
+	}
+	switch in.Type {
+	case mount.TypeBind:
+		if in.VolumeOptions != nil || in.TmpfsOptions != nil {
+			return bad("only bind options may be given")
+		}
+		if in.Source == "" {
+			return bad("field Source must not be empty")
+		}
+		if !path.IsAbs(in.Source) {
+			return bad("invalid mount path: '%s' mount path must be absolute", in.Source)
+		}
+		m.Source = path.Clean(in.Source)
+		return bindOptions(m, in.BindOptions)
+	case mount.TypeVolume:
+		return volumeOptions(m, in)
+	case mount.TypeTmpfs:
+		return tmpfsOptions(m, in)
+	case mount.TypeImage:
+		return m, notYet("mounts of type image are not available yet")
+	case mount.TypeNamedPipe, mount.TypeCluster:
+		return m, notYet("mounts of type %s are not available", in.Type)
+	}
+	return bad("mount type unknown: %q", in.Type)
+}
+
+func bindOptions(m Mount, o *mount.BindOptions) (Mount, error) {
+	if o == nil {
+		return m, nil
+	}
+	if o.Propagation != "" && !slices.Contains(mount.Propagations, o.Propagation) {
+		return m, invalid(`invalid mount config for type "bind": invalid propagation mode: %s`, o.Propagation)
+	}
+	if o.ReadOnlyForceRecursive && (!m.ReadOnly || o.ReadOnlyNonRecursive || o.NonRecursive) {
+		return m, invalid(`invalid mount config for type "bind": mode "ReadOnlyForceRecursive" needs a read-only, recursive mount`)
+	}
+	m.Propagation, m.NonRecursive, m.ShallowReadOnly = o.Propagation, o.NonRecursive, o.ReadOnlyNonRecursive
+	return m, nil
+}
+
+func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
+	if in.BindOptions != nil || in.TmpfsOptions != nil {
+		return m, invalid(`invalid mount config for type "volume": only volume options may be given`)
+	}
+	m.Name, m.Anonymous = in.Source, in.Source == ""
+	if m.Name != "" {
+		if err := checkVolumeName(m.Name); err != nil {
+			return m, err
+		}
+	}
+	if o := in.VolumeOptions; o != nil {
+		m.noCopy = o.NoCopy
+		switch {
+		case o.Subpath != "":
+			return m, notYet("volume-subpath is not available yet")
+		case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != localDriver:
+			return m, notYet("volume driver %s is not available yet (use local)", o.DriverConfig.Name)
+		case o.DriverConfig != nil && len(o.DriverConfig.Options) > 0:
+			return m, notYet("options of volume drivers (volume-opt) are not available yet")
+		case len(o.Labels) > 0:
+			return m, notYet("labels of volumes (volume-label) are not available yet")
+		}
+	}
+	return m, nil
+}
+
+func tmpfsOptions(m Mount, in mount.Mount) (Mount, error) {
+	if in.BindOptions != nil || in.VolumeOptions != nil {
+		return m, invalid(`invalid mount config for type "tmpfs": only tmpfs options may be given`)
+	}
+	if in.Source != "" {
+		return m, invalid(`invalid mount config for type "tmpfs": field Source must not be specified`)
+	}
+	o := in.TmpfsOptions
+	if o == nil {
+		return m, nil
+	}
+	if o.SizeBytes < 0 {
+		return m, invalid(`invalid mount config for type "tmpfs": the size must not be negative`)
+	}
+	if o.SizeBytes > 0 {
+		m.Options = append(m.Options, "size="+strconv.FormatInt(o.SizeBytes, 10))
+	}
+	if o.Mode != 0 {
+		m.Options = append(m.Options, "mode="+strconv.FormatUint(uint64(o.Mode), 8))
+	}
+	for _, pair := range o.Options {
+		text := strings.Join(pair, "=")
+		if len(pair) == 0 || len(pair) > 2 || checkTmpfsOption(text) != nil {
+			return m, invalid(`invalid mount config for type "tmpfs": invalid tmpfs option %q`, text)
+		}
+		m.Options = append(m.Options, text)
+	}
+	return m, nil
+}
+
+// parseMounts reads everything that asks for a mount: --volumes-from, -v,
+// --mount, --tmpfs, and the volumes of the image or request that nothing else
+// covers. It touches nothing on disk.
+func (s *Service) parseMounts(c *container.Config, hc *container.HostConfig) ([]Mount, error) {
+	at := map[string]int{}
+	var out []Mount
+	var inherited int
+	add := func(m Mount) error {
+		if i, dup := at[m.Destination]; dup {
+			if i >= inherited {
+				return invalid("Duplicate mount point: %s", m.Destination)
+			}
+			out[i] = m // the request wins over --volumes-from
+			return nil
+		}
+		at[m.Destination] = len(out)
+		out = append(out, m)
+		return nil
+	}
+	for _, from := range hc.VolumesFrom {
+		mounts, err := s.volumesFrom(from)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range mounts {
+			if _, dup := at[m.Destination]; !dup {
+				_ = add(m) // cannot be a duplicate
+			}
+		}
+	}
+	inherited = len(out)
+	for _, b := range hc.Binds {
+		m, err := parseBind(b)
+		if err == nil {
+			err = add(m)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, in := range hc.Mounts {
+		m, err := parseMount(in)
+		if err == nil {
+			err = add(m)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for target, options := range hc.Tmpfs {
+		m, err := parseTmpfs(target, options)
+		if err == nil {
+			err = add(m)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for v := range c.Volumes {
+		m, err := parseBind(v)
+		if err != nil {
+			return nil, err
+		}
+		if _, covered := at[m.Destination]; !covered {
+			_ = add(m)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Mount) int { return strings.Compare(a.Destination, b.Destination) })
+	return out, nil
+}
+
+// volumesFrom returns another container's data mounts: NAME[:ro|rw].
+func (s *Service) volumesFrom(text string) ([]Mount, error) {
+	ref, mode, _ := strings.Cut(text, ":")
+	if mode != "" && mode != "ro" && mode != "rw" {
+		return nil, invalid("invalid mode for volumes-from: %s", mode)
+	}
+	e, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	var out []Mount
+	for _, m := range e.record().dataMounts() {
+		if m.Type == mount.TypeTmpfs {
+			continue
+		}
+		m.Anonymous = false // it belongs to the other container
+		m.noCopy = true
+		m.FromMounts = false
+		if mode == "ro" {
+			m.ReadOnly = true
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}

@@ -1,0 +1,332 @@
+package container
+
+import (
+	"maps"
+	"os/exec"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/fault"
+)
+
+// Limits of a request's own text; a record must stay small enough to be kept in
+// memory for every container.
+const (
+	maxHostname = 64
+	maxRecord   = 4 << 20
+)
+
+func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
+
+func notYet(format string, args ...any) error {
+	return fault.New(fault.NotImplemented, format, args...)
+}
+
+// checkConfig refuses what can never run. It sees the merged configuration.
+func (s *Service) checkConfig(c *container.Config, hc *container.HostConfig) error {
+	if c.WorkingDir != "" {
+		c.WorkingDir = path.Clean(c.WorkingDir)
+		if !path.IsAbs(c.WorkingDir) {
+			return invalid("the working directory '%s' is invalid, it needs to be an absolute path", c.WorkingDir)
+		}
+	}
+	for _, e := range c.Env {
+		if e == "" || e[0] == '=' {
+			return invalid("invalid environment variable: %s", e)
+		}
+	}
+	if err := checkText("environment variable", c.Env...); err != nil {
+		return err
+	}
+	if err := checkText("command", append(slices.Clone(c.Cmd), c.Entrypoint...)...); err != nil {
+		return err
+	}
+	if err := checkText("working directory", c.WorkingDir); err != nil {
+		return err
+	}
+	if len(c.Hostname) > maxHostname || strings.ContainsAny(c.Hostname, "\x00\n\r /") {
+		return invalid("invalid hostname %q: at most %d characters, without blanks and slashes", c.Hostname, maxHostname)
+	}
+	if len(c.Domainname) > maxHostname || strings.ContainsAny(c.Domainname, "\x00\n\r /") {
+		return invalid("invalid domain name %q: at most %d characters, without blanks and slashes", c.Domainname, maxHostname)
+	}
+	if c.StopSignal != "" {
+		if _, err := parseSignal(c.StopSignal); err != nil {
+			return err
+		}
+	}
+	if c.NetworkDisabled {
+		return notYet("NetworkDisabled is not available; use --network none")
+	}
+	return nil
+}
+
+// checkText refuses NUL bytes, which would cut a string short in the kernel.
+func checkText(what string, texts ...string) error {
+	for _, t := range texts {
+		if strings.IndexByte(t, 0) >= 0 {
+			return invalid("invalid %s %q: a NUL byte is not allowed", what, t)
+		}
+	}
+	return nil
+}
+
+// checkHost refuses what the host configuration cannot mean, and by name what
+// Sampan cannot do yet. It sees the request before the defaults are filled in.
+func (s *Service) checkHost(c *container.Config, hc *container.HostConfig) error {
+	checks := []func(*container.Config, *container.HostConfig) error{
+		checkModes, checkNetwork, checkPorts, checkSecurity, s.checkLimits, checkRestart, s.checkLog, s.checkMissing,
+	}
+	for _, check := range checks {
+		if err := check(c, hc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkModes(c *container.Config, hc *container.HostConfig) error {
+	switch {
+	case !hc.IpcMode.Valid():
+		return invalid("invalid IPC mode: %s", hc.IpcMode)
+	case !hc.PidMode.Valid():
+		return invalid("invalid PID mode: %s", hc.PidMode)
+	case !hc.UTSMode.Valid():
+		return invalid("invalid UTS mode: %s", hc.UTSMode)
+	case !hc.UsernsMode.Valid():
+		return invalid("invalid user namespace mode: %s", hc.UsernsMode)
+	case !hc.CgroupnsMode.Valid():
+		return invalid("invalid cgroup namespace mode: %s", hc.CgroupnsMode)
+	case hc.Cgroup != "":
+		return notYet("--cgroup is not available")
+	case hc.UTSMode.IsHost() && c.Hostname != "":
+		return invalid("conflicting options: hostname and the UTS mode")
+	case hc.NetworkMode.IsContainer() && c.Hostname != "":
+		return invalid("conflicting options: hostname and the network mode")
+	}
+	return nil
+}
+
+func checkNetwork(c *container.Config, hc *container.HostConfig) error {
+	if hc.NetworkMode.IsContainer() {
+		switch {
+		case hc.NetworkMode.ConnectedContainer() == "":
+			return invalid("Invalid network mode: no container name or id after container:")
+		case len(hc.Links) > 0:
+			return invalid("conflicting options: container type network can't be used with links. This would result in undefined behavior")
+		case len(hc.DNS) > 0:
+			return invalid("conflicting options: dns and the network mode")
+		case len(hc.ExtraHosts) > 0:
+			return invalid("conflicting options: custom host-to-IP mapping and the network mode")
+		case len(hc.PortBindings) > 0 || hc.PublishAllPorts:
+			return invalid("conflicting options: port publishing and the container type network mode")
+		case len(c.ExposedPorts) > 0:
+			return invalid("conflicting options: port exposing and the container type network mode")
+		}
+	}
+	if len(hc.Links) > 0 {
+		return notYet("--link is not available; put the containers on a network of their own when those are available")
+	}
+	for _, h := range hc.ExtraHosts {
+		name, addr, ok := strings.Cut(h, ":")
+		if !ok {
+			name, addr, ok = strings.Cut(h, "=")
+		}
+		if !ok || name == "" || addr == "" {
+			return invalid("bad format for add-host: %q", h)
+		}
+		if err := checkLine("host name", h); err != nil {
+			return err
+		}
+	}
+	for _, o := range slices.Concat(hc.DNSSearch, hc.DNSOptions) {
+		if err := checkLine("DNS option", o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLine refuses what would add lines to a file such as /etc/hosts.
+func checkLine(what, text string) error {
+	if strings.ContainsFunc(text, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+		return invalid("invalid %s %q: control characters are not allowed", what, text)
+	}
+	return nil
+}
+
+func checkPorts(c *container.Config, hc *container.HostConfig) error {
+	for port, bindings := range hc.PortBindings {
+		if !port.IsValid() || port.Num() == 0 {
+			return invalid("invalid port specification: %q", port.String())
+		}
+		for _, b := range bindings {
+			if _, _, err := hostPorts(b.HostPort); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hostPorts reads "", "8080" or "8000-9000".
+func hostPorts(text string) (first, last uint16, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	low, high, ranged := strings.Cut(text, "-")
+	l, err := strconv.ParseUint(low, 10, 16)
+	h := l
+	if err == nil && ranged {
+		h, err = strconv.ParseUint(high, 10, 16)
+	}
+	if err != nil || h < l {
+		return 0, 0, invalid("invalid port specification: %q", text)
+	}
+	return uint16(l), uint16(h), nil
+}
+
+func checkSecurity(_ *container.Config, hc *container.HostConfig) error {
+	if _, err := ocispec.NormalizeCaps("CapAdd", hc.CapAdd); err != nil {
+		return err
+	}
+	if _, err := ocispec.NormalizeCaps("CapDrop", hc.CapDrop); err != nil {
+		return err
+	}
+	sec, err := ocispec.ParseSecurityOpts(hc.SecurityOpt)
+	if err != nil {
+		return err
+	}
+	if err := ocispec.CheckSeccomp(sec.Seccomp); err != nil {
+		return err
+	}
+	return ocispec.CheckSysctls(hc)
+}
+
+func (s *Service) checkLimits(_ *container.Config, hc *container.HostConfig) error {
+	if err := ocispec.CheckResources(&hc.Resources, cpuCount()); err != nil {
+		return err
+	}
+	if err := ocispec.CheckOOMScoreAdj(hc.OomScoreAdj); err != nil {
+		return err
+	}
+	for _, u := range hc.Ulimits {
+		if err := ocispec.CheckUlimit(u); err != nil {
+			return err
+		}
+	}
+	for _, r := range hc.DeviceCgroupRules {
+		if _, err := ocispec.ParseDeviceRule(r); err != nil {
+			return err
+		}
+	}
+	if hc.ShmSize < 0 {
+		return invalid("SHM size can not be less than 0")
+	}
+	if p := hc.CgroupParent; p != "" && (path.Clean("/"+p) != "/"+strings.Trim(p, "/") || strings.ContainsAny(p, "\x00\n")) {
+		return invalid("invalid cgroup parent %q: want a path such as /web, without . and ..", p)
+	}
+	if hc.CPURealtimePeriod != 0 || hc.CPURealtimeRuntime != 0 {
+		return notYet("--cpu-rt-period and --cpu-rt-runtime are not available yet")
+	}
+	return nil
+}
+
+func checkRestart(_ *container.Config, hc *container.HostConfig) error {
+	if err := container.ValidateRestartPolicy(hc.RestartPolicy); err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if hc.AutoRemove && !hc.RestartPolicy.IsNone() {
+		return invalid("can't create 'AutoRemove' container with restart policy")
+	}
+	return nil
+}
+
+func (s *Service) checkLog(_ *container.Config, hc *container.HostConfig) error {
+	driver := hc.LogConfig.Type
+	if driver == "" {
+		driver = s.opts.LogDriver
+	}
+	return CheckLogOptions(driver, hc.LogConfig.Config)
+}
+
+// CheckLogOptions refuses log drivers and options that are unknown, and by name
+// those that are not available yet.
+func CheckLogOptions(driver string, options map[string]string) error {
+	switch driver {
+	case "none":
+		if len(options) > 0 {
+			return invalid("unknown log opt '%s' for none log driver", slices.Sorted(maps.Keys(options))[0])
+		}
+		return nil
+	case "json-file":
+	case "local", "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs":
+		return notYet("log driver %s is not available yet (use json-file or none)", driver)
+	default:
+		return invalid("logger: no log driver named '%s' is registered", driver)
+	}
+	for _, k := range slices.Sorted(maps.Keys(options)) {
+		switch k {
+		case "max-size":
+			if n, err := units.FromHumanSize(options[k]); err != nil || n <= 0 && options[k] != "-1" {
+				return invalid("invalid value for max-size: %q (use a size such as 20m)", options[k])
+			}
+		case "max-file":
+			if n, err := strconv.Atoi(options[k]); err != nil || n < 1 {
+				return invalid("invalid value for max-file: %q (use a number of at least 1)", options[k])
+			}
+		case "labels", "env", "labels-regex", "env-regex", "tag", "compress", "mode", "max-buffer-size", "cache-disabled":
+			return notYet("log option %s is not available yet", k)
+		default:
+			return invalid("unknown log opt '%s' for json-file log driver", k)
+		}
+	}
+	return nil
+}
+
+// checkMissing refuses by name what works in Docker and not here yet.
+func (s *Service) checkMissing(c *container.Config, hc *container.HostConfig) error {
+	switch {
+	case hc.Runtime != "" && hc.Runtime != s.opts.Runtime:
+		return invalid("unknown or invalid runtime name: %s (this daemon has %s)", hc.Runtime, s.opts.Runtime)
+	case len(hc.StorageOpt) > 0:
+		return notYet("--storage-opt is not available yet")
+	case hc.VolumeDriver != "" && hc.VolumeDriver != localDriver:
+		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
+	case !hc.Isolation.IsDefault():
+		return invalid("invalid isolation '%s': it exists on Windows only", hc.Isolation)
+	case c.Healthcheck != nil && len(c.Healthcheck.Test) > 0 && c.Healthcheck.Test[0] != "NONE":
+		return notYet("health checks (--health-cmd) are not available yet; use --no-healthcheck")
+	case hc.Init != nil && *hc.Init && s.initPath() == "":
+		return notYet("--init needs docker-init or tini on the host (install one, or name it with the daemon's --init-path)")
+	}
+	if hc.IpcMode.IsContainer() {
+		other, err := s.find(hc.IpcMode.Container())
+		if err != nil {
+			return err
+		}
+		if mode := other.record().HostConfig.IpcMode; !mode.IsShareable() {
+			return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.id, mode)
+		}
+	}
+	return nil
+}
+
+// initPath is the host's init binary for --init, or empty.
+func (s *Service) initPath() string {
+	if s.opts.InitPath != "" {
+		return s.opts.InitPath
+	}
+	for _, name := range []string{"docker-init", "tini-static", "tini"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p
+		}
+	}
+	return ""
+}

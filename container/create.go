@@ -1,0 +1,232 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/state"
+)
+
+// Create makes a container and returns its id and warnings. A refused request
+// is fault.Invalid, an unknown image fault.NotFound, a taken name
+// fault.Conflict; nothing is left behind then.
+func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warnings []string, err error) {
+	if o.Config == nil {
+		return "", nil, invalid("config cannot be empty in order to create a container")
+	}
+	if o.HostConfig == nil {
+		o.HostConfig = &container.HostConfig{}
+	}
+	if o.Name != "" {
+		if err := checkName(o.Name); err != nil {
+			return "", nil, err
+		}
+		o.Name = strings.TrimPrefix(o.Name, "/")
+	}
+	if err := s.checkHost(o.Config, o.HostConfig); err != nil {
+		return "", nil, err
+	}
+	img, err := s.image(ctx, o)
+	if err != nil {
+		return "", nil, err
+	}
+	rec, warnings, err := s.compose(o, img)
+	if err != nil {
+		return "", nil, err
+	}
+	lowers, err := s.Images.Lowers(img)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := s.build(ctx, rec, o.Name, lowers); err != nil {
+		return "", nil, err
+	}
+	s.event(rec, events.ActionCreate, nil)
+	return rec.ID, warnings, nil
+}
+
+func (s *Service) image(ctx context.Context, o CreateOptions) (*image.Image, error) {
+	if o.Config.Image == "" {
+		return nil, invalid("no image specified")
+	}
+	img, err := s.Images.Get(ctx, o.Config.Image)
+	if err != nil {
+		return nil, err
+	}
+	if o.Platform != "" && !samePlatform(o.Platform, img.Config) {
+		// The client pulls the right variant when it hears that there is none.
+		return nil, fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s/%s",
+			o.Config.Image, o.Platform, img.Config.OS, img.Config.Architecture)
+	}
+	return img, nil
+}
+
+func samePlatform(want string, img *dockerspec.DockerOCIImage) bool {
+	parts := strings.Split(want, "/")
+	if parts[0] != img.OS && len(parts) > 1 {
+		return false
+	}
+	arch := parts[len(parts)-1]
+	if len(parts) > 1 {
+		arch = parts[1]
+	}
+	switch arch {
+	case "x86_64", "x86-64":
+		arch = "amd64"
+	case "aarch64":
+		arch = "arm64"
+	}
+	return arch == img.Architecture || len(parts) == 1 && arch == img.OS
+}
+
+// compose makes the record of a request. Nothing outside of memory changes.
+func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string, error) {
+	c, hc := o.Config, o.HostConfig
+	var warnings []string
+	if err := mergeImage(c, &img.Config.Config); err != nil {
+		return nil, nil, err
+	}
+	if err := s.checkConfig(c, hc); err != nil {
+		return nil, nil, err
+	}
+	if h := c.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
+		warnings = append(warnings, "Sampan does not run health checks yet; the HEALTHCHECK of the image is ignored.")
+	}
+	rec := &Record{ID: newID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size}
+	if rec.Platform == "" {
+		rec.Platform = "linux"
+	}
+	var err error
+	if rec.Path, rec.Args, err = command(c); err != nil {
+		return nil, nil, err
+	}
+	if rec.Mounts, err = s.parseMounts(c, hc); err != nil {
+		return nil, nil, err
+	}
+	s.normalize(hc)
+	s.hostname(rec.ID, c, hc)
+	if rec.Endpoints, err = s.endpoints(hc, o.NetworkingConfig); err != nil {
+		return nil, nil, err
+	}
+	rec.State.Status = container.StateCreated
+	if hc.IpcMode.IsShareable() && hc.ShmSize != 0 {
+		warnings = append(warnings, "The /dev/shm of a container with --ipc shareable is not limited in size yet.")
+	}
+	if n := recordSize(rec); n > maxRecord {
+		return nil, nil, invalid("the container's configuration has %d bytes, more than the limit of %d", n, maxRecord)
+	}
+	return rec, warnings, nil
+}
+
+func recordSize(r *Record) int {
+	n := 0
+	for _, e := range r.Config.Env {
+		n += len(e)
+	}
+	for _, a := range r.Args {
+		n += len(a)
+	}
+	for k, v := range r.Config.Labels {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+// endpoints checks the networks asked for: the one of --network, and at most
+// settings for it.
+func (s *Service) endpoints(hc *container.HostConfig, nc *mobynet.NetworkingConfig) (map[string]*mobynet.EndpointSettings, error) {
+	mode := hc.NetworkMode
+	if mode.IsContainer() {
+		other, err := s.find(mode.ConnectedContainer())
+		if err != nil {
+			return nil, err
+		}
+		hc.NetworkMode = container.NetworkMode("container:" + other.id)
+		return nil, nil
+	}
+	name := string(mode)
+	out := map[string]*mobynet.EndpointSettings{name: {}}
+	if nc != nil {
+		for n, settings := range nc.EndpointsConfig {
+			if n == mobynet.NetworkDefault {
+				n = mobynet.NetworkBridge
+			}
+			if n != name {
+				return nil, notYet("container in the networks %s and %s: more than one network is not available yet", name, n)
+			}
+			if settings == nil {
+				continue
+			}
+			if len(settings.Aliases) > 0 && !mode.IsUserDefined() {
+				return nil, invalid("network-scoped alias is supported only for containers in user defined networks")
+			}
+			out[name] = settings.Copy()
+		}
+	}
+	if mode.IsHost() || mode.IsNone() {
+		return out, nil
+	}
+	if _, err := s.Networks.Inspect(name); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// build makes the container on disk. Its steps, each with its undo: reserve the
+// name, prepare the layer, make the directories, resolve mounts, record.
+func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []string) (err error) {
+	var undo undoStack
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo.run())
+		}
+	}()
+	if rec.Name, err = s.reserve(name, rec.ID); err != nil {
+		return err
+	}
+	undo.push(func() error { s.unreserve(rec.Name, rec.ID); return nil })
+
+	undo.push(func() error { return s.Snapshots.Remove(context.WithoutCancel(ctx), rec.ID) })
+	if rec.Root, err = s.Snapshots.Prepare(ctx, rec.ID, lowers); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(s.dataDir(rec.ID), "log"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	made, err := s.resolveMounts(ctx, rec)
+	undo.push(func() error { return s.removeVolumes(made) })
+	if err != nil {
+		return err
+	}
+	if err := s.record(rec); err != nil {
+		return err
+	}
+	s.insert(newEntry(rec))
+	return nil
+}
+
+// record commits a new container and its name together.
+func (s *Service) record(rec *Record) error {
+	raw, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(func(tx *state.Tx) error {
+		if err := tx.Put(namesBucket, rec.Name, rec.ID); err != nil {
+			return err
+		}
+		return tx.PutRaw(bucket, rec.ID, raw)
+	})
+}

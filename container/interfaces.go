@@ -1,0 +1,84 @@
+package container
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/shim/handle"
+	"github.com/sampan-containers/sampan/shim/wire"
+	"github.com/sampan-containers/sampan/snapshot"
+)
+
+// Shim is a running container's supervisor; *handle.Shim is one. Calls to one
+// whose container has ended fail with fault.Conflict.
+type Shim interface {
+	Pid() int
+	ShimPid() int
+	StartedAt() time.Time
+	Done() <-chan struct{}
+	Exit() (wire.ExitRecord, error)
+	OnWarning(func(string))
+	Signal(context.Context, syscall.Signal) error
+	Resize(ctx context.Context, height, width uint32) error
+	Attach(context.Context, handle.Attach) error
+	Exec(context.Context, handle.ExecRequest) (pid int, err error)
+	ExecState(ctx context.Context, execID string) (handle.ExecState, error)
+	ExecWait(ctx context.Context, execID string) (handle.ExecState, error)
+	ExecResize(ctx context.Context, execID string, height, width uint32) error
+	Namespace(ctx context.Context, kind string) (*os.File, error)
+	// Close lets go of the shim; the container goes on.
+	Close() error
+}
+
+// Supervisor starts shims and finds them again. Start closes the connections of
+// its argument in every case. Connect fails with fault.NotFound when no shim
+// listens.
+type Supervisor interface {
+	Start(context.Context, *handle.Start) (Shim, error)
+	Connect(ctx context.Context, runDir string) (Shim, error)
+}
+
+// Images finds images; *image.Service is one.
+type Images interface {
+	Get(ctx context.Context, ref string) (*image.Image, error)
+	Lowers(*image.Image) ([]string, error)
+}
+
+// Snapshots makes writable layers; *snapshot.Overlay is one.
+type Snapshots interface {
+	Dir(containerID string) string
+	Prepare(ctx context.Context, containerID string, lowers []string) (snapshot.Mount, error)
+	Remove(ctx context.Context, containerID string) error
+	Usage(ctx context.Context, containerID string) (int64, error)
+}
+
+// Networks gives containers namespaces and addresses; *network.Service is one.
+type Networks interface {
+	Join(context.Context, network.JoinRequest) (*network.Sandbox, error)
+	Isolated(context.Context) (*os.File, error)
+	Leave(ctx context.Context, containerID string) error
+	Restore(ctx context.Context, running []string) error
+	Endpoint(containerID string) (*network.Endpoint, error)
+	Inspect(ref string) (*mobynet.Inspect, error)
+	BuildHosts(network.HostsRequest) ([]byte, error)
+	BuildResolvConf(network.ResolvRequest) ([]byte, error)
+	BuildHostname(hostname string) []byte
+}
+
+// Groups reaches the control group of a container whose shim was lost.
+type Groups interface {
+	// Destroy kills every process of the group and removes it. A group that is
+	// not there is no error.
+	Destroy(ctx context.Context, path string) error
+}
+
+// Publisher takes the events of containers; *event.Bus is one.
+type Publisher interface{ Publish(events.Message) }

@@ -1,0 +1,181 @@
+package container
+
+import (
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/moby/api/types/container"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/fault"
+)
+
+// mergeImage fills c with what the image says and the request does not, by
+// Docker's rules: a request's entrypoint drops the image's command.
+func mergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error {
+	if c.User == "" {
+		c.User = img.User
+	}
+	for p := range img.ExposedPorts {
+		port, err := mobynet.ParsePort(p)
+		if err != nil {
+			return fault.New(fault.Invalid, "image %s: exposed port %q: %v", c.Image, p, err)
+		}
+		if c.ExposedPorts == nil {
+			c.ExposedPorts = mobynet.PortSet{}
+		}
+		c.ExposedPorts[port] = struct{}{}
+	}
+	c.Env = mergeEnv(img.Env, c.Env)
+	if len(img.Labels) > 0 {
+		labels := maps.Clone(img.Labels)
+		maps.Copy(labels, c.Labels)
+		c.Labels = labels
+	}
+	if len(c.Entrypoint) == 0 {
+		if len(c.Cmd) == 0 {
+			c.Cmd = slices.Clone(img.Cmd)
+		}
+		if c.Entrypoint == nil {
+			c.Entrypoint = slices.Clone(img.Entrypoint)
+		}
+	}
+	if c.Healthcheck == nil && img.Healthcheck != nil {
+		c.Healthcheck = img.Healthcheck
+	}
+	if c.WorkingDir == "" {
+		c.WorkingDir = img.WorkingDir
+	}
+	for v := range img.Volumes {
+		if c.Volumes == nil {
+			c.Volumes = map[string]struct{}{}
+		}
+		c.Volumes[v] = struct{}{}
+	}
+	if c.StopSignal == "" {
+		c.StopSignal = img.StopSignal
+	}
+	return nil
+}
+
+// mergeEnv puts the image's variables before the request's, without those that
+// the request sets as well.
+func mergeEnv(image, own []string) []string {
+	set := make(map[string]bool, len(own))
+	for _, e := range own {
+		name, _, _ := strings.Cut(e, "=")
+		set[name] = true
+	}
+	out := slices.Clone(own)
+	for _, e := range image {
+		name, _, _ := strings.Cut(e, "=")
+		if !set[name] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// command returns the program and its arguments.
+func command(c *container.Config) (string, []string, error) {
+	// --entrypoint "" arrives as one empty word and means none.
+	if len(c.Entrypoint) == 1 && c.Entrypoint[0] == "" {
+		c.Entrypoint = nil
+	}
+	argv := slices.Concat(c.Entrypoint, c.Cmd)
+	if len(argv) == 0 {
+		return "", nil, fault.New(fault.Invalid, "no command specified")
+	}
+	args := argv[1:]
+	if args == nil {
+		args = []string{}
+	}
+	return argv[0], args, nil
+}
+
+// normalize gives the host configuration the values that Docker shows for what
+// the request left out.
+func (s *Service) normalize(hc *container.HostConfig) {
+	if hc.NetworkMode == "" || hc.NetworkMode.IsDefault() {
+		hc.NetworkMode = mobynet.NetworkBridge
+	}
+	if hc.IpcMode.IsEmpty() {
+		hc.IpcMode = container.IPCModePrivate
+	}
+	if hc.CgroupnsMode.IsEmpty() {
+		hc.CgroupnsMode = container.CgroupnsModeHost
+		if s.opts.CgroupV2 {
+			hc.CgroupnsMode = container.CgroupnsModePrivate
+		}
+	}
+	if hc.ShmSize == 0 {
+		hc.ShmSize = s.opts.ShmSize
+	}
+	if hc.LogConfig.Type == "" {
+		hc.LogConfig.Type = s.opts.LogDriver
+		if len(hc.LogConfig.Config) == 0 {
+			hc.LogConfig.Config = maps.Clone(s.opts.LogOptions)
+		}
+	}
+	if hc.LogConfig.Config == nil {
+		hc.LogConfig.Config = map[string]string{}
+	}
+	if hc.RestartPolicy.Name == "" {
+		hc.RestartPolicy.Name = container.RestartPolicyDisabled
+	}
+	if hc.Runtime == "" {
+		hc.Runtime = s.opts.Runtime
+	}
+	if hc.MemorySwappiness != nil && *hc.MemorySwappiness == -1 {
+		hc.MemorySwappiness = nil
+	}
+	if hc.Memory > 0 && hc.MemorySwap == 0 {
+		hc.MemorySwap = 2 * hc.Memory
+	}
+	if hc.OomKillDisable == nil && !s.opts.CgroupV2 {
+		hc.OomKillDisable = new(bool)
+	}
+	if hc.PidsLimit != nil && *hc.PidsLimit == 0 {
+		hc.PidsLimit = nil
+	}
+	if hc.PortBindings == nil {
+		hc.PortBindings = mobynet.PortMap{}
+	}
+	if hc.Init == nil && s.opts.Init {
+		hc.Init = new(true)
+	}
+	if hc.Privileged {
+		// Docker shows a privileged container without label confinement.
+		hc.MaskedPaths, hc.ReadonlyPaths = nil, nil
+	} else {
+		if hc.MaskedPaths == nil {
+			hc.MaskedPaths = ocispec.DefaultMaskedPaths()
+		}
+		if hc.ReadonlyPaths == nil {
+			hc.ReadonlyPaths = ocispec.DefaultReadonlyPaths()
+		}
+	}
+}
+
+// hostname chooses the name a container sees as its own.
+func (s *Service) hostname(id string, c *container.Config, hc *container.HostConfig) {
+	switch {
+	case c.Hostname != "":
+	case hc.NetworkMode.IsHost() || hc.UTSMode.IsHost():
+		c.Hostname, _ = os.Hostname()
+	case hc.NetworkMode.IsContainer():
+		if e, err := s.find(hc.NetworkMode.ConnectedContainer()); err == nil {
+			c.Hostname = e.record().Config.Hostname
+			c.Domainname = e.record().Config.Domainname
+		}
+	default:
+		c.Hostname = id[:shortID]
+	}
+}
+
+func cpuCount() int { return runtime.NumCPU() }

@@ -1,0 +1,278 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+// network gives the run its network namespace.
+func (l *launcher) network(ctx context.Context) error {
+	mode := l.rec.HostConfig.NetworkMode
+	switch {
+	case mode.IsHost():
+		return nil
+	case mode.IsNone():
+		ns, err := l.s.Networks.Isolated(ctx)
+		l.net.NetNS = ns
+		return err
+	case mode.IsContainer():
+		other, err := l.other(mode.ConnectedContainer(), "network")
+		if err != nil {
+			return err
+		}
+		l.filesOf = other.id
+		l.net.NetNS, err = other.current().shim.Namespace(ctx, "network")
+		return err
+	}
+	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Network: string(mode)}
+	if es := l.rec.Endpoints[string(mode)]; es != nil {
+		req.MAC = net.HardwareAddr(es.MacAddress)
+		if es.IPAMConfig != nil {
+			req.IP = es.IPAMConfig.IPv4Address
+			if es.IPAMConfig.IPv6Address.IsValid() {
+				return notYet("--ip6 is not available yet")
+			}
+		}
+	}
+	var err error
+	if req.Ports, err = portRequests(l.rec.Config, l.rec.HostConfig); err != nil {
+		return err
+	}
+	sb, err := l.s.Networks.Join(ctx, req)
+	if err != nil {
+		return err
+	}
+	l.net = *sb
+	l.undo.push(func() error { return l.s.Networks.Leave(context.WithoutCancel(ctx), l.rec.ID) })
+	return nil
+}
+
+// other returns a running container whose namespace is joined.
+func (l *launcher) other(ref, what string) (*entry, error) {
+	e, err := l.s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.live(); err != nil {
+		return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", what, e.id)
+	}
+	return e, nil
+}
+
+// namespacesOfOthers opens what --pid and --ipc container:X join, and chooses
+// what stands at /dev/shm.
+func (l *launcher) namespacesOfOthers(ctx context.Context) error {
+	hc := l.rec.HostConfig
+	if hc.PidMode.IsContainer() {
+		if err := l.join(ctx, hc.PidMode.Container(), "pid"); err != nil {
+			return err
+		}
+	}
+	switch {
+	case hc.IpcMode.IsHost():
+		l.shm = "/dev/shm"
+	case hc.IpcMode.IsContainer():
+		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
+			return err
+		}
+		other, err := l.s.find(hc.IpcMode.Container())
+		if err != nil {
+			return err
+		}
+		l.shm = filepath.Join(l.s.runDir(other.id), "shm")
+	case hc.IpcMode.IsShareable():
+		// No mount of ours may appear on the host, so what containers share at
+		// /dev/shm is a directory of the run directory's tmpfs.
+		l.shm = filepath.Join(l.s.runDir(l.rec.ID), "shm")
+		if err := os.Mkdir(l.shm, 0o777); err != nil {
+			return err
+		}
+		return os.Chmod(l.shm, 0o777|os.ModeSticky)
+	}
+	return nil
+}
+
+func (l *launcher) join(ctx context.Context, ref, kind string) error {
+	e, err := l.other(ref, kind)
+	if err != nil {
+		return err
+	}
+	f, err := e.current().shim.Namespace(ctx, kind)
+	if err != nil {
+		return err
+	}
+	l.namespaces[kind] = f
+	return nil
+}
+
+// specification makes the text of config.json.
+func (l *launcher) specification() ([]byte, error) {
+	rec := l.rec
+	layers := append([]string{rec.Root.Upper}, rec.Root.Lower...)
+	passwd, group, err := accounts(layers)
+	if err != nil {
+		return nil, err
+	}
+	user, err := ocispec.ResolveUser(rec.Config.User, rec.HostConfig.GroupAdd, passwd, group)
+	if err != nil {
+		return nil, err
+	}
+	in := &ocispec.Input{
+		ID: rec.ID, Path: rec.Path, Args: rec.Args,
+		Config: rec.Config, HostConfig: rec.HostConfig,
+		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
+		CgroupsPath: l.s.cgroupPath(rec), CgroupV2: l.s.opts.CgroupV2,
+		ShmSource: l.shm, Defaults: l.s.opts.Spec, Host: l.s.Host,
+	}
+	if rec.HostConfig.Init != nil && *rec.HostConfig.Init {
+		if in.InitPath = l.s.initPath(); in.InitPath == "" {
+			return nil, notYet("--init needs docker-init or tini on the host")
+		}
+	}
+	if in.Mounts, err = l.mounts(); err != nil {
+		return nil, err
+	}
+	spec, err := ocispec.Build(in)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(spec)
+}
+
+// mounts lists the user's mounts and the three files of the network.
+func (l *launcher) mounts() ([]ocispec.Mount, error) {
+	rec := l.rec
+	owner := l.networkOwner()
+	var out []ocispec.Mount
+	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
+		target := "/etc/" + name
+		if slices.ContainsFunc(rec.Mounts, func(m Mount) bool { return m.Destination == target }) {
+			continue
+		}
+		out = append(out, ocispec.Mount{Type: mount.TypeBind, Source: filepath.Join(l.s.dataDir(owner), name), Destination: target,
+			ReadOnly: rec.HostConfig.ReadonlyRootfs})
+	}
+	for _, m := range rec.Mounts {
+		if m.Type != mount.TypeTmpfs {
+			if _, err := os.Stat(m.Source); err != nil {
+				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", m.Source, m.Destination, err)
+			}
+		}
+		out = append(out, ocispec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly,
+			Propagation: m.Propagation, NonRecursive: m.NonRecursive, RecursiveReadOnly: m.ReadOnly && !m.ShallowReadOnly, Options: m.Options})
+	}
+	return out, nil
+}
+
+// networkOwner is the container whose hosts and resolv.conf hold: the one whose
+// network is joined, through any number of container: links.
+func (l *launcher) networkOwner() string {
+	return l.s.networkOwner(l.rec)
+}
+
+func (s *Service) networkOwner(rec *Record) string {
+	const maxHops = 64 // a loop cannot be made, but a store can be damaged
+	for range maxHops {
+		if !rec.HostConfig.NetworkMode.IsContainer() {
+			break
+		}
+		e, err := s.find(rec.HostConfig.NetworkMode.ConnectedContainer())
+		if err != nil {
+			break
+		}
+		rec = e.record()
+	}
+	return rec.ID
+}
+
+// etcFiles writes hostname, hosts and resolv.conf, unless another container's are used.
+func (l *launcher) etcFiles() error {
+	rec, hc := l.rec, l.rec.HostConfig
+	if hc.NetworkMode.IsContainer() {
+		return nil
+	}
+	dir := l.s.dataDir(rec.ID)
+	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: hc.ExtraHosts, HostNetwork: hc.NetworkMode.IsHost()}
+	if l.net.Endpoint != nil {
+		hosts.IPs = []netip.Addr{l.net.Endpoint.IP.Addr()}
+	}
+	resolv := network.ResolvRequest{Search: hc.DNSSearch, Options: hc.DNSOptions, HostNetwork: hc.NetworkMode.IsHost()}
+	for _, a := range hc.DNS {
+		resolv.DNS = append(resolv.DNS, a.String())
+	}
+	hostsText, err := l.s.Networks.BuildHosts(hosts)
+	if err != nil {
+		return err
+	}
+	resolvText, err := l.s.Networks.BuildResolvConf(resolv)
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{"hosts": hostsText, "resolv.conf": resolvText, "hostname": l.s.Networks.BuildHostname(rec.Config.Hostname)} {
+		// Readable by any user of the container; the directory keeps others out.
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return fmt.Errorf("container %s: %w", rec.ID, err)
+		}
+	}
+	return nil
+}
+
+// portRequests turns -p and -P into what the network binds.
+func portRequests(c *container.Config, hc *container.HostConfig) ([]network.PortRequest, error) {
+	var out []network.PortRequest
+	for port, bindings := range hc.PortBindings {
+		if len(bindings) == 0 {
+			bindings = []mobynet.PortBinding{{}} // any address, any port
+		}
+		for _, b := range bindings {
+			first, last, err := hostPorts(b.HostPort)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, network.PortRequest{Proto: string(port.Proto()), HostIP: b.HostIP, HostPortFirst: first, HostPortLast: last, ContainerPort: port.Num()})
+		}
+	}
+	if hc.PublishAllPorts {
+		for port := range c.ExposedPorts {
+			if _, bound := hc.PortBindings[port]; !bound {
+				out = append(out, network.PortRequest{Proto: string(port.Proto()), ContainerPort: port.Num()})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b network.PortRequest) int {
+		if d := int(a.ContainerPort) - int(b.ContainerPort); d != 0 {
+			return d
+		}
+		return int(a.HostPortFirst) - int(b.HostPortFirst)
+	})
+	return out, nil
+}
+
+// logConfig turns checked log options into the shim's.
+func logConfig(c container.LogConfig, path string) wire.LogConfig {
+	out := wire.LogConfig{Driver: c.Type, Path: path}
+	if size := c.Config["max-size"]; size == "-1" {
+		out.MaxSize = -1
+	} else if size != "" {
+		out.MaxSize, _ = units.FromHumanSize(size)
+	}
+	out.MaxFiles, _ = strconv.Atoi(c.Config["max-file"])
+	return out
+}

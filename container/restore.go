@@ -1,0 +1,251 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/shim/handle"
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+const (
+	// restoreWidth is how many containers are looked at side by side.
+	restoreWidth = 32
+	// connectWait bounds the wait for one shim: a stopped one must not hold up
+	// the daemon's start.
+	connectWait = 2 * time.Second
+	// codeUnknown is the exit code of a container whose end nobody could see,
+	// as after a power cut.
+	codeUnknown = 255
+)
+
+// Restore brings the records in line with the machine, once, before the first
+// verb: it finds running containers again, settles what ended meanwhile,
+// removes what is half made, and starts what its policy wants running. The last
+// goes on in the background.
+func (s *Service) Restore(ctx context.Context) error {
+	for _, dir := range []string{filepath.Join(s.opts.ExecRoot, "containers"), filepath.Join(s.opts.DataRoot, "volumes")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	s.sweep(ctx)
+	all := s.all()
+	runs := make([]*run, len(all))
+	var g errgroup.Group
+	g.SetLimit(restoreWidth)
+	for i, e := range all {
+		g.Go(func() error { runs[i] = s.reconnect(ctx, e); return nil })
+	}
+	_ = g.Wait() // no function fails: one bad container does not stop the daemon
+	var running []string
+	for i, e := range all {
+		if runs[i] != nil {
+			running = append(running, e.id)
+		}
+	}
+	if err := s.Networks.Restore(ctx, running); err != nil {
+		return err
+	}
+	for i, e := range all {
+		g.Go(func() error { s.resume(ctx, e, runs[i]); return nil })
+	}
+	_ = g.Wait()
+	s.startByPolicy(all)
+	return nil
+}
+
+// reconnect finds the shim of a container, whatever its record says: the daemon
+// may have died between a start and its record.
+func (s *Service) reconnect(ctx context.Context, e *entry) *run {
+	ctx, cancel := context.WithTimeout(ctx, connectWait)
+	defer cancel()
+	sh, err := s.Supervisor.Connect(ctx, s.runDir(e.id))
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		s.log.Error("reach the supervisor of a container; it is killed with the container", "container", e.id, "error", err)
+		return nil
+	}
+	if sh.Pid() == 0 {
+		// The daemon died in the middle of the start; nobody was told that it
+		// runs. The shim undoes a start that nobody waits for.
+		_ = sh.Close()
+		return nil
+	}
+	return &run{shim: sh, settled: make(chan struct{})}
+}
+
+// resume takes up a running container, or settles one that is not there.
+func (s *Service) resume(ctx context.Context, e *entry, r *run) {
+	if err := e.acquire(ctx); err != nil {
+		return
+	}
+	defer e.release()
+	rec := e.record()
+	if r != nil {
+		s.adopt(e, r)
+		return
+	}
+	if err := s.Groups.Destroy(ctx, s.cgroupPath(rec)); err != nil {
+		s.log.Error("clean up behind a container that does not run", "container", e.id, "error", err)
+	}
+	exit, exitErr := handle.ReadExit(s.exitPath(e.id))
+	switch {
+	case rec.State.Running():
+		s.settle(ctx, e, nil, s.missedExit(rec))
+	case rec.HostConfig.AutoRemove && (exitErr == nil || s.wasStarted(rec)):
+		// It ended while no daemon was there.
+		if err := s.remove(ctx, e, true); err != nil {
+			s.log.Error("remove a container at its end", "container", e.id, "error", err)
+		}
+	case rec.State.Status == container.StateRestarting:
+		if err := s.change(e, container.StateExited, true, nil); err != nil {
+			s.log.Error("settle a container", "container", e.id, "error", err)
+		}
+	case exitErr == nil && exit.At.After(rec.State.FinishedAt) && exit.At.After(rec.State.StartedAt):
+		s.missedRun(ctx, e, exit)
+	}
+	if err := os.RemoveAll(s.runDir(e.id)); err != nil {
+		s.log.Error("remove a run directory", "container", e.id, "error", err)
+	}
+}
+
+// adopt makes a container that is found running so in memory and in the store.
+func (s *Service) adopt(e *entry, r *run) {
+	durable := !e.record().State.Running() && !e.record().HostConfig.AutoRemove
+	err := s.change(e, container.StateRunning, durable, func(n *Record) {
+		n.State.Pid, n.State.StartedAt = r.shim.Pid(), r.shim.StartedAt().UTC()
+		n.State.ExitCode, n.State.Error = 0, ""
+		if ep, err := s.Networks.Endpoint(n.ID); err == nil {
+			n.State.Endpoint = ep
+		}
+	})
+	if err != nil {
+		s.log.Error("adopt a running container", "container", e.id, "error", err)
+	}
+	e.mu.Lock()
+	e.run = r
+	e.mu.Unlock()
+	s.supervise(e, r)
+}
+
+// missedExit is how a container ended while no daemon was there.
+func (s *Service) missedExit(rec *Record) wire.ExitRecord {
+	exit, err := handle.ReadExit(s.exitPath(rec.ID))
+	if err == nil && !exit.At.Before(rec.State.StartedAt.Add(-time.Minute)) {
+		return exit
+	}
+	if _, err := os.Stat(s.runDir(rec.ID)); err == nil {
+		return wire.ExitRecord{Code: codeKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
+	}
+	return wire.ExitRecord{Code: codeUnknown, At: time.Now().UTC(), Error: "the machine went down while the container was running; its exit code is unknown"}
+}
+
+// wasStarted tells whether a container that is removed at its end, whose starts
+// are not recorded, was ever started: every start writes its hostname file.
+func (s *Service) wasStarted(rec *Record) bool {
+	if !rec.State.StartedAt.IsZero() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(s.dataDir(rec.ID), "hostname"))
+	return err == nil
+}
+
+// missedRun records a run whose start the old daemon did not live to record.
+func (s *Service) missedRun(ctx context.Context, e *entry, exit wire.ExitRecord) {
+	err := s.change(e, container.StateRunning, false, func(n *Record) { n.State.StartedAt = exit.At })
+	if err != nil {
+		s.log.Error("settle a container", "container", e.id, "error", err)
+		return
+	}
+	s.settle(ctx, e, nil, exit)
+}
+
+// sweep removes directories that have no record: what a create or a remove left
+// that was cut off.
+func (s *Service) sweep(ctx context.Context) {
+	for _, id := range dirNames(filepath.Join(s.opts.DataRoot, "containers")) {
+		if s.known(id) {
+			continue
+		}
+		if err := s.Snapshots.Remove(ctx, id); err != nil {
+			s.log.Error("remove the rest of a container", "container", id, "error", err)
+		}
+	}
+	for _, id := range dirNames(filepath.Join(s.opts.ExecRoot, "containers")) {
+		if s.known(id) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, cleanWait)
+		err := s.Groups.Destroy(ctx, filepath.Join("/", s.cgroupRoot(), id))
+		cancel()
+		if err = errors.Join(err, os.RemoveAll(s.runDir(id))); err != nil {
+			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
+		}
+	}
+	for _, name := range dirNames(filepath.Join(s.opts.DataRoot, "volumes")) {
+		if strings.HasPrefix(name, stagePrefix) {
+			_ = os.RemoveAll(filepath.Join(s.opts.DataRoot, "volumes", name))
+		}
+	}
+}
+
+func (s *Service) cgroupRoot() string {
+	if s.opts.CgroupParent != "" {
+		return s.opts.CgroupParent
+	}
+	return defaultCgroup
+}
+
+func (s *Service) known(id string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, ok := s.byID[id]
+	return ok
+}
+
+func dirNames(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// startByPolicy starts in the background what a restart policy wants running.
+func (s *Service) startByPolicy(all []*entry) {
+	for _, e := range all {
+		if r := e.record(); r.State.Status != container.StateExited || e.isRemoved() || !restartsAtBoot(r) {
+			continue
+		}
+		s.wait.Go(func() {
+			ctx := context.Background()
+			if err := e.acquire(ctx); err != nil {
+				return
+			}
+			defer e.release()
+			if s.closing() || e.record().State.Status != container.StateExited {
+				return
+			}
+			if err := s.start(ctx, e, nil); err != nil {
+				s.log.Error("start a container by its policy", "container", e.id, "error", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,256 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/shim/handle"
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+// Exit codes of a container whose command never ran, as Docker's.
+const (
+	codeNotFound      = 127
+	codeNotExecutable = 126
+	codeStartFailed   = 128
+)
+
+// Start runs a container and returns after the execve of its command. A running
+// one is fault.NotModified. A command that is missing or cannot be executed is
+// fault.Invalid; the container then keeps exit code 127 or 126 and the reason.
+func (s *Service) Start(ctx context.Context, ref string) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := e.acquire(ctx); err != nil {
+		return err
+	}
+	defer e.release()
+	switch e.record().State.Status {
+	case container.StateRunning:
+		return fault.New(fault.NotModified, "container %s is running already", e.id)
+	case container.StatePaused:
+		return fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
+	case container.StateRemoving, container.StateDead:
+		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
+	}
+	e.stopTimer()
+	// From here on a client that goes away changes nothing.
+	return s.start(context.WithoutCancel(ctx), e, func(r *Record) { r.State.RestartCount, r.State.Stopped = 0, false })
+}
+
+// start runs a container whose lock is held. also is applied to the new record.
+func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error {
+	m, err := e.begin(container.StateRunning, func(r *Record) {
+		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
+		r.State.StartedAt = time.Now().UTC()
+		if also != nil {
+			also(r)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sh, err := s.launch(ctx, e, m)
+	if err != nil {
+		return s.startFailed(ctx, e, err)
+	}
+	m.next.State.Pid, m.next.State.StartedAt = sh.Pid(), sh.StartedAt().UTC()
+	r := &run{shim: sh, settled: make(chan struct{})}
+	e.mu.Lock()
+	e.run = r
+	e.mu.Unlock()
+	m.publish()
+	s.networkEvent(m.next, events.ActionConnect)
+	s.event(m.next, events.ActionStart, nil)
+	s.supervise(e, r)
+	return nil
+}
+
+// launcher collects what a start makes before the shim has it.
+type launcher struct {
+	s    *Service
+	rec  *Record
+	undo undoStack
+
+	net        network.Sandbox
+	namespaces map[string]*os.File
+	shm        string
+	filesOf    string // the container whose hosts and resolv.conf are used
+}
+
+// launch makes what a run needs and starts the shim. The steps, each with its
+// undo: run directory, then side by side the network and the specification, then
+// the files that name addresses, then side by side the record and the shim.
+func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err error) {
+	l := &launcher{s: s, rec: m.next, namespaces: map[string]*os.File{}, filesOf: e.id}
+	defer l.close()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.undo.run())
+		}
+	}()
+	if err := l.directory(); err != nil {
+		return nil, err
+	}
+	var g errgroup.Group
+	g.Go(func() error { return l.network(ctx) })
+	var spec []byte
+	g.Go(func() (err error) {
+		if err = l.namespacesOfOthers(ctx); err == nil {
+			spec, err = l.specification()
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if err := l.files(spec); err != nil {
+		return nil, err
+	}
+	if l.net.Endpoint != nil {
+		m.next.State.Endpoint = l.net.Endpoint
+	}
+	return l.spawn(ctx, e)
+}
+
+// directory makes an empty run directory; the rests of a crash go.
+func (l *launcher) directory() error {
+	dir := l.s.runDir(l.rec.ID)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		if err = os.RemoveAll(dir); err == nil {
+			err = os.Mkdir(dir, 0o700)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("run directory of container %s: %w", l.rec.ID, err)
+	}
+	l.undo.push(func() error { return os.RemoveAll(dir) })
+	if err := os.Remove(l.s.exitPath(l.rec.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("exit record of the last run: %w", err)
+	}
+	return nil
+}
+
+// files writes what the container finds in /etc, and its specification.
+func (l *launcher) files(spec []byte) error {
+	if err := l.etcFiles(); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(l.s.runDir(l.rec.ID), "config.json"), spec, 0o600)
+}
+
+// spawn saves the record while the shim starts: the store must know that the
+// container runs before anybody is told, and the two take equally long. A
+// container that is removed at its end is not saved again: a daemon that finds
+// its shim knows that it runs, and one that does not removes it.
+func (l *launcher) spawn(ctx context.Context, e *entry) (Shim, error) {
+	saved := make(chan error, 1)
+	if l.rec.HostConfig.AutoRemove {
+		saved <- nil
+	} else {
+		rec := l.rec.clone()
+		go func() { saved <- l.s.save(rec) }()
+	}
+	st := &handle.Start{Config: l.config(), NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.takePending()}
+	for i := range l.net.Sockets {
+		st.PortSockets = append(st.PortSockets, l.net.Sockets[i].File)
+	}
+	sh, err := l.s.Supervisor.Start(ctx, st)
+	saveErr := <-saved
+	if err != nil {
+		return nil, err
+	}
+	if saveErr != nil {
+		// What is not recorded must not run.
+		_ = sh.Close()
+		destroyErr := l.s.Groups.Destroy(ctx, l.s.cgroupPath(l.rec))
+		return nil, errors.Join(saveErr, destroyErr)
+	}
+	return sh, nil
+}
+
+// config is what the shim is told.
+func (l *launcher) config() wire.Config {
+	rec, hc := l.rec, l.rec.HostConfig
+	c := wire.Config{
+		ID:        rec.ID,
+		RunDir:    l.s.runDir(rec.ID),
+		Overlay:   &wire.Overlay{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
+		Log:       logConfig(hc.LogConfig, l.s.logPath(rec.ID)),
+		ExitPath:  l.s.exitPath(rec.ID),
+		ExitSync:  !hc.AutoRemove,
+		Terminal:  rec.Config.Tty,
+		OpenStdin: rec.Config.OpenStdin,
+		StdinOnce: rec.Config.StdinOnce,
+		Height:    uint32(hc.ConsoleSize[0]),
+		Width:     uint32(hc.ConsoleSize[1]),
+	}
+	for _, p := range l.net.Sockets {
+		c.Ports = append(c.Ports, wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort,
+			ContainerIP: l.net.Endpoint.IP.Addr(), ContainerPort: p.ContainerPort, Splice: p.Splice})
+	}
+	return c
+}
+
+// close lets go of the descriptors: the shim has its own by now.
+func (l *launcher) close() {
+	l.net.Close()
+	for _, f := range l.namespaces {
+		f.Close()
+	}
+}
+
+// startFailed records why a container does not run. One that is removed at its
+// end is removed now.
+func (s *Service) startFailed(ctx context.Context, e *entry, cause error) error {
+	closeAll(e.takePending())
+	code := codeStartFailed
+	switch {
+	case errors.Is(cause, runtime.ErrNotFound):
+		code, cause = codeNotFound, fault.Wrap(fault.Invalid, cause)
+	case errors.Is(cause, runtime.ErrNotExecutable):
+		code, cause = codeNotExecutable, fault.Wrap(fault.Invalid, cause)
+	}
+	status := e.record().State.Status
+	if status == container.StateRestarting {
+		status = container.StateExited
+	}
+	auto := e.record().HostConfig.AutoRemove
+	err := s.change(e, status, !auto, func(r *Record) {
+		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Endpoint = code, cause.Error(), 0, nil
+		if status == container.StateExited {
+			r.State.FinishedAt = time.Now().UTC()
+		}
+	})
+	e.notify(WaitResult{StatusCode: int64(code)}, WaitNotRunning, WaitNextExit)
+	if auto {
+		err = errors.Join(err, s.remove(ctx, e, true))
+	}
+	if err != nil {
+		s.log.Error("record a failed start", "container", e.id, "error", err)
+	}
+	return cause
+}
+
+func decodeJSON(path string, v any) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, v)
+}

@@ -1,0 +1,242 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/sampan-containers/sampan/fault"
+)
+
+const (
+	// defaultStopTimeout is how long a container may take to end by itself.
+	defaultStopTimeout = 10 * time.Second
+	// killWait is how long a killed container may take to be reported dead
+	// before its group is killed without the shim.
+	killWait = 5 * time.Second
+)
+
+// Stop asks a container to end and kills it after the time-out. One that does
+// not run is fault.NotModified.
+func (s *Service) Stop(ctx context.Context, ref string, o StopOptions) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	return s.stop(ctx, e, o)
+}
+
+func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
+	rec := e.record()
+	sig := stopSignal(rec)
+	if o.Signal != "" {
+		var err error
+		if sig, err = parseSignal(o.Signal); err != nil {
+			return err
+		}
+	}
+	if rec.State.Status == container.StateRestarting {
+		if done, err := s.stopRestarting(ctx, e); done || err != nil {
+			return err
+		}
+	}
+	r, err := s.settled(ctx, e)
+	if err != nil {
+		return err
+	}
+	if r == nil {
+		return fault.New(fault.NotModified, "container %s is stopped already", e.id)
+	}
+	r.stopping.Store(true)
+	timeout := stopTimeout(rec)
+	if o.Timeout != nil {
+		timeout = time.Duration(*o.Timeout) * time.Second
+	}
+	if err := s.signal(ctx, e, r, sig); err != nil && !errors.Is(err, fault.Conflict) {
+		s.log.Warn("send the stop signal", "container", e.id, "error", err)
+	}
+	if !waitFor(ctx, r, timeout) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.kill(ctx, e, r); err != nil {
+			return err
+		}
+	}
+	s.event(e.record(), events.ActionStop, nil)
+	return nil
+}
+
+// stopTimeout is how long a container may take to end by itself.
+func stopTimeout(r *Record) time.Duration {
+	if r.Config.StopTimeout != nil {
+		return time.Duration(*r.Config.StopTimeout) * time.Second
+	}
+	return defaultStopTimeout
+}
+
+// settled returns the run; if there is none it lets a start that is under way
+// finish first.
+func (s *Service) settled(ctx context.Context, e *entry) (*run, error) {
+	if r := e.current(); r != nil {
+		return r, nil
+	}
+	if err := e.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer e.release()
+	return e.current(), nil
+}
+
+// stopRestarting ends the wait for a restart; done is false if the container
+// runs again by now.
+func (s *Service) stopRestarting(ctx context.Context, e *entry) (done bool, err error) {
+	if err := e.acquire(ctx); err != nil {
+		return false, err
+	}
+	defer e.release()
+	if e.record().State.Status != container.StateRestarting {
+		return false, nil
+	}
+	e.stopTimer()
+	if err := s.change(e, container.StateExited, true, func(r *Record) { r.State.Stopped = true }); err != nil {
+		return false, err
+	}
+	e.notify(WaitResult{StatusCode: int64(e.record().State.ExitCode)}, WaitNotRunning)
+	s.event(e.record(), events.ActionStop, nil)
+	return true, nil
+}
+
+// waitFor waits until the end of the run is recorded; a negative time-out is none.
+func waitFor(ctx context.Context, r *run, timeout time.Duration) bool {
+	var limit <-chan time.Time
+	if timeout >= 0 {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		limit = t.C
+	}
+	select {
+	case <-r.settled:
+		return true
+	case <-limit:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// signal sends a signal to the first process and publishes it.
+func (s *Service) signal(ctx context.Context, e *entry, r *run, sig syscall.Signal) error {
+	ctx, cancel := context.WithTimeout(ctx, killWait)
+	defer cancel()
+	if err := r.shim.Signal(ctx, sig); err != nil {
+		return err
+	}
+	s.event(e.record(), events.ActionKill, map[string]string{"signal": strconv.Itoa(int(sig))})
+	return nil
+}
+
+// kill ends a run for sure: through the shim, or past one that hangs.
+func (s *Service) kill(ctx context.Context, e *entry, r *run) error {
+	err := s.signal(ctx, e, r, syscall.SIGKILL)
+	if errors.Is(err, fault.Conflict) {
+		err = nil // it has just ended
+	}
+	if err == nil && waitFor(ctx, r, killWait) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.log.Warn("a supervisor does not answer; its container is killed without it", "container", e.id, "error", err)
+	if err := s.Groups.Destroy(ctx, s.cgroupPath(e.record())); err != nil {
+		return fault.New(fault.Unavailable, "kill container %s: %w", e.id, err)
+	}
+	if waitFor(ctx, r, 0) {
+		return nil
+	}
+	// A stopped shim cannot report; losing it settles the container.
+	if pid := r.shim.ShimPid(); pid > 1 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if !waitFor(ctx, r, killWait) {
+		return fault.New(fault.Unavailable, "container %s was killed, but its end was not reported within %v", e.id, killWait)
+	}
+	return nil
+}
+
+// forceEnd kills a container that is to be removed.
+func (s *Service) forceEnd(ctx context.Context, e *entry) error {
+	if e.record().State.Status == container.StateRestarting {
+		if done, err := s.stopRestarting(ctx, e); done || err != nil {
+			return err
+		}
+	}
+	r := e.current()
+	if r == nil {
+		return nil
+	}
+	r.stopping.Store(true)
+	return s.kill(ctx, e, r)
+}
+
+// Kill sends a signal (name or number; empty is SIGKILL) to a running
+// container; after SIGKILL it returns when the container has ended.
+func (s *Service) Kill(ctx context.Context, ref, signal string) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	sig := syscall.SIGKILL
+	if signal != "" {
+		if sig, err = parseSignal(signal); err != nil {
+			return err
+		}
+	}
+	if e.record().State.Status == container.StateRestarting {
+		done, err := s.stopRestarting(ctx, e)
+		if done || err != nil {
+			return err
+		}
+	}
+	r := e.current()
+	if r == nil {
+		return fault.New(fault.Conflict, "container %s is not running", e.id)
+	}
+	if sig == syscall.SIGKILL || sig == stopSignal(e.record()) {
+		r.stopping.Store(true)
+	}
+	if sig == syscall.SIGKILL {
+		return s.kill(ctx, e, r)
+	}
+	if err := s.signal(ctx, e, r, sig); err != nil {
+		if errors.Is(err, fault.Conflict) {
+			return fault.New(fault.Conflict, "container %s is not running", e.id)
+		}
+		return err
+	}
+	return nil
+}
+
+// Restart stops a container if it runs and starts it.
+func (s *Service) Restart(ctx context.Context, ref string, o StopOptions) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	if r := e.current(); r != nil {
+		r.keep.Store(true)
+	}
+	if err := s.stop(ctx, e, o); err != nil && !errors.Is(err, fault.NotModified) {
+		return err
+	}
+	if err := s.Start(ctx, ref); err != nil && !errors.Is(err, fault.NotModified) {
+		return err
+	}
+	s.event(e.record(), events.ActionRestart, nil)
+	return nil
+}
