@@ -16,7 +16,10 @@ const (
 	// descriptor stores its new number here.
 	Report Slot = 1
 
-	firstFree = 2
+	// Errno holds the errno of the last call that failed and was tolerated.
+	Errno Slot = 2
+
+	firstFree = 3
 	lastSlot  = 255
 )
 
@@ -132,7 +135,7 @@ func (b *Builder) Slot() Slot {
 		return s
 	}
 	if b.next > lastSlot {
-		b.fail("launch program: it needs more than 254 slots at once")
+		b.fail("launch program: it needs more than 252 slots at once")
 		return lastSlot
 	}
 	b.next++
@@ -246,7 +249,10 @@ func (b *Builder) Load(s Slot, m Memory, offset int, mask uint32) {
 func (b *Builder) Store(m Memory, offset int, v Arg) { b.control(opStore, none, 0, m.at(offset), v) }
 
 // Fail reports errno for the current Site and ends the child.
-func (b *Builder) Fail(errno syscall.Errno) { b.control(opFail, none, 0, Word(uintptr(errno))) }
+func (b *Builder) Fail(errno syscall.Errno) { b.FailWith(Word(uintptr(errno))) }
+
+// FailWith is Fail with an errno from a slot.
+func (b *Builder) FailWith(errno Arg) { b.control(opFail, none, 0, errno) }
 
 // Exit ends the process that executes it.
 func (b *Builder) Exit(status int) { b.control(opExit, none, 0, Int(status)) }

@@ -80,6 +80,7 @@ func interpret(m *machine) {
 			case e == syscall.EINTR && uintptr(o.nr) != syscall.SYS_CLOSE:
 				next = pc
 			case o.allow[0] == anyErrno, uint16(e) == o.allow[0], uint16(e) == o.allow[1]:
+				m.slots[Errno] = uintptr(e)
 				next = uintptr(o.target)
 			default:
 				die(m, pc, uintptr(e))

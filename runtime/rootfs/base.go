@@ -1,0 +1,160 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/runtime/launch"
+)
+
+// The base is a tiny read-only tmpfs below every container's root. It is what
+// the root is mounted over, and it holds the sources of masks: an empty directory
+// and a null device, neither of which any container can change or replace.
+const (
+	baseEmpty = "empty"
+	baseNull  = "null"
+	baseProc  = "proc" // where a user namespace gets its visible procfs
+	baseSys   = "sys"
+)
+
+// newBase makes a base as a detached mount.
+func newBase() (*os.File, error) {
+	base, err := mountapi.New("tmpfs", 0,
+		mountapi.Param{Key: "source", Value: "sampan"},
+		mountapi.Param{Key: "size", Value: "4k"},
+		mountapi.Param{Key: "nr_inodes", Value: "16"},
+		mountapi.Param{Key: "mode", Value: "0555"})
+	if err != nil {
+		return nil, fmt.Errorf("make the base of root file systems: %w", err)
+	}
+	if err := fillBase(base); err != nil {
+		base.Close()
+		return nil, fmt.Errorf("fill the base of root file systems: %w", err)
+	}
+	return base, nil
+}
+
+func fillBase(base *os.File) error {
+	dir := int(base.Fd())
+	for _, name := range []string{baseEmpty, baseProc, baseSys} {
+		if err := unix.Mkdirat(dir, name, 0o555); err != nil {
+			return err
+		}
+		if err := unix.Fchmodat(dir, name, 0o555, 0); err != nil { // whatever the umask
+			return err
+		}
+	}
+	err := unix.Mknodat(dir, baseNull, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
+	mode := uint32(0o666)
+	if errors.Is(err, unix.EPERM) {
+		// In a user namespace: an empty file that cannot be written masks as well.
+		err, mode = unix.Mknodat(dir, baseNull, unix.S_IFREG|0o444, 0), 0o444
+	}
+	if err != nil {
+		return err
+	}
+	if err := unix.Fchmodat(dir, baseNull, mode, 0); err != nil {
+		return err
+	}
+	fs, err := unix.Fspick(dir, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetFlag(fs, "ro"); err != nil {
+		return err
+	}
+	return unix.FsconfigReconfigure(fs)
+}
+
+// NewTemplate makes a mount namespace that holds nothing but a base. Entering a
+// copy of it is much cheaper than copying the host's mount table and leaving
+// that again (0.3 ms against 0.9, or 3.6 with 1,000 mounts on the host).
+func NewTemplate() (*os.File, error) {
+	base, err := newBase()
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	b := launch.NewBuilder()
+	enterFresh(b, base)
+	b.At("hold a mount namespace")
+	b.Wait()
+	b.Exit(0)
+	p, err := b.Finish()
+	if err != nil {
+		return nil, err
+	}
+	holder, err := p.Start(launch.StartOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("make a template mount namespace: %w", err)
+	}
+	defer holder.PidFD.Close()
+	defer holder.Close()
+	defer holder.Kill()
+	if _, err := holder.Next(); err != nil {
+		return nil, fmt.Errorf("make a template mount namespace: %w", err)
+	}
+	return os.Open(fmt.Sprintf("/proc/%d/ns/mnt", holder.Pid))
+}
+
+// Entry is the way into a mount namespace with a base as its root.
+type Entry struct {
+	template *os.File // the caller's
+	base     *os.File // ours, when there is no template
+}
+
+// NewEntry prepares the way: through a template, or without one.
+func NewEntry(template *os.File) (*Entry, error) {
+	if template != nil {
+		return &Entry{template: template}, nil
+	}
+	base, err := newBase()
+	if err != nil {
+		return nil, err
+	}
+	return &Entry{base: base}, nil
+}
+
+// Compile adds the steps. Afterwards root and current directory are the base.
+func (e *Entry) Compile(b *launch.Builder) {
+	if e.template != nil {
+		b.At("enter the template mount namespace")
+		b.Setns(launch.Int(int(e.template.Fd())), unix.CLONE_NEWNS)
+		b.At("make a mount namespace")
+		b.Unshare(unix.CLONE_NEWNS)
+		return
+	}
+	enterFresh(b, e.base)
+}
+
+// Close closes what the entry owns.
+func (e *Entry) Close() {
+	if e.base != nil {
+		e.base.Close()
+	}
+}
+
+// enterFresh copies the host's mount namespace, puts the base over its root and
+// drops everything else.
+func enterFresh(b *launch.Builder, base *os.File) {
+	b.At("make a mount namespace")
+	b.Unshare(unix.CLONE_NEWNS)
+	b.At("separate the mount namespace from the host's")
+	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	b.At("change to the base of the root file system")
+	root := b.Slot()
+	b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(root)
+	fd := launch.Int(int(base.Fd()))
+	b.MoveMount(fd, launch.In(root))
+	b.Close(root)
+	b.Fchdir(fd)
+	// Old and new root on one place: pivot_root(2), "pivot_root(".", ".")".
+	dot := b.Str(".")
+	b.Call(unix.SYS_PIVOT_ROOT, dot, dot)
+	b.Umount(".", unix.MNT_DETACH)
+}

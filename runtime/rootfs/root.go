@@ -1,0 +1,137 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/runtime/launch"
+)
+
+// OpenDir makes a detached mount of a directory with everything mounted below it.
+func OpenDir(path string) (*os.File, error) {
+	root, err := mountapi.CloneTree(path, true)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "root file system %s: %s", path, plain(err))
+	}
+	var st unix.Stat_t
+	err = unix.Fstat(int(root.Fd()), &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = fault.New(fault.Invalid, "root file system %s: it is not a directory", path)
+	}
+	if err == nil {
+		err = mountapi.SetAttr(root, mountapi.Attr{Propagation: unix.MS_PRIVATE}, true)
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+// plain is an error's text without the words that clients of the Engine API take
+// for a missing or forbidden program.
+func plain(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return "it does not exist"
+	case errors.Is(err, unix.EACCES):
+		return "access is denied"
+	}
+	return err.Error()
+}
+
+// OpenOverlay makes an overlay as a detached mount.
+func OpenOverlay(o mountapi.Overlay) (*os.File, error) {
+	root, err := o.Mount()
+	if errors.Is(err, mountapi.ErrNoAppend) {
+		return legacyOverlay(o)
+	}
+	return root, err
+}
+
+// legacyOverlay serves kernels before 6.7, whose overlay takes all layers in one
+// string: mount(2) in a mount namespace of its own, with the layers named by the
+// numbers of their descriptors to fit 500 of them into a page, and a detached copy of
+// that. Remove it when the oldest supported kernel is 6.7.
+func legacyOverlay(o mountapi.Overlay) (*os.File, error) {
+	var fds []*os.File
+	defer func() {
+		for _, f := range fds {
+			f.Close()
+		}
+	}()
+	number := func(dir string) (string, error) {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "", fmt.Errorf("layer %s: %w", dir, err)
+		}
+		fds = append(fds, os.NewFile(uintptr(fd), dir))
+		return strconv.Itoa(fd), nil
+	}
+	var lower []string
+	for _, dir := range o.Lower {
+		n, err := number(dir)
+		if err != nil {
+			return nil, err
+		}
+		lower = append(lower, n)
+	}
+	data := "lowerdir=" + strings.Join(lower, ":")
+	if o.Upper != "" {
+		upper, err := number(o.Upper)
+		if err != nil {
+			return nil, err
+		}
+		work, err := number(o.Work)
+		if err != nil {
+			return nil, err
+		}
+		data += ",upperdir=" + upper + ",workdir=" + work
+	}
+	for _, p := range o.Params {
+		data += "," + p.Key
+		if p.Value != "" {
+			data += "=" + p.Value
+		}
+	}
+
+	b := launch.NewBuilder()
+	b.At("make an overlay of "+strconv.Itoa(len(o.Lower))+" layers",
+		launch.Hint{Errno: syscall.EINVAL, Text: "the kernel log says what is wrong with the layers"})
+	tree := b.Slot()
+	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	b.Call(unix.SYS_CHDIR, b.Str("/proc/self/fd"))
+	// The directory /proc exists everywhere; the current directory stays below the mount.
+	b.Mount("overlay", "/proc", "overlay", 0, data)
+	b.CloneTree(launch.Cwd(), "/proc", 0).Into(tree)
+	b.Send(launch.In(tree))
+	b.Exit(0)
+	p, err := b.Finish()
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.Start(launch.StartOptions{Flags: unix.CLONE_NEWNS})
+	if err != nil {
+		return nil, err
+	}
+	defer c.PidFD.Close()
+	defer c.Close()
+	defer c.Wait()
+	m, err := c.Next()
+	if errors.Is(err, io.EOF) {
+		err = errors.New("make an overlay: the process that makes it was killed")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.Files[0], nil
+}
