@@ -1,6 +1,8 @@
 package container
 
 import (
+	"context"
+
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/server"
 )
@@ -9,7 +11,9 @@ import (
 // the service and is done: the stream does not run through the daemon.
 func (r routes) attach(c *server.Call) error {
 	h := c.Hijack()
-	err := r.containers.Attach(c.Context(), c.Name, container.AttachOptions{
+	// net/http takes a client that has closed its sending side, as one without
+	// stdin does, for one that left.
+	err := r.containers.Attach(context.WithoutCancel(c.Context()), c.Name, container.AttachOptions{
 		Stream: c.Bool("stream"), Logs: c.Bool("logs"),
 		Stdin: c.Bool("stdin"), Stdout: c.Bool("stdout"), Stderr: c.Bool("stderr"),
 		DetachKeys: c.Query("detachKeys"), Hijack: h.Take,

@@ -74,7 +74,9 @@ func (r routes) start(c *server.Call) error {
 	h := c.Hijack()
 	h.Headers = true
 	o.Hijack = h.Take
-	return h.Finish(r.execs.ExecStart(c.Context(), c.Name, o))
+	// net/http takes a client that has closed its sending side, as one without
+	// stdin does, for one that left.
+	return h.Finish(r.execs.ExecStart(context.WithoutCancel(c.Context()), c.Name, o))
 }
 
 func (r routes) resize(c *server.Call) error {
