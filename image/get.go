@@ -17,6 +17,9 @@ var idPrefix = regexp.MustCompile(`^(sha256:)?[0-9a-f]{1,64}$`)
 // Get finds an image by name, name:tag, name@digest, ID or unique ID prefix; a
 // name wins over a prefix. fault.NotFound carries Docker's text
 // "No such image: X"; an ambiguous prefix is fault.Invalid.
+//
+// The full ID also finds an image that was deleted by force while a container
+// stands on it, so that the container can still be started.
 func (s *Service) Get(ctx context.Context, ref string) (*Image, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -33,31 +36,16 @@ func (s *Service) Get(ctx context.Context, ref string) (*Image, error) {
 	return img, err
 }
 
-// GetFor returns the image of a container by the ID the container recorded. It
-// also finds an image that was deleted by force while the container stood on it.
-func (s *Service) GetFor(ctx context.Context, id digest.Digest) (*Image, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	var img *Image
-	err := s.store.View(func(tx *state.Tx) error {
-		r, err := getRecord(tx, id)
-		if err != nil {
-			return err
-		}
-		img, err = s.assemble(tx, id, r)
-		return err
-	})
-	return img, err
-}
-
 func find(tx *state.Tx, ref string) (digest.Digest, *record, error) {
 	t, err := parseTarget(ref)
 	if err != nil {
 		return "", nil, err
 	}
 	if t.name == nil {
-		return byPrefix(tx, t.id.String(), t.text)
+		if r, err := getRecord(tx, t.id); err == nil || fault.Of(err) != fault.NotFound {
+			return t.id, r, err
+		}
+		return "", nil, notFound(t.text)
 	}
 	id, err := byName(tx, t.name)
 	if err != nil {
