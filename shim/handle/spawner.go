@@ -248,7 +248,9 @@ func (s *Shim) create(ctx context.Context, cfg *wire.Config, files []*os.File) e
 	if err != nil {
 		return fmt.Errorf("start container %s: the shim's answer: %w", s.id, err)
 	}
+	s.mu.Lock()
 	s.pid, s.startedAt = int(started.Pid), started.At
+	s.mu.Unlock()
 	return nil
 }
 
