@@ -28,9 +28,9 @@ type App struct {
 	Term *terminal.Guard
 	// Global holds the flags before the command.
 	Global Global
-	// ReleaseSignals stops the handler that ends the program on a signal, for
-	// verbs that forward signals to a container.
-	ReleaseSignals func()
+	// Completing is set while the shell asks for suggestions: nothing is
+	// started then, and nothing printed.
+	Completing bool
 
 	config func() *Config
 	conn   func() (*connect.Conn, error)
@@ -44,17 +44,18 @@ type Global struct {
 	LogLevel  string
 	Debug     bool
 	TLS       connect.TLS
+	// Given tells which of these flags stood on the command line.
+	Given func(flag string) bool
 }
 
 // New makes an App over the given streams.
 func New(name string, in io.Reader, out, errw io.Writer) *App {
 	a := &App{
-		Name:           name,
-		In:             terminal.NewIn(in),
-		Out:            terminal.NewOut(out),
-		Err:            terminal.NewOut(errw),
-		Term:           &terminal.Guard{},
-		ReleaseSignals: func() {},
+		Name: name,
+		In:   terminal.NewIn(in),
+		Out:  terminal.NewOut(out),
+		Err:  terminal.NewOut(errw),
+		Term: &terminal.Guard{},
 	}
 	a.config = sync.OnceValue(func() *Config { return loadConfig(a) })
 	a.conn = sync.OnceValues(a.connect)
@@ -71,7 +72,10 @@ func (a *App) connect() (*connect.Conn, error) {
 	if err := a.checkContext(); err != nil {
 		return nil, err
 	}
-	o := connect.Options{Host: a.Global.Host, TLS: a.Global.TLS, Headers: a.Config().HTTPHeaders, Notices: a.Err.Text()}
+	if g := &a.Global; g.Given != nil {
+		g.TLS.CASet, g.TLS.CertSet, g.TLS.KeySet, g.TLS.VerifySet = g.Given("tlscacert"), g.Given("tlscert"), g.Given("tlskey"), g.Given("tlsverify")
+	}
+	o := connect.Options{Host: a.Global.Host, TLS: a.Global.TLS, Headers: a.Config().HTTPHeaders, Notices: a.Err.Text(), NoStart: a.Completing}
 	if a.Global.Debug || a.Global.LogLevel == "debug" {
 		o.Trace = a.Err.Text()
 	}
@@ -105,3 +109,6 @@ func Message(err error) string {
 	}
 	return strings.TrimRight(err.Error(), "\n")
 }
+
+// Println prints one line of output.
+func (a *App) Println(line string) { fmt.Fprintln(a.Out.Text(), line) }

@@ -3,6 +3,7 @@ package terminal
 import (
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -85,4 +86,48 @@ func incomplete(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// CleanDeep cleans every string that v, a pointer, leads to. Lists use it
+// before they are formatted, so that escapes in the user's own --format stay.
+func CleanDeep(v any) { cleanValue(reflect.ValueOf(v)) }
+
+func cleanValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			cleanValue(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			cleanValue(v.Field(i))
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			cleanValue(v.Index(i))
+		}
+	case reflect.Map:
+		cleanMap(v)
+	case reflect.String:
+		if v.CanSet() {
+			v.SetString(Clean(v.String()))
+		}
+	}
+}
+
+// cleanMap replaces the entries of a map whose key or value changes.
+func cleanMap(m reflect.Value) {
+	if m.IsNil() || !m.CanInterface() {
+		return
+	}
+	for _, key := range m.MapKeys() {
+		newKey := reflect.New(key.Type()).Elem()
+		newKey.Set(key)
+		cleanValue(newKey)
+		newVal := reflect.New(m.Type().Elem()).Elem()
+		newVal.Set(m.MapIndex(key))
+		cleanValue(newVal)
+		m.SetMapIndex(key, reflect.Value{})
+		m.SetMapIndex(newKey, newVal)
+	}
 }

@@ -13,9 +13,11 @@ import (
 // Guard puts one terminal into raw mode and brings it back exactly once,
 // however the program ends. The zero value is ready.
 type Guard struct {
-	mu    sync.Mutex
-	fd    uintptr
-	saved *term.State
+	mu      sync.Mutex
+	fd      uintptr
+	saved   *term.State
+	foreign bool
+	watched chan os.Signal
 }
 
 // Raw switches the terminal of in to raw mode. A second call is a no-op.
@@ -33,6 +35,7 @@ func (g *Guard) Raw(in *In) error {
 		return fmt.Errorf("switch the terminal to raw mode: %w", err)
 	}
 	g.fd, g.saved = in.FD(), saved
+	g.watch()
 	return nil
 }
 
@@ -46,6 +49,15 @@ func (g *Guard) Restore() {
 	// Nothing can be done for a terminal that is gone.
 	_ = term.RestoreTerminal(g.fd, g.saved)
 	g.saved = nil
+	signal.Stop(g.watched)
+}
+
+// TakeSignals tells the guard that somebody else handles the signals that
+// would end the program: a verb that forwards them to a container.
+func (g *Guard) TakeSignals() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.foreign = true
 }
 
 // OnPanic is deferred in main and in every goroutine that runs while the
@@ -57,26 +69,30 @@ func (g *Guard) OnPanic() {
 	}
 }
 
-// OnSignal restores the terminal and ends the program when a signal that would
-// end it arrives. Verbs that forward signals to a container take them from
-// here with the function that it returns.
-func (g *Guard) OnSignal(exit func(code int)) (release func()) {
-	ch := make(chan os.Signal, 1)
-	done := make(chan struct{})
-	signal.Notify(ch, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
-	go func() {
-		select {
-		case s := <-ch:
-			g.Restore()
-			exit(128 + int(s.(syscall.Signal)))
-		case <-done:
-		}
-	}()
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			signal.Stop(ch)
-			close(done)
-		})
+// watch restores the terminal before a signal ends the program. SIGPIPE is
+// one of them: the output may go into a pipe whose reader has left.
+func (g *Guard) watch() {
+	deadly := []os.Signal{syscall.SIGPIPE}
+	if !g.foreign {
+		deadly = append(deadly, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
 	}
+	// A later Raw makes a channel of its own, so that this goroutine, which
+	// then waits in vain, cannot take its signals.
+	ch := make(chan os.Signal, 1)
+	g.watched = ch
+	signal.Notify(ch, deadly...)
+	go func() {
+		s := <-ch
+		g.Die(s.(syscall.Signal))
+	}()
+}
+
+// Die restores the terminal and ends the program by the signal itself, so that
+// a shell sees what happened.
+func (g *Guard) Die(s syscall.Signal) {
+	g.Restore()
+	signal.Reset(s)
+	// The signal may be blocked or ignored; then the exit code has to tell.
+	_ = syscall.Kill(os.Getpid(), s)
+	os.Exit(128 + int(s))
 }

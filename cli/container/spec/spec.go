@@ -45,6 +45,8 @@ func Register(fs *pflag.FlagSet) *Flags {
 	for _, g := range f.groups {
 		g.register(fs)
 	}
+	// The program's own --help has the shorthand -h, which is --hostname here.
+	fs.Bool("help", false, "Print usage")
 	fs.SetInterspersed(false)
 	return f
 }

@@ -1,0 +1,28 @@
+// Package container holds the verbs on containers. One verb is one file; its
+// constructor makes the cobra command, and a function below it does the work.
+//
+// Verbs that follow a container (run, attach, start -a, exec) share session.go
+// (bytes between terminal and stream), exit.go (the exit code, also across a
+// restart of the daemon), resize.go and signals.go.
+package container
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-containers/sampan/cli/app"
+)
+
+// Commands are the verbs of `container`, in the order of the help.
+func Commands(a *app.App) []*cobra.Command {
+	return []*cobra.Command{
+		NewAttach(a), NewCreate(a), NewExec(a), NewInspect(a), NewKill(a), NewLogs(a), NewLs(a),
+		NewPort(a), NewRestart(a), NewRm(a), NewRun(a), NewStart(a), NewStop(a), NewWait(a),
+	}
+}
+
+// named sets the full names under which a verb can be called; the help lists
+// them.
+func named(cmd *cobra.Command, names string) *cobra.Command {
+	cmd.Annotations = map[string]string{app.AliasesKey: names}
+	return cmd
+}

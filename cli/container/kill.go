@@ -1,0 +1,32 @@
+package container
+
+import (
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/complete"
+)
+
+// NewKill makes `kill`.
+func NewKill(a *app.App) *cobra.Command {
+	var signal string
+	cmd := named(&cobra.Command{
+		Use:               "kill [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Kill one or more running containers",
+		Args:              app.MinArgs(1),
+		ValidArgsFunction: complete.Containers(a, complete.Running),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conn, err := a.Connect()
+			if err != nil {
+				return err
+			}
+			return a.ForEach(args, func(name string) error {
+				_, err := conn.ContainerKill(cmd.Context(), name, client.ContainerKillOptions{Signal: signal})
+				return err
+			})
+		},
+	}, "container kill, kill")
+	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send (default KILL)")
+	return cmd
+}

@@ -1,0 +1,229 @@
+package container
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/sampan-containers/sampan/cli/format"
+)
+
+var listFormat = format.List{
+	Table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+	Quiet: "{{.ID}}",
+	Headers: map[string]string{
+		"ID": "CONTAINER ID", "Names": "NAMES", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT",
+		"RunningFor": "CREATED", "Ports": "PORTS", "State": "STATE", "Status": "STATUS", "Size": "SIZE", "Labels": "LABELS",
+		"Mounts": "MOUNTS", "LocalVolumes": "LOCAL VOLUMES", "Networks": "NETWORKS", "Platform": "PLATFORM",
+	},
+}
+
+const (
+	commandWidth = 20
+	mountWidth   = 15
+)
+
+// usesSize: sizes are slow to compute, so they are asked for only if the
+// format shows them.
+func usesSize(format string) bool { return strings.Contains(format, ".Size") }
+
+// row is one line of `ps`; its methods are the fields of --format.
+type row struct {
+	c    *container.Summary
+	full bool
+	size bool
+}
+
+func (*row) Row() {}
+
+// ID is the container's id.
+func (r *row) ID() string { return format.ID(r.c.ID, r.full) }
+
+// Names are all names, without those that links gave.
+func (r *row) Names() string {
+	var names []string
+	for _, n := range r.c.Names {
+		n = strings.TrimPrefix(n, "/")
+		if r.full || !strings.Contains(n, "/") {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Image is the name that was used to create the container, or an id.
+func (r *row) Image() string {
+	switch {
+	case r.c.Image == "":
+		return "<no image>"
+	case r.full:
+		return r.c.Image
+	}
+	if id := format.ID(r.c.ImageID, false); id != "" && id == format.ID(r.c.Image, false) {
+		return id
+	}
+	// A name with a digest is long; the name alone is what people know.
+	name, _, _ := strings.Cut(r.c.Image, "@")
+	return name
+}
+
+// Command is quoted, since it may hold anything.
+func (r *row) Command() string {
+	command := r.c.Command
+	if !r.full {
+		command = format.Ellipsis(command, commandWidth)
+	}
+	return strconv.Quote(command)
+}
+
+// CreatedAt is the time of creation.
+func (r *row) CreatedAt() string { return time.Unix(r.c.Created, 0).String() }
+
+// RunningFor is the time since creation.
+func (r *row) RunningFor() string { return format.Since(r.c.Created) }
+
+// State is one word.
+func (r *row) State() string { return string(r.c.State) }
+
+// Status is the state with its time and exit code.
+func (r *row) Status() string { return r.c.Status }
+
+// Size is what the container wrote, and with its image.
+func (r *row) Size() string {
+	if !r.size {
+		return "0B"
+	}
+	size := format.Size(r.c.SizeRw)
+	if r.c.SizeRootFs > 0 {
+		size += fmt.Sprintf(" (virtual %s)", format.Size(r.c.SizeRootFs))
+	}
+	return size
+}
+
+// Labels are all labels.
+func (r *row) Labels() string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(r.c.Labels)) {
+		out = append(out, key+"="+r.c.Labels[key])
+	}
+	return strings.Join(out, ",")
+}
+
+// Label is the value of one label.
+func (r *row) Label(key string) string { return r.c.Labels[key] }
+
+// Mounts are the names of volumes and the sources of binds.
+func (r *row) Mounts() string {
+	var out []string
+	for _, m := range r.c.Mounts {
+		name := m.Name
+		if name == "" {
+			name = m.Source
+		}
+		if !r.full {
+			name = format.Ellipsis(name, mountWidth)
+		}
+		out = append(out, name)
+	}
+	return strings.Join(out, ",")
+}
+
+// LocalVolumes counts volumes of the local driver.
+func (r *row) LocalVolumes() string {
+	n := 0
+	for _, m := range r.c.Mounts {
+		if m.Driver == "local" {
+			n++
+		}
+	}
+	return strconv.Itoa(n)
+}
+
+// Networks are the names of the networks.
+func (r *row) Networks() string {
+	if r.c.NetworkSettings == nil {
+		return ""
+	}
+	return strings.Join(slices.Sorted(maps.Keys(r.c.NetworkSettings.Networks)), ",")
+}
+
+// Ports are the published and exposed ports, neighbours as one range.
+func (r *row) Ports() string { return portList(r.c.Ports) }
+
+// portRun is a run of neighbouring ports with the same address and protocol.
+type portRun struct {
+	ip, proto               string
+	first, last             uint16
+	publicFirst, publicLast uint16
+}
+
+func portList(ports []container.PortSummary) string {
+	ports = slices.Clone(ports)
+	slices.SortFunc(ports, func(a, b container.PortSummary) int {
+		for _, c := range []int{
+			int(a.PrivatePort) - int(b.PrivatePort), strings.Compare(addr(a), addr(b)), int(a.PublicPort) - int(b.PublicPort), strings.Compare(a.Type, b.Type),
+		} {
+			if c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
+	// Runs are collected per address and protocol, then shown by first port.
+	var runs []*portRun
+	open := map[string]*portRun{}
+	for _, p := range ports {
+		key := addr(p) + "/" + p.Type
+		run := open[key]
+		if run != nil && p.PrivatePort == run.last+1 && extendsPublic(run, p) {
+			run.last = p.PrivatePort
+			if p.PublicPort > 0 {
+				run.publicLast = p.PublicPort
+			}
+			continue
+		}
+		run = &portRun{addr(p), p.Type, p.PrivatePort, p.PrivatePort, p.PublicPort, p.PublicPort}
+		open[key] = run
+		runs = append(runs, run)
+	}
+	out := make([]string, len(runs))
+	for i, run := range runs {
+		out[i] = run.String()
+	}
+	return strings.Join(out, ", ")
+}
+
+func extendsPublic(run *portRun, p container.PortSummary) bool {
+	if run.publicFirst == 0 || p.PublicPort == 0 {
+		return run.publicFirst == 0 && p.PublicPort == 0
+	}
+	return p.PublicPort == run.publicLast+1
+}
+
+func (r *portRun) String() string {
+	private := span(r.first, r.last) + "/" + r.proto
+	if r.publicFirst == 0 {
+		return private
+	}
+	return net.JoinHostPort(r.ip, span(r.publicFirst, r.publicLast)) + "->" + private
+}
+
+func span(first, last uint16) string {
+	if first == last {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}
+
+func addr(p container.PortSummary) string {
+	if p.IP.IsValid() {
+		return p.IP.String()
+	}
+	return ""
+}

@@ -1,0 +1,165 @@
+package container
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/terminal"
+)
+
+// session copies bytes between the user and a hijacked stream.
+type session struct {
+	app    *app.App
+	stream *connect.Stream
+	tty    bool
+	// stdin is nil if the process gets no input from here; stdout and stderr
+	// are nil if they are not wanted.
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	detachKeys     string
+}
+
+// errDetached ends a session by the detach keys; the process goes on.
+var errDetached = errors.New("detached")
+
+// run copies until the process has ended and all its output is here, or the
+// user detaches. The terminal is back in its mode when it returns.
+func (s *session) run(ctx context.Context) error {
+	defer s.app.Term.Restore()
+	defer s.stream.Close()
+	if s.stdin != nil && s.tty {
+		if err := s.app.Term.Raw(s.app.In); err != nil {
+			return err
+		}
+		s.stdin = terminal.Detachable(s.stdin, s.detachKeys)
+	}
+	output := make(chan error, 1)
+	go func() {
+		defer s.app.Term.OnPanic()
+		output <- s.copyOutput()
+	}()
+	input := make(chan error, 1)
+	if s.stdin != nil {
+		go func() {
+			defer s.app.Term.OnPanic()
+			input <- s.copyInput()
+		}()
+	} else {
+		// The other side may have ended already; the output side tells.
+		_ = s.stream.CloseWrite()
+	}
+	for {
+		select {
+		case err := <-output:
+			return err
+		case err := <-input:
+			if errors.Is(err, errDetached) || s.stdout == nil && s.stderr == nil {
+				return err
+			}
+			// The end of the input is not the end of the process; an error
+			// while writing shows on the output side as well.
+			input = nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *session) copyInput() error {
+	_, err := io.Copy(s.stream.Conn, s.stdin)
+	if terminal.Detached(err) {
+		return errDetached
+	}
+	// Half-close: the process sees end of file, its output still arrives.
+	_ = s.stream.CloseWrite()
+	return nil
+}
+
+func (s *session) copyOutput() error {
+	if s.tty {
+		_, err := io.Copy(discardNil(s.stdout), s.stream.Reader)
+		return err
+	}
+	return demultiplex(discardNil(s.stdout), discardNil(s.stderr), s.stream.Reader)
+}
+
+func discardNil(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
+
+// Frames of a multiplexed stream: type, three zero bytes, big-endian length.
+const (
+	frameHeader = 8
+	frameStdin  = 0
+	frameStdout = 1
+	frameStderr = 2
+	frameSystem = 3
+	// maxSystemError bounds an error text that is sent inside a stream.
+	maxSystemError = 64 << 10
+)
+
+// demultiplex splits a stream without ever holding a whole frame.
+func demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
+	var header [frameHeader]byte
+	for {
+		if _, err := io.ReadFull(r, header[:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		size := int64(binary.BigEndian.Uint32(header[4:]))
+		var w io.Writer
+		switch header[0] {
+		case frameStdin, frameStdout:
+			w = stdout
+		case frameStderr:
+			w = stderr
+		case frameSystem:
+			text, err := io.ReadAll(io.LimitReader(r, min(size, maxSystemError)))
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("error from daemon in stream: %s", text)
+		default:
+			return fmt.Errorf("the daemon sent a frame of unknown type %d: the stream cannot be read further", header[0])
+		}
+		if err := copyFrame(w, r, size); err != nil {
+			return err
+		}
+	}
+}
+
+func copyFrame(w io.Writer, r *bufio.Reader, size int64) error {
+	for size > 0 {
+		if r.Buffered() == 0 {
+			if _, err := r.Peek(1); err != nil {
+				if errors.Is(err, io.EOF) {
+					err = io.ErrUnexpectedEOF
+				}
+				return err
+			}
+		}
+		chunk, err := r.Peek(int(min(size, int64(r.Buffered()))))
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(chunk); err != nil {
+			return err
+		}
+		if _, err := r.Discard(len(chunk)); err != nil {
+			return err
+		}
+		size -= int64(len(chunk))
+	}
+	return nil
+}

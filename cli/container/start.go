@@ -1,0 +1,118 @@
+package container
+
+import (
+	"context"
+	"errors"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/terminal"
+)
+
+type startOptions struct {
+	attach        bool
+	interactive   bool
+	detachKeys    string
+	checkpoint    string
+	checkpointDir string
+}
+
+// NewStart makes `start`.
+func NewStart(a *app.App) *cobra.Command {
+	var o startOptions
+	cmd := named(&cobra.Command{
+		Use:               "start [OPTIONS] CONTAINER [CONTAINER...]",
+		Short:             "Start one or more stopped containers",
+		Args:              app.MinArgs(1),
+		ValidArgsFunction: complete.Containers(a, complete.Stopped),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.checkpoint != "" || o.checkpointDir != "" {
+				return app.Refuse("checkpoint", "checkpoints cannot be restored; start the container without one")
+			}
+			if o.attach || o.interactive {
+				return startAttached(cmd.Context(), a, &o, args)
+			}
+			return startAll(cmd.Context(), a, args)
+		},
+	}, "container start, start")
+	fs := cmd.Flags()
+	fs.BoolVarP(&o.attach, "attach", "a", false, "Attach STDOUT and STDERR, and forward signals")
+	fs.BoolVarP(&o.interactive, "interactive", "i", false, "Attach the container's STDIN")
+	fs.StringVar(&o.detachKeys, "detach-keys", "", "Keys that detach from the container")
+	fs.StringVar(&o.checkpoint, "checkpoint", "", "Restore from this checkpoint")
+	fs.StringVar(&o.checkpointDir, "checkpoint-dir", "", "Where checkpoints are stored")
+	return cmd
+}
+
+func startAll(ctx context.Context, a *app.App, names []string) error {
+	conn, err := a.Connect()
+	if err != nil {
+		return err
+	}
+	return a.ForEach(names, func(name string) error {
+		_, err := conn.ContainerStart(ctx, name, client.ContainerStartOptions{})
+		return err
+	})
+}
+
+func startAttached(ctx context.Context, a *app.App, o *startOptions, names []string) error {
+	if len(names) > 1 {
+		return errors.New("you cannot start and attach multiple containers at once")
+	}
+	if err := terminal.CheckDetachKeys(o.detachKeys); err != nil {
+		return err
+	}
+	conn, err := a.Connect()
+	if err != nil {
+		return err
+	}
+	got, err := conn.ContainerInspect(ctx, names[0], client.ContainerInspectOptions{})
+	if err != nil {
+		return err
+	}
+	c := got.Container
+	if c.Config == nil || c.HostConfig == nil {
+		return errors.New("the daemon's answer lacks the container's configuration")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stdin := o.interactive && c.Config.OpenStdin
+	s, err := attach(ctx, a, conn, c.ID, attachOptions{
+		stdin: stdin, stdout: true, stderr: true, tty: c.Config.Tty, detachKeys: a.DetachKeys(o.detachKeys),
+	})
+	if err != nil {
+		return err
+	}
+	condition := container.WaitConditionNextExit
+	if c.HostConfig.AutoRemove {
+		condition = container.WaitConditionRemoved
+	}
+	wait := startWait(ctx, conn, c.ID, condition)
+	f := forwardSignals(ctx, a, conn, c.ID)
+	defer f.close()
+	if _, err := conn.ContainerStart(ctx, c.ID, client.ContainerStartOptions{}); err != nil {
+		s.stream.Close()
+		return &app.StatusError{Code: app.ExitFailure, Err: err}
+	}
+	f.start()
+	if c.Config.Tty {
+		followSize(ctx, a, func(h, w uint) error {
+			_, err := conn.ContainerResize(ctx, c.ID, client.ContainerResizeOptions{Height: h, Width: w})
+			return err
+		})
+	}
+	if err := s.run(ctx); errors.Is(err, errDetached) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	code, err := wait.code()
+	if err != nil {
+		return err
+	}
+	return app.Exit(code)
+}

@@ -1,0 +1,189 @@
+// Package format prints lists and objects: aligned tables, Docker's Go
+// templates and JSON.
+//
+// A list is a slice of rows. A row is a pointer whose exported methods without
+// arguments are its fields: {{.ID}} calls ID, and {{json .}} encodes all of
+// them. The words before the rows are the same template run over the headers.
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+)
+
+// Docker's column geometry.
+const (
+	minWidth = 10
+	tabWidth = 1
+	padding  = 3
+)
+
+// Row marks the type of a list's rows; the method does nothing.
+type Row interface{ Row() }
+
+// List describes one kind of list.
+type List struct {
+	// Table is the default table, as a template: "{{.ID}}\t{{.Name}}".
+	Table string
+	// Quiet is what -q prints for a row.
+	Quiet string
+	// Headers has the column title of each field.
+	Headers map[string]string
+}
+
+// Write prints rows. The format is that of the --format flag: empty or "table"
+// for the default table, "table TEMPLATE", "json", or a template.
+func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
+	text, table := l.template(format, quiet)
+	tmpl, err := Parse(text)
+	if err != nil {
+		return err
+	}
+	var body bytes.Buffer
+	for _, row := range rows {
+		if err := tmpl.Execute(&body, row); err != nil {
+			return fmt.Errorf("template parsing error: %w", err)
+		}
+		body.WriteByte('\n')
+	}
+	if !table {
+		_, err := body.WriteTo(w)
+		return err
+	}
+	tw := tabwriter.NewWriter(w, minWidth, tabWidth, padding, ' ', 0)
+	head, err := template.New("").Funcs(headerFuncs()).Parse(text)
+	if err != nil {
+		return fmt.Errorf("template parsing error: %w", err)
+	}
+	if err := head.Execute(tw, titles(l.Headers)); err != nil {
+		return fmt.Errorf("template parsing error: %w", err)
+	}
+	fmt.Fprintln(tw)
+	if _, err := body.WriteTo(tw); err != nil {
+		return err
+	}
+	return tw.Flush()
+}
+
+func (l *List) template(format string, quiet bool) (text string, table bool) {
+	format = strings.TrimSpace(format)
+	switch {
+	case quiet && (format == "" || format == "table"):
+		return l.Quiet, false
+	case format == "" || format == "table":
+		return l.Table, true
+	case format == "json":
+		return "{{json .}}", false
+	case strings.HasPrefix(format, "table "):
+		return unescape(strings.TrimSpace(strings.TrimPrefix(format, "table "))), true
+	}
+	return unescape(format), false
+}
+
+// unescape gives shells a way to write tabs and newlines.
+func unescape(s string) string { return strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(s) }
+
+// Parse makes a template with Docker's functions; "json" alone prints all.
+func Parse(text string) (*template.Template, error) {
+	if text == "json" {
+		text = "{{json .}}"
+	}
+	t, err := template.New("").Funcs(funcs()).Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("template parsing error: %w", err)
+	}
+	return t, nil
+}
+
+// titles answers a template's fields with column titles.
+type titles map[string]string
+
+// Label is the title of the column {{.Label "com.example.some-key"}}.
+func (titles) Label(name string) string {
+	name = name[strings.LastIndex(name, ".")+1:]
+	return strings.NewReplacer("-", " ", "_", " ").Replace(name)
+}
+
+func headerFuncs() template.FuncMap {
+	same := func(s string) string { return s }
+	return template.FuncMap{
+		"json": same, "title": same, "lower": same, "upper": same,
+		"truncate": func(s string, _ int) string { return s },
+		"split":    func(s, _ string) string { return s },
+		"join":     func(s, _ string) string { return s },
+		"pad":      pad,
+	}
+}
+
+func funcs() template.FuncMap {
+	return template.FuncMap{
+		"json":     encode,
+		"split":    strings.Split,
+		"join":     join,
+		"title":    title,
+		"lower":    strings.ToLower,
+		"upper":    strings.ToUpper,
+		"pad":      pad,
+		"truncate": truncate,
+	}
+}
+
+func encode(v any) (string, error) {
+	if row, ok := v.(Row); ok {
+		v = fields(row)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(b.String()), nil
+}
+
+// fields collects the values of a row's methods.
+func fields(row Row) map[string]any {
+	v := reflect.ValueOf(row)
+	out := map[string]any{}
+	for i := range v.NumMethod() {
+		m := v.Method(i)
+		if m.Type().NumIn() == 0 && m.Type().NumOut() == 1 {
+			out[v.Type().Method(i).Name] = m.Call(nil)[0].Interface()
+		}
+	}
+	return out
+}
+
+func join(items []string, sep string) string { return strings.Join(items, sep) }
+
+// title makes the first letter of each word a capital one.
+func title(s string) string {
+	words := strings.Split(s, " ")
+	for i, w := range words {
+		if w != "" {
+			r := []rune(w)
+			words[i] = strings.ToUpper(string(r[0])) + string(r[1:])
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func pad(s string, before, after int) string {
+	if s == "" {
+		return s
+	}
+	return strings.Repeat(" ", max(before, 0)) + s + strings.Repeat(" ", max(after, 0))
+}
+
+func truncate(s string, n int) string {
+	if n >= 0 && len(s) > n {
+		return s[:n]
+	}
+	return s
+}

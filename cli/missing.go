@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-containers/sampan/cli/app"
+)
+
+// missing lists the commands of Docker that Sampan does not have yet: full
+// name, then other full names. They are known, so that they are refused by a
+// sentence and not taken for a typing error, and hidden from the help.
+var missing = []string{
+	"bake", "buildx bake",
+	"builder build, image build, build", "builder prune",
+	"checkpoint create", "checkpoint ls, checkpoint list", "checkpoint rm, checkpoint remove",
+	"config create", "config inspect", "config ls, config list", "config rm, config remove",
+	"container commit, commit", "container cp, cp", "container diff, diff", "container export, export",
+	"container pause, pause", "container prune", "container rename, rename", "container stats, stats",
+	"container top, top", "container unpause, unpause", "container update, update",
+	"context create", "context export", "context import", "context inspect", "context ls, context list",
+	"context rm, context remove", "context show", "context update", "context use",
+	"image load, load", "image prune", "image push, push", "image save, save",
+	"login", "logout",
+	"manifest annotate", "manifest create", "manifest inspect", "manifest push", "manifest rm",
+	"network connect", "network create", "network disconnect", "network prune", "network rm, network remove",
+	"node demote", "node inspect", "node ls, node list", "node promote", "node ps", "node rm, node remove", "node update",
+	"plugin create", "plugin disable", "plugin enable", "plugin inspect", "plugin install", "plugin ls, plugin list",
+	"plugin push", "plugin rm, plugin remove", "plugin set", "plugin upgrade",
+	"search",
+	"secret create", "secret inspect", "secret ls, secret list", "secret rm, secret remove",
+	"service create", "service inspect", "service logs", "service ls, service list", "service ps",
+	"service rm, service remove", "service rollback", "service scale", "service update",
+	"stack config", "stack deploy, stack up", "stack ls, stack list", "stack ps", "stack rm, stack remove, stack down", "stack services",
+	"swarm ca", "swarm init", "swarm join", "swarm join-token", "swarm leave", "swarm unlock", "swarm unlock-key", "swarm update",
+	"system df", "system dial-stdio", "system prune",
+	"volume create", "volume inspect", "volume ls, volume list", "volume prune", "volume rm, volume remove", "volume update",
+}
+
+// addMissing adds them to the tree, with their nouns where those are missing
+// as a whole.
+func addMissing(root *cobra.Command, groups map[string]*cobra.Command) {
+	for _, entry := range missing {
+		for _, full := range strings.Split(entry, ", ") {
+			noun, verb, nested := strings.Cut(full, " ")
+			if !nested {
+				root.AddCommand(refused(noun))
+				continue
+			}
+			if groups[noun] == nil {
+				groups[noun] = refused(noun)
+				root.AddCommand(groups[noun])
+			}
+			groups[noun].AddCommand(refused(verb))
+		}
+	}
+}
+
+// refused is a command that only says that it does not exist yet. Its flags
+// are not looked at: they would be refused for the wrong reason.
+func refused(name string) *cobra.Command {
+	return &cobra.Command{
+		Use:                name,
+		Hidden:             true,
+		DisableFlagParsing: true,
+		Args:               cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &app.StatusError{Code: app.ExitFailure, Err: fmt.Errorf("%s: this command is %w by Sampan", cmd.CommandPath(), app.ErrUnsupported)}
+		},
+	}
+}
