@@ -11,10 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/network/portmap"
 	"github.com/sampan-containers/sampan/state"
 )
+
+// linkIDLen is what fits behind the prefix into a link's name.
+const linkIDLen = unix.IFNAMSIZ - 1 - len(driver.LinkPrefix)
 
 // undo is a stack of clean-up steps.
 type undo []func()
@@ -84,11 +88,11 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	if err := n.driver.Attach(ctx, sb, ep); err != nil {
 		return nil, err
 	}
+	u = append(u, func() { n.driver.Detach(context.WithoutCancel(ctx), ep) })
 	if err := n.driver.Publish(ctx, ep); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		u = append(u, func() { n.driver.Unpublish(context.WithoutCancel(ctx), ep) })
 		return nil, err
 	}
 	endpoint := rec.Endpoint
@@ -149,6 +153,7 @@ func (s *Service) newRecord(n *network, req JoinRequest, ip netip.Addr, socks []
 	if s.cfg.DefaultGateway.IsValid() {
 		rec.Gateway = s.cfg.DefaultGateway
 	}
+	rec.Link = driver.LinkPrefix + rec.EndpointID[:linkIDLen]
 	if rec.MAC == nil {
 		rec.MAC = macOf(ip)
 	}

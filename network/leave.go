@@ -18,7 +18,7 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 	n := s.networks[rec.Network]
 	// The rules go first: once the address is free it may be another's.
 	if n != nil && n.driver != nil {
-		if err := n.driver.Unpublish(ctx, rec.forDriver()); err != nil {
+		if err := n.driver.Detach(ctx, rec.forDriver()); err != nil {
 			return err
 		}
 	}

@@ -34,12 +34,13 @@ type endpointRecord struct {
 	Endpoint
 	ContainerID string
 	Container   string // its name
+	Link        string // the host's end of its link
 }
 
 // forDriver is the driver's view: ports that a shim splices are none of the
 // kernel's.
 func (r *endpointRecord) forDriver() driver.Endpoint {
-	ep := driver.Endpoint{ID: r.EndpointID, ContainerID: r.ContainerID, IP: r.IP, Gateway: r.Endpoint.Gateway, MAC: r.MAC}
+	ep := driver.Endpoint{ID: r.EndpointID, ContainerID: r.ContainerID, Link: r.Link, IP: r.IP, Gateway: r.Endpoint.Gateway, MAC: r.MAC}
 	for _, p := range r.Ports {
 		if !p.Splice {
 			ep.Ports = append(ep.Ports, driver.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, ContainerPort: p.ContainerPort})

@@ -1,20 +1,21 @@
 // Package bridge is the driver of bridge networks: a Linux bridge on the host, a
 // veth pair per container, and the rules of network/firewall. It makes no
-// process and leaves nothing that outlives a container: the link ends with the
-// container's namespace.
+// process. The link ends with the container's namespace, without anybody waiting
+// for it; where the namespace lingers, the link is removed a moment later.
 package bridge
 
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,9 +31,10 @@ const (
 	Alias = "sampan network"
 	// interfaceName is the container's end of the link.
 	interfaceName = "eth0"
-	// nameTries bounds the search for a free link name; 28 random bits collide
-	// once in a while only with tens of thousands of containers.
-	nameTries = 8
+	// linkGrace is how long a link may outlive its endpoint. Connections that
+	// the other side does not finish keep a namespace, and with it the link and
+	// the address, for minutes.
+	linkGrace = time.Second
 )
 
 // Config describes one bridge.
@@ -52,8 +54,9 @@ type Bridge struct {
 	host *netlink.Conn // in the namespace of the bridge
 	fw   *firewall.Table
 
-	mu    sync.Mutex
-	index int
+	mu      sync.Mutex
+	index   int
+	leaving map[string]*time.Timer // links that should be gone, by name
 }
 
 var _ driver.Driver = (*Bridge)(nil)
@@ -65,14 +68,20 @@ func Open(ctx context.Context, cfg Config, endpoints []driver.Endpoint) (*Bridge
 	if err != nil {
 		return nil, err
 	}
-	b := &Bridge{cfg: cfg, host: host}
+	b := &Bridge{cfg: cfg, host: host, leaving: map[string]*time.Timer{}}
 	if err := b.setUp(); err != nil {
 		host.Close()
 		return nil, err
 	}
 	var ports []firewall.Mapping
+	known := map[string]bool{}
 	for _, ep := range endpoints {
 		ports = append(ports, mappings(ep)...)
+		known[ep.Link] = true
+	}
+	if err := b.sweep(known); err != nil {
+		host.Close()
+		return nil, err
 	}
 	b.fw, err = firewall.Open(firewall.Config{
 		Bridge: cfg.Name, Subnet: cfg.Address.Masked(), ICC: cfg.ICC, Masquerade: cfg.Masquerade, Log: cfg.Log,
@@ -161,19 +170,19 @@ func (b *Bridge) Gateway() netip.Prefix { return b.cfg.Address }
 
 // Attach makes the link and configures the container's end.
 func (b *Bridge) Attach(ctx context.Context, sb *netns.Sandbox, ep driver.Endpoint) error {
-	name, err := b.makeLink(sb, ep)
+	err := b.makeLink(sb, ep)
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) {
 		// Somebody removed the bridge. Make it again; running containers stay
 		// cut off, as their links went with it.
 		if err := b.setUp(); err != nil {
 			return err
 		}
-		name, err = b.makeLink(sb, ep)
+		err = b.makeLink(sb, ep)
+	}
+	if err == nil {
+		err = b.setPort(ep.Link, len(ep.Ports) > 0)
 	}
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the bridge %s: %w", ep.ContainerID, b.cfg.Name, err))
-	}
-	if err := b.setPort(name, len(ep.Ports) > 0); err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the bridge %s: %w", ep.ContainerID, b.cfg.Name, err))
 	}
 	link, err := sb.Conn.LinkByName(interfaceName)
@@ -189,30 +198,22 @@ func (b *Bridge) Attach(ctx context.Context, sb *netns.Sandbox, ep driver.Endpoi
 // makeLink creates the pair and makes the host's end a port of the bridge, all
 // in one system call. The port gets no IPv6 address: it would answer on the
 // link, and cost a route each.
-func (b *Bridge) makeLink(sb *netns.Sandbox, ep driver.Endpoint) (string, error) {
+func (b *Bridge) makeLink(sb *netns.Sandbox, ep driver.Endpoint) error {
 	b.mu.Lock()
 	index := b.index
 	b.mu.Unlock()
-	for try := 0; ; try++ {
-		name := "veth" + randomHex(4)[:7]
-		errs, err := b.host.DoEach(
-			netlink.CreateVeth(netlink.Veth{Name: name, PeerName: interfaceName, PeerMAC: ep.MAC, PeerNS: int(sb.File.Fd()), MTU: b.cfg.MTU}),
-			netlink.NoAddrGen(name),
-			netlink.Enslave(name, index),
-		)
-		if err != nil {
-			return "", err
-		}
-		switch created := errs[0]; {
-		case created == nil && errs[2] == nil:
-			return name, nil
-		case created == nil:
-			return "", errors.Join(errs[2], b.host.Do(netlink.DeleteLink(name)))
-		case errors.Is(created, unix.EEXIST) && try < nameTries:
-		default:
-			return "", created
-		}
+	errs, err := b.host.DoEach(
+		netlink.CreateVeth(netlink.Veth{Name: ep.Link, PeerName: interfaceName, PeerMAC: ep.MAC, PeerNS: int(sb.File.Fd()), MTU: b.cfg.MTU}),
+		netlink.NoAddrGen(ep.Link),
+		netlink.Enslave(ep.Link, index),
+	)
+	if err != nil {
+		return err
 	}
+	if created, enslaved := errs[0], errs[2]; created != nil || enslaved == nil {
+		return created
+	}
+	return errors.Join(errs[2], b.host.Do(netlink.DeleteLink(ep.Link)))
 }
 
 // setPort sets the options of the bridge port that are not the kernel's
@@ -235,13 +236,63 @@ func (b *Bridge) Publish(_ context.Context, ep driver.Endpoint) error {
 	return b.fw.Publish(mappings(ep))
 }
 
-// Unpublish ends the translation.
-func (b *Bridge) Unpublish(_ context.Context, ep driver.Endpoint) error {
-	return b.fw.Unpublish(mappings(ep))
+// Detach ends the translation, and removes the link later if it is still there.
+func (b *Bridge) Detach(_ context.Context, ep driver.Endpoint) error {
+	if err := b.fw.Unpublish(mappings(ep)); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, pending := b.leaving[ep.Link]; !pending {
+		b.leaving[ep.Link] = time.AfterFunc(linkGrace, func() { b.dropLink(ep.Link) })
+	}
+	return nil
+}
+
+// dropLink removes a link that should be gone; that it is gone is no failure.
+func (b *Bridge) dropLink(name string) {
+	b.mu.Lock()
+	delete(b.leaving, name)
+	b.mu.Unlock()
+	if err := b.host.Do(netlink.DeleteLink(name)); err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, os.ErrClosed) {
+		b.cfg.Log.Warn("the link of a container that ended is left", "link", name, "error", err)
+	}
+}
+
+// sweep removes links on the bridge that no endpoint has: those of containers
+// that ended while no daemon ran.
+func (b *Bridge) sweep(known map[string]bool) error {
+	var stale []string
+	err := b.host.Links(func(l *netlink.Link) {
+		if l.Master == b.index && l.Kind == "veth" && strings.HasPrefix(l.Name, driver.LinkPrefix) && !known[l.Name] {
+			stale = append(stale, l.Name)
+		}
+	})
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the bridge %s: %w", b.cfg.Name, err))
+	}
+	for _, name := range stale {
+		b.dropLink(name)
+	}
+	return nil
+}
+
+// stopTimers returns the links that were still to be removed.
+func (b *Bridge) stopTimers() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for name, timer := range b.leaving {
+		timer.Stop()
+		names = append(names, name)
+	}
+	clear(b.leaving)
+	return names
 }
 
 // Close leaves bridge and rules to the containers.
 func (b *Bridge) Close() error {
+	b.stopTimers()
 	b.fw.Close()
 	b.host.Close()
 	return nil
@@ -250,6 +301,9 @@ func (b *Bridge) Close() error {
 // Remove takes the rules away, and the bridge if Sampan made it.
 func (b *Bridge) Remove(context.Context) error {
 	err := b.fw.Remove()
+	for _, name := range b.stopTimers() {
+		b.dropLink(name)
+	}
 	link, lookup := b.host.LinkByName(b.cfg.Name)
 	if lookup == nil && link.Alias == Alias {
 		err = errors.Join(err, b.host.Do(netlink.DeleteLink(b.cfg.Name)))
@@ -274,12 +328,6 @@ func mappings(ep driver.Endpoint) []firewall.Mapping {
 func ValidName(name string) bool {
 	return name != "" && name != "." && name != ".." && len(name) < unix.IFNAMSIZ &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r > '~' })
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b) // never fails (Go 1.24)
-	return hex.EncodeToString(b)
 }
 
 func randomMAC() net.HardwareAddr {

@@ -13,10 +13,14 @@ import (
 	"github.com/sampan-containers/sampan/network/netns"
 )
 
+// LinkPrefix starts the names of the host's ends of links.
+const LinkPrefix = "veth"
+
 // Endpoint is what a driver needs to know of a container's endpoint.
 type Endpoint struct {
 	ID          string // of the endpoint
 	ContainerID string
+	Link        string // name of the host's end
 	IP          netip.Prefix
 	Gateway     netip.Addr
 	MAC         net.HardwareAddr
@@ -39,8 +43,9 @@ type Driver interface {
 	Attach(ctx context.Context, sb *netns.Sandbox, ep Endpoint) error
 	// Publish starts to translate the endpoint's ports. It fails whole.
 	Publish(ctx context.Context, ep Endpoint) error
-	// Unpublish ends it. It is idempotent.
-	Unpublish(ctx context.Context, ep Endpoint) error
+	// Detach ends the translation and sees to it that the link goes, at the
+	// latest a moment after the namespace should have ended. It is idempotent.
+	Detach(ctx context.Context, ep Endpoint) error
 	// Gateway is the network's subnet with the host's address in it.
 	Gateway() netip.Prefix
 	// Close lets go of the network and leaves it working for its containers.

@@ -15,13 +15,14 @@ const (
 
 // Link is what a link look-up returns.
 type Link struct {
-	Index int
-	Name  string
-	Kind  string // "bridge", "veth", … or "" for a device
-	Alias string
-	MAC   net.HardwareAddr
-	Flags uint32
-	MTU   int
+	Index  int
+	Master int // index of the bridge it is a port of, or 0
+	Name   string
+	Kind   string // "bridge", "veth", … or "" for a device
+	Alias  string
+	MAC    net.HardwareAddr
+	Flags  uint32
+	MTU    int
 }
 
 // Up tells whether the link is administratively up.
@@ -182,6 +183,8 @@ func parseLink(body []byte) *Link {
 			l.MAC = append(net.HardwareAddr(nil), v...)
 		case t == unix.IFLA_MTU && len(v) == 4:
 			l.MTU = int(binary.NativeEndian.Uint32(v))
+		case t == unix.IFLA_MASTER && len(v) == 4:
+			l.Master = int(binary.NativeEndian.Uint32(v))
 		case t == unix.IFLA_LINKINFO:
 			for t, v := range Attrs(v) {
 				if t == unix.IFLA_INFO_KIND {
