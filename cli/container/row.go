@@ -3,7 +3,6 @@ package container
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,77 +152,27 @@ func (r *row) Networks() string {
 	return strings.Join(slices.Sorted(maps.Keys(r.c.NetworkSettings.Networks)), ",")
 }
 
-// Ports are the published and exposed ports, neighbours as one range.
+// Ports are the published and exposed ports; see portList.
 func (r *row) Ports() string { return portList(r.c.Ports) }
 
-// portRun is a run of neighbouring ports with the same address and protocol.
-type portRun struct {
-	ip, proto               string
-	first, last             uint16
-	publicFirst, publicLast uint16
+// Platform is the platform of the image, if the daemon says which it took.
+func (r *row) Platform() *platform {
+	if d := r.c.ImageManifestDescriptor; d != nil && d.Platform != nil {
+		return &platform{d.Platform.OS, d.Platform.Architecture, d.Platform.Variant}
+	}
+	return nil
 }
 
-func portList(ports []container.PortSummary) string {
-	ports = slices.Clone(ports)
-	slices.SortFunc(ports, func(a, b container.PortSummary) int {
-		for _, c := range []int{
-			int(a.PrivatePort) - int(b.PrivatePort), strings.Compare(addr(a), addr(b)), int(a.PublicPort) - int(b.PublicPort), strings.Compare(a.Type, b.Type),
-		} {
-			if c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
-	// Runs are collected per address and protocol, then shown by first port.
-	var runs []*portRun
-	open := map[string]*portRun{}
-	for _, p := range ports {
-		key := addr(p) + "/" + p.Type
-		run := open[key]
-		if run != nil && p.PrivatePort == run.last+1 && extendsPublic(run, p) {
-			run.last = p.PrivatePort
-			if p.PublicPort > 0 {
-				run.publicLast = p.PublicPort
-			}
-			continue
-		}
-		run = &portRun{addr(p), p.Type, p.PrivatePort, p.PrivatePort, p.PublicPort, p.PublicPort}
-		open[key] = run
-		runs = append(runs, run)
-	}
-	out := make([]string, len(runs))
-	for i, run := range runs {
-		out[i] = run.String()
-	}
-	return strings.Join(out, ", ")
+type platform struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant,omitempty"`
 }
 
-func extendsPublic(run *portRun, p container.PortSummary) bool {
-	if run.publicFirst == 0 || p.PublicPort == 0 {
-		return run.publicFirst == 0 && p.PublicPort == 0
+// String is the form of --platform.
+func (p *platform) String() string {
+	if p == nil {
+		return ""
 	}
-	return p.PublicPort == run.publicLast+1
-}
-
-func (r *portRun) String() string {
-	private := span(r.first, r.last) + "/" + r.proto
-	if r.publicFirst == 0 {
-		return private
-	}
-	return net.JoinHostPort(r.ip, span(r.publicFirst, r.publicLast)) + "->" + private
-}
-
-func span(first, last uint16) string {
-	if first == last {
-		return strconv.Itoa(int(first))
-	}
-	return fmt.Sprintf("%d-%d", first, last)
-}
-
-func addr(p container.PortSummary) string {
-	if p.IP.IsValid() {
-		return p.IP.String()
-	}
-	return ""
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }

@@ -50,10 +50,13 @@ func NewRun(a *app.App) *cobra.Command {
 func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args []string, path string) error {
 	req, err := flags.Build(args[0], args[1:])
 	if err == nil {
-		err = o.check(a, flags, req)
+		err = o.check()
 	}
 	if err != nil {
 		return &app.UsageError{Err: fmt.Errorf("%s: %w", a.Name, err), Help: path, Code: app.ExitEngine}
+	}
+	if err := o.streams(a, flags, req); err != nil {
+		return err
 	}
 	conn, err := a.Connect()
 	if err != nil {
@@ -70,13 +73,15 @@ func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args
 	return r.foreground(ctx)
 }
 
-func (o *runOptions) check(a *app.App, flags *spec.Flags, req *spec.Request) error {
+func (o *runOptions) check() error {
 	if err := terminal.CheckDetachKeys(o.detachKeys); err != nil {
 		return err
 	}
-	if err := o.createOptions.check(); err != nil {
-		return err
-	}
+	return o.createOptions.check()
+}
+
+// streams settles what is attached; Docker's exit code for a conflict is 1.
+func (o *runOptions) streams(a *app.App, flags *spec.Flags, req *spec.Request) error {
 	c := req.Config
 	if o.detach {
 		if flags.AttachGiven() {

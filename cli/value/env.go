@@ -112,3 +112,12 @@ func parsePairs(r io.Reader, bare func(string) (string, bool)) ([]string, error)
 	}
 	return items, scanner.Err()
 }
+
+// CheckSysctl is the check of --sysctl KEY=VALUE. Which keys are namespaced is
+// known to the daemon.
+func CheckSysctl(v string) (string, error) {
+	if key, _, ok := strings.Cut(v, "="); !ok || key == "" {
+		return "", fmt.Errorf("sysctl '%s' is not allowed: it must be KEY=VALUE", v)
+	}
+	return v, nil
+}

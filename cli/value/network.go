@@ -145,7 +145,7 @@ func CheckDomain(v string) (string, error) {
 			switch {
 			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
 				letters = true
-			case c >= '0' && c <= '9', c == '-', c == '_':
+			case c >= '0' && c <= '9', c == '-':
 			default:
 				return "", fmt.Errorf("%s is not a valid domain", v)
 			}

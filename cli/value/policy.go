@@ -84,8 +84,8 @@ func normalPlatform(os, arch, variant string) *ocispec.Platform {
 		arch, variant = "arm", "v6"
 	}
 	switch {
-	case arch == "arm64" && (variant == "8" || variant == "v8"):
-		variant = ""
+	case arch == "arm64" && variant == "8":
+		variant = "v8"
 	case arch == "arm" && variant != "" && !strings.HasPrefix(variant, "v"):
 		variant = "v" + variant
 	case arch == "amd64" && variant == "v1":

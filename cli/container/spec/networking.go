@@ -82,6 +82,12 @@ func (n *networking) apply(r *Request, _ func(string) bool) error {
 		if _, twice := endpoints[a.Target]; twice {
 			return fmt.Errorf("network %q is specified multiple times", a.Target)
 		}
+		if !mode.IsUserDefined() && len(a.Aliases) > 0 {
+			return errors.New("network-scoped aliases are only supported for user-defined networks")
+		}
+		if !mode.IsUserDefined() && len(a.Links) > 0 {
+			return errors.New("network-scoped links are only supported for user-defined networks")
+		}
 		endpoints[a.Target] = a.Endpoint()
 	}
 	if userDefined && builtin {

@@ -103,8 +103,7 @@ func (b *blockIO) apply(r *Request, _ func(string) bool) error {
 	return nil
 }
 
-// windows: flags that only Windows daemons understand. They are passed on, and
-// a Linux daemon refuses them by name.
+// windows: flags that only Windows daemons understand.
 type windows struct {
 	cpuCount, cpuPercent int64
 	maxBandwidth         value.Bytes
@@ -120,10 +119,12 @@ func (w *windows) register(fs *pflag.FlagSet) {
 	fs.StringVar(&w.isolation, "isolation", "", "Isolation technology")
 }
 
-func (w *windows) apply(r *Request, _ func(string) bool) error {
-	h := &r.Host.Resources
-	h.CPUCount, h.CPUPercent = w.cpuCount, w.cpuPercent
-	h.IOMaximumBandwidth, h.IOMaximumIOps = uint64(w.maxBandwidth), w.maxIOps
+func (w *windows) apply(r *Request, set func(string) bool) error {
+	for _, name := range []string{"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"} {
+		if set(name) {
+			return app.Refuse(name, "it is for Windows containers only")
+		}
+	}
 	r.Host.Isolation = container.Isolation(w.isolation)
 	return nil
 }

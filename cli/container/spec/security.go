@@ -26,7 +26,7 @@ type security struct {
 	contentTrust    bool
 }
 
-func newSecurity() *security { return &security{sysctls: value.NewMap(nil)} }
+func newSecurity() *security { return &security{sysctls: value.NewMap(value.CheckSysctl)} }
 
 func (s *security) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&s.privileged, "privileged", false, "Give all capabilities and devices, without confinement")
