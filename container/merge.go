@@ -105,13 +105,10 @@ func (s *Service) normalize(hc *container.HostConfig) {
 		hc.NetworkMode = mobynet.NetworkBridge
 	}
 	if hc.IpcMode.IsEmpty() {
-		hc.IpcMode = container.IPCModePrivate
+		hc.IpcMode = s.opts.IpcMode
 	}
 	if hc.CgroupnsMode.IsEmpty() {
-		hc.CgroupnsMode = container.CgroupnsModeHost
-		if s.opts.CgroupV2 {
-			hc.CgroupnsMode = container.CgroupnsModePrivate
-		}
+		hc.CgroupnsMode = s.opts.CgroupnsMode
 	}
 	if hc.ShmSize == 0 {
 		hc.ShmSize = s.opts.ShmSize

@@ -27,6 +27,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -43,7 +44,8 @@ type Options struct {
 	ShmSize      int64
 	Init         bool
 	InitPath     string
-	DNS          []string // --dns and so on of the daemon go through network.Config
+	IpcMode      container.IpcMode      // of containers that name none; default private
+	CgroupnsMode container.CgroupnsMode // likewise; default private on v2, host on v1
 	Spec         ocispec.Defaults
 	Log          *slog.Logger
 }
@@ -86,6 +88,15 @@ func New(o Options, d Dependencies) (*Service, error) {
 	}
 	if o.LogDriver == "" {
 		o.LogDriver = "json-file"
+	}
+	if o.IpcMode.IsEmpty() {
+		o.IpcMode = container.IPCModePrivate
+	}
+	if o.CgroupnsMode.IsEmpty() {
+		o.CgroupnsMode = container.CgroupnsModeHost
+		if o.CgroupV2 {
+			o.CgroupnsMode = container.CgroupnsModePrivate
+		}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -209,20 +220,14 @@ func (s *Service) Counts() (total, running, paused, stopped int) {
 
 // UsedBy tells which containers were made from an image; image.Service asks it
 // before it deletes.
-func (s *Service) UsedBy(imageID string) []User {
-	var users []User
+func (s *Service) UsedBy(imageID string) []image.Container {
+	var users []image.Container
 	for _, e := range s.all() {
 		if r := e.record(); r.ImageID == imageID {
-			users = append(users, User{ID: r.ID, Running: r.State.Running()})
+			users = append(users, image.Container{ID: r.ID, Running: r.State.Running()})
 		}
 	}
 	return users
-}
-
-// User is a container made from an image.
-type User struct {
-	ID      string
-	Running bool
 }
 
 // dataDir is where a container keeps what must survive the machine's reboot.

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/container"
+
+	sampan "github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/network/ipam"
+)
+
+// check refuses values that cannot be meant, with the flag's name.
+func (c *config) check() error {
+	if _, err := c.level(); err != nil {
+		return err
+	}
+	switch {
+	case c.logFormat != "text" && c.logFormat != "json":
+		return fmt.Errorf("--log-format %s: want text or json", c.logFormat)
+	case c.storageDriver != "overlay" && c.storageDriver != "overlay2":
+		return fmt.Errorf("--storage-driver %s: only overlay2 is available yet", c.storageDriver)
+	case c.defaultRuntime != runtimeName:
+		return fmt.Errorf("--default-runtime %s: only %s is available yet", c.defaultRuntime, runtimeName)
+	case !c.iptables:
+		return fmt.Errorf("--iptables=false: a bridge without packet filter rules is not available yet; use --bridge none")
+	case c.ipv6:
+		return fmt.Errorf("--ipv6: IPv6 networks are not available yet")
+	case c.userlandProxy:
+		return fmt.Errorf("--userland-proxy=true: Sampan publishes ports without a proxy process; leave the flag out")
+	case c.firewall != "nftables":
+		return fmt.Errorf("--firewall-backend %s: only nftables is available", c.firewall)
+	case c.ipcMode != "private" && c.ipcMode != "shareable":
+		return fmt.Errorf("--default-ipc-mode %s: want private or shareable", c.ipcMode)
+	case !container.CgroupnsMode(c.cgroupns).Valid():
+		return fmt.Errorf("--default-cgroupns-mode %s: want host or private", c.cgroupns)
+	case c.shutdownTimeout < -1:
+		return fmt.Errorf("--shutdown-timeout %d: want a number of seconds, or -1 for no limit", c.shutdownTimeout)
+	case c.bridge != "" && c.bridge != network.NoBridge && c.bip != "":
+		return fmt.Errorf("you specified --bridge and --bip, which are mutually exclusive; set the address on the bridge itself")
+	case c.mtu < 0:
+		return fmt.Errorf("--mtu %d: must not be negative", c.mtu)
+	}
+	for _, o := range c.execOpts {
+		if o != "native.cgroupdriver=cgroupfs" {
+			return fmt.Errorf("--exec-opt %s: only native.cgroupdriver=cgroupfs is available yet", o)
+		}
+	}
+	for _, l := range c.labels {
+		if key, _, ok := strings.Cut(l, "="); !ok || key == "" {
+			return fmt.Errorf("--label %s: want key=value", l)
+		}
+	}
+	if err := sampan.CheckLogOptions(c.logDriver, c.logOpts); err != nil {
+		return err
+	}
+	for _, u := range c.ulimits {
+		if err := ocispec.CheckUlimit(u); err != nil {
+			return err
+		}
+	}
+	if p := c.cgroupParent; p != "" && filepath.Clean("/"+p) != "/"+strings.Trim(p, "/") {
+		return fmt.Errorf("--cgroup-parent %s: want a path such as /containers, without . and ..", p)
+	}
+	_, err := c.network(nil)
+	return err
+}
+
+// level is the lowest level that is logged.
+func (c *config) level() (slog.Level, error) {
+	if c.debug {
+		return slog.LevelDebug, nil
+	}
+	switch c.logLevel {
+	case "trace", "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn", "warning":
+		return slog.LevelWarn, nil
+	case "error", "fatal", "panic":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("--log-level %s: want debug, info, warn, error or fatal", c.logLevel)
+}
+
+// network is the network service's configuration.
+func (c *config) network(log *slog.Logger) (network.Config, error) {
+	n := network.DefaultConfig()
+	n.Bridge, n.BIP, n.FixedCIDR, n.MTU = c.bridge, c.bip, c.fixedCIDR, c.mtu
+	n.ICC, n.IPMasq, n.IPForward = c.icc, c.ipMasq, c.ipForward
+	n.DNS, n.DNSSearch, n.DNSOptions, n.Log = c.dns, c.dnsSearch, c.dnsOpts, log
+	if c.defaultGateway != "" {
+		a, err := netip.ParseAddr(c.defaultGateway)
+		if err != nil {
+			return n, fmt.Errorf("--default-gateway %s: %w", c.defaultGateway, err)
+		}
+		n.DefaultGateway = a
+	}
+	if a, ok := netip.AddrFromSlice(c.ip); ok {
+		n.DefaultBindIP = a.Unmap()
+	}
+	for _, text := range c.hostGatewayIPs {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return n, fmt.Errorf("--host-gateway-ip %s: %w", text, err)
+		}
+		n.HostGatewayIPs = append(n.HostGatewayIPs, a)
+	}
+	for _, text := range c.dns {
+		if _, err := netip.ParseAddr(text); err != nil {
+			return n, fmt.Errorf("--dns %s: want an IP address", text)
+		}
+	}
+	for _, text := range c.addressPools {
+		pool, err := addressPool(text)
+		if err != nil {
+			return n, fmt.Errorf("--default-address-pool %s: %w", text, err)
+		}
+		n.DefaultPools = append(n.DefaultPools, pool)
+	}
+	return n, nil
+}
+
+func addressPool(text string) (ipam.Range, error) {
+	var r ipam.Range
+	for _, part := range strings.Split(text, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		var err error
+		switch key {
+		case "base":
+			r.Base, err = netip.ParsePrefix(value)
+		case "size":
+			r.Size, err = strconv.Atoi(value)
+		default:
+			err = fmt.Errorf("unknown key %q", key)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	if !r.Base.IsValid() || r.Size < r.Base.Bits() {
+		return r, fmt.Errorf("want base=ADDRESS/BITS,size=BITS with a size of at least the base's bits")
+	}
+	return r, nil
+}
+
+// seccomp reads the profile of --seccomp-profile.
+func (c *config) seccomp() (string, error) {
+	switch c.seccompProfile {
+	case "", "builtin":
+		return "", nil
+	case ocispec.SeccompUnconfined:
+		return ocispec.SeccompUnconfined, nil
+	}
+	raw, err := os.ReadFile(c.seccompProfile)
+	if err != nil {
+		return "", fmt.Errorf("--seccomp-profile: %w", err)
+	}
+	if err := ocispec.CheckSeccomp(string(raw)); err != nil {
+		return "", fmt.Errorf("--seccomp-profile %s: %w", c.seccompProfile, err)
+	}
+	return string(raw), nil
+}

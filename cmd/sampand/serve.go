@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/engine"
+	"github.com/sampan-containers/sampan/version"
+)
+
+const (
+	// apiGrace is how long requests under way may take to finish at the end.
+	apiGrace = 5 * time.Second
+	// letGo is how long the end may take when containers are left running.
+	letGo = 10 * time.Second
+	// heapGrowth is the share by which the heap may grow between collections. The
+	// daemon idles most of its life: a small heap is worth more than the few
+	// milliseconds of collection.
+	heapGrowth = 50
+	// oomAdjust keeps the kernel's OOM killer off the daemon where it may.
+	oomAdjust = "-500"
+)
+
+// serve runs the daemon until a signal ends it.
+func serve(cfg *config) error {
+	level, err := cfg.level()
+	if err != nil {
+		return err
+	}
+	log := logger(cfg.logFormat, level)
+	if os.Geteuid() != 0 {
+		return errors.New("sampand needs root: it makes namespaces, mounts and network links (run it with sudo)")
+	}
+	// Files of ours that containers read must be readable, whatever the umask
+	// was; the directories above keep everybody else out.
+	unix.Umask(0o022)
+	debug.SetGCPercent(heapGrowth)
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(oomAdjust), 0); err != nil {
+		log.Debug("the daemon is not protected from the OOM killer", "error", err)
+	}
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	d := &daemon{cfg: cfg, log: log}
+	began := time.Now()
+	e, err := engine.Start(ctx, log, d.steps())
+	if err != nil {
+		return err
+	}
+	total, running, _, _ := d.containers.Counts()
+	log.Info("ready", "version", version.Version, "api", strings.Join(cfg.hosts, " "), "root", cfg.dataRoot,
+		"containers", total, "running", running, "took", time.Since(began).Round(time.Millisecond))
+	if err := engine.Notify("READY=1"); err != nil {
+		log.Warn(err.Error())
+	}
+	debug.FreeOSMemory() // what only the start needed
+	cause := d.wait(signals)
+	if err := engine.Notify("STOPPING=1"); err != nil {
+		log.Warn(err.Error())
+	}
+	return errors.Join(cause, d.stop(e, signals))
+}
+
+// wait returns when the daemon is to end, with an error if a socket broke.
+func (d *daemon) wait(signals <-chan os.Signal) error {
+	for {
+		select {
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				d.log.Warn("SIGHUP: reloading the configuration is not available yet; restart the daemon, containers keep running")
+				continue
+			}
+			d.log.Info("ending", "signal", sig.String(), "containers stay", d.cfg.liveRestore)
+			return nil
+		case err := <-d.failed:
+			return err
+		}
+	}
+}
+
+// stop ends the services. A second signal cuts waiting short, a third one ends
+// the process at once.
+func (d *daemon) stop(e *engine.Engine, signals <-chan os.Signal) error {
+	limit := letGo
+	if !d.cfg.liveRestore {
+		limit = time.Duration(d.cfg.shutdownTimeout) * time.Second
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if limit >= 0 {
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	go func() {
+		for n := 0; ; n++ {
+			if sig := <-signals; sig == syscall.SIGHUP {
+				continue
+			}
+			if n > 0 {
+				os.Exit(1)
+			}
+			cancel()
+		}
+	}()
+	return e.Stop(ctx)
+}
+
+func logger(format string, level slog.Level) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}

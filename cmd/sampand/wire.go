@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+
+	mobycontainer "github.com/moby/moby/api/types/container"
+	mobysystem "github.com/moby/moby/api/types/system"
+
+	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/engine"
+	"github.com/sampan-containers/sampan/event"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/server"
+	containerroutes "github.com/sampan-containers/sampan/server/container"
+	execroutes "github.com/sampan-containers/sampan/server/exec"
+	imageroutes "github.com/sampan-containers/sampan/server/image"
+	networkroutes "github.com/sampan-containers/sampan/server/network"
+	systemroutes "github.com/sampan-containers/sampan/server/system"
+	"github.com/sampan-containers/sampan/shim/handle"
+	"github.com/sampan-containers/sampan/snapshot"
+	"github.com/sampan-containers/sampan/state"
+	"github.com/sampan-containers/sampan/version"
+)
+
+// daemon holds the services; each field is set by the step of its name.
+type daemon struct {
+	cfg *config
+	log *slog.Logger
+
+	lock       *engine.Lock
+	store      *state.Store
+	events     *event.Bus
+	spawner    *handle.Spawner
+	images     *image.Service
+	snapshots  *snapshot.Overlay
+	networks   *network.Service
+	containers *container.Service
+	api        *server.Server
+	listeners  []net.Listener
+	failed     chan error // a listener that broke
+}
+
+// steps lists the services in the order in which they stand on each other. They
+// come up from the top down and end from the bottom up.
+func (d *daemon) steps() []engine.Step {
+	return []engine.Step{
+		{Name: "directories", Up: d.directories},
+		{Name: "lock", Up: d.takeLock, Down: func(context.Context) error { return d.lock.Unlock() }},
+		{Name: "pid file", Up: func(context.Context) error { return engine.WritePidFile(d.cfg.pidFile) },
+			Down: func(context.Context) error { return engine.RemovePidFile(d.cfg.pidFile) }},
+		{Name: "state store", Up: d.openStore, Down: func(context.Context) error { return d.store.Close() }},
+		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
+		{Name: "snapshots", Up: d.openSnapshots, Down: func(context.Context) error { return d.snapshots.Close() }},
+		{Name: "images", Up: d.openImages, Down: func(context.Context) error { return d.images.Close() }},
+		{Name: "networks", Up: d.openNetworks, Down: func(context.Context) error { return d.networks.Close() }},
+		{Name: "containers", Up: d.openContainers, Down: func(ctx context.Context) error { return d.containers.Shutdown(ctx, !d.cfg.liveRestore) }},
+		{Name: "API", Up: d.openAPI, Down: d.closeAPI},
+	}
+}
+
+func (d *daemon) directories(context.Context) error {
+	return engine.MakeRoots(d.cfg.dataRoot, d.cfg.execRoot, d.cfg.group != "")
+}
+
+func (d *daemon) takeLock(context.Context) (err error) {
+	d.lock, err = engine.LockRoot(d.cfg.dataRoot)
+	return err
+}
+
+func (d *daemon) openStore(context.Context) (err error) {
+	d.events = event.New()
+	d.store, err = state.Open(filepath.Join(d.cfg.dataRoot, "state.db"))
+	return err
+}
+
+func (d *daemon) openRuntime(context.Context) error {
+	path, err := engine.FindRuntime(d.cfg.runtimeBinary)
+	if err != nil {
+		return err
+	}
+	d.spawner, err = handle.NewSpawner(path)
+	return err
+}
+
+func (d *daemon) openSnapshots(context.Context) (err error) {
+	d.snapshots, err = snapshot.Open(d.cfg.dataRoot)
+	return err
+}
+
+func (d *daemon) openImages(context.Context) (err error) {
+	d.images, err = image.New(image.Config{Root: d.cfg.dataRoot, BoxBinary: d.cfg.boxBinary, Log: d.log}, d.store, d.events)
+	return err
+}
+
+func (d *daemon) openNetworks(ctx context.Context) error {
+	cfg, err := d.cfg.network(d.log)
+	if err != nil {
+		return err
+	}
+	d.networks, err = network.New(ctx, cfg, d.store)
+	return err
+}
+
+func (d *daemon) openContainers(ctx context.Context) error {
+	profile, err := d.cfg.seccomp()
+	if err != nil {
+		return err
+	}
+	layout, err := cgroup.Mode()
+	if err != nil {
+		return err
+	}
+	c := d.cfg
+	d.containers, err = container.New(container.Options{
+		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupV2: layout == cgroup.V2,
+		Runtime: c.defaultRuntime, LogDriver: c.logDriver, LogOptions: c.logOpts, CgroupParent: c.cgroupParent,
+		ShmSize: int64(c.shmSize), Init: c.init, InitPath: c.initPath,
+		IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
+		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile},
+		Log:  d.log,
+	}, container.Dependencies{
+		Store: d.store, Images: d.images, Snapshots: d.snapshots, Networks: d.networks,
+		Supervisor: engine.Shims{Spawner: d.spawner}, Groups: engine.Groups{}, Events: d.events, Host: ocispec.LocalHost{},
+	})
+	if err != nil {
+		return err
+	}
+	d.images.InUse = d.containers.UsedBy
+	return d.containers.Restore(ctx)
+}
+
+// openAPI registers the routes and opens the sockets: whoever can connect gets
+// an answer.
+func (d *daemon) openAPI(context.Context) error {
+	id, err := engine.Identity(d.store)
+	if err != nil {
+		return err
+	}
+	d.api = server.New(server.Config{Version: version.Version, Log: d.log})
+	systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
+	containerroutes.Register(d.api, d.containers)
+	execroutes.Register(d.api, d.containers)
+	imageroutes.Register(d.api, d.images)
+	networkroutes.Register(d.api, d.networks)
+	return d.listen()
+}
+
+func (d *daemon) system(id string) systemroutes.Config {
+	profile := "builtin"
+	if d.cfg.seccompProfile != "" {
+		profile = d.cfg.seccompProfile
+	}
+	s := systemroutes.Config{
+		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
+		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
+		StorageDriver: "overlay2", LoggingDriver: d.cfg.logDriver, LoggingDrivers: []string{"json-file", "none"},
+		NetworkDrivers: []string{"bridge", "host", "null"}, CgroupDriver: "cgroupfs", Firewall: d.cfg.firewall,
+		Runtimes:        map[string]mobysystem.Runtime{runtimeName: {Path: engine.RuntimeBinary}},
+		DefaultRuntime:  d.cfg.defaultRuntime,
+		SecurityOptions: []string{"name=seccomp,profile=" + profile},
+		BuilderVersion:  "1",
+	}
+	if d.cfg.noNewPrivileges {
+		s.SecurityOptions = append(s.SecurityOptions, "name=no-new-privileges")
+	}
+	return s
+}
+
+// listen opens every address before the first is served.
+func (d *daemon) listen() error {
+	cfg := server.ListenConfig{Group: d.cfg.group, AllowPlainTCP: d.cfg.allowPlainTCP}
+	if d.cfg.tls {
+		var err error
+		cfg.TLS, err = d.loadTLS()
+		if err != nil {
+			return err
+		}
+	}
+	for _, host := range d.cfg.hosts {
+		ls, err := server.Listen(host, cfg)
+		if err != nil {
+			for _, l := range d.listeners {
+				l.Close()
+			}
+			return err
+		}
+		d.listeners = append(d.listeners, ls...)
+		if strings.HasPrefix(host, "tcp://") && cfg.TLS == nil {
+			d.log.Warn("the API is open to everybody who reaches this address, and with it root on this machine", "address", host)
+		}
+	}
+	d.failed = make(chan error, len(d.listeners))
+	for _, l := range d.listeners {
+		go func() {
+			if err := d.api.Serve(l); err != nil {
+				d.failed <- err
+			}
+		}()
+	}
+	return nil
+}
+
+func (d *daemon) loadTLS() (*tls.Config, error) {
+	if d.cfg.tlsCert == "" || d.cfg.tlsKey == "" || d.cfg.tlsVerify && d.cfg.tlsCA == "" {
+		return nil, fmt.Errorf("TLS needs --tlscert and --tlskey, and --tlsverify needs --tlscacert")
+	}
+	return server.LoadTLS(server.TLSFiles{CA: d.cfg.tlsCA, Cert: d.cfg.tlsCert, Key: d.cfg.tlsKey, Verify: d.cfg.tlsVerify})
+}
+
+func (d *daemon) closeAPI(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, apiGrace)
+	defer cancel()
+	return d.api.Shutdown(ctx)
+}
