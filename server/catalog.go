@@ -127,14 +127,16 @@ var catalog = []struct{ pattern, does string }{
 	{"GET /debug/vars", "Go expvar dump"},
 }
 
-// registerPending fills the gaps of the route table.
+// registerPending fills the gaps of the route table. "docker inspect NAME" asks
+// for every kind of object in turn and goes on after an error that says "not
+// supported".
 func (s *Server) registerPending() {
 	for _, r := range catalog {
 		if s.has(r.pattern) {
 			continue
 		}
 		s.Handle(r.pattern, func(*Call) error {
-			return fault.New(fault.NotImplemented, "%s (%s) is not available in this version of Sampan", r.pattern, r.does)
+			return fault.New(fault.NotImplemented, "%s (%s) is not supported by this version of Sampan yet", r.pattern, r.does)
 		})
 	}
 }

@@ -9,13 +9,8 @@ import (
 	"github.com/sampan-containers/sampan/server/compat"
 )
 
-var listFilters = []string{
-	"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
-	"network", "publish", "since", "status", "volume", "annotation",
-}
-
 func (r routes) list(c *server.Call) error {
-	filters, err := c.Filters(listFilters...)
+	filters, err := filter.Parse(c.Query("filters")) // the service knows the terms
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (r routes) load(c *server.Call, platform string, out *server.LazyStream) er
 	case "":
 		return fault.New(fault.Invalid, "images/create needs fromImage=NAME to pull, or fromSrc=- with a tar as the body to import")
 	default:
-		return fault.New(fault.NotImplemented, "import from the URL %s is not available in this version of Sampan; fetch it and import it from stdin", src)
+		return fault.New(fault.NotImplemented, "import from the URL %s is not supported by this version of Sampan yet; fetch it and import it from stdin", src)
 	}
 	ref := ""
 	if repo := c.Query("repo"); repo != "" {
