@@ -34,6 +34,10 @@ const (
 
 	flushAt  = 64 << 10
 	fileMode = 0o600
+
+	// BufferSize is flushAt and one entry: a full line, each byte as six, and the
+	// members around it.
+	BufferSize = flushAt + 6*MaxLine + 4<<10
 )
 
 // Options of a log.
@@ -44,6 +48,9 @@ type Options struct {
 	Attrs    map[string]string
 	Warn     func(string) // called once per kind of trouble
 	Now      func() time.Time
+	// Buffer, if set, is the memory to collect entries in; BufferSize is enough
+	// unless Attrs are long. After Release it may be given back to the kernel.
+	Buffer []byte
 }
 
 // Writer is an open log.
@@ -85,7 +92,7 @@ func Open(o Options) (*Writer, error) {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	w := &Writer{opt: o, fd: -1, attrs: attrsField(o.Attrs)}
+	w := &Writer{opt: o, fd: -1, buf: o.Buffer[:0], attrs: attrsField(o.Attrs)}
 	if err := w.open(0); err != nil {
 		return nil, fmt.Errorf("open the container's log %s: %w", o.Path, err)
 	}
@@ -331,7 +338,7 @@ func (w *Writer) Dir() string { return filepath.Dir(w.opt.Path) }
 
 // Release gives the buffers' memory back; the next write makes new ones.
 func (w *Writer) Release(streams ...*Stream) {
-	w.buf = nil
+	w.buf = w.opt.Buffer[:0]
 	for _, s := range streams {
 		s.tail = nil
 		if len(s.carry) == 0 {

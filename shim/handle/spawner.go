@@ -300,6 +300,9 @@ func dial(ctx context.Context, runDir string) (*net.UnixConn, error) {
 	defer dir.Close()
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", filepath.Join("/proc/self/fd", fmt.Sprint(dir.Fd()), SocketName))
+	if ctx.Err() != nil {
+		return nil, fault.New(fault.Deadline, "the shim in %s does not answer: %w", runDir, context.Cause(ctx))
+	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		return nil, fault.New(fault.NotFound, "no shim listens in %s", runDir)
 	}

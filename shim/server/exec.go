@@ -17,6 +17,8 @@ const (
 	maxExecs = 1024
 	// keptExecs is how many ended ones are remembered for the daemon.
 	keptExecs = 64
+	// execGarbage is roughly what one exec leaves on the heap.
+	execGarbage = 32 << 10
 )
 
 // exec starts a further process beside the loop: a start can take long, in a
@@ -62,7 +64,6 @@ func (c *conn) exec(request uint32, payload []byte, files []int) (left []int) {
 		s.post(func() {
 			st.close()
 			s.starting--
-			s.mem.touched = true
 			s.execStarted(c, request, m, p, started, err, files)
 		})
 	}()
@@ -129,7 +130,7 @@ func (s *shim) execEnded(p *proc) {
 	}
 	p.release()
 	p.orphan()
-	s.mem.touched = true
+	s.mem.drop(s, execGarbage)
 	s.finished = append(s.finished, p.id)
 	s.forgetExecs()
 }

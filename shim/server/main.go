@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/logs/jsonfile"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -49,11 +50,13 @@ func (s *shim) setUp() error {
 	if err := s.loop.init(); err != nil {
 		return os.NewSyscallError("epoll", err)
 	}
-	buf, err := unix.Mmap(-1, 0, dataOffset+readSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	// Outside of the heap, so that they go back to the kernel without a collection.
+	const size = dataOffset + readSize
+	buf, err := unix.Mmap(-1, 0, size+jsonfile.BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
-	s.buf = buf
+	s.buffers, s.buf, s.logBuf = buf, buf[:size:size], buf[size:]
 	return nil
 }
 

@@ -12,16 +12,18 @@ const (
 	tidyAfter = time.Second
 	// usedMuch is from where on a buffer is worth giving back.
 	usedMuch = 16 << 10
-	// gcPercent lets the heap of a shim, a few hundred kilobytes, grow to about
-	// 1 MB between two collections.
+	// gcPercent makes the first collection come at 1 MB of heap. Most shims never
+	// have one, which saves the collector's own memory, 200 kB.
 	gcPercent = 25
+	// garbageMuch is from where on a collection gives back more than that.
+	garbageMuch = 512 << 10
 )
 
 // memory keeps the shim small: what a start, an exec or a burst of output needed
 // goes back to the kernel once it is quiet.
 type memory struct {
-	touched bool // something allocated
-	high    int  // most of the read buffer used since it was given back
+	garbage int // bytes of the heap that are free by now, roughly
+	high    int // most of the read buffer used since it was given back
 	at      time.Time
 	off     bool
 }
@@ -39,7 +41,6 @@ func (s *shim) used(n int) {
 // started is called once the container runs.
 func (m *memory) started(s *shim) {
 	debug.SetGCPercent(gcPercent)
-	m.touched = true
 	m.at = s.now.Add(tidyAfter)
 	s.oom.lower()
 	// The container cannot reach us anyway; this keeps other users' debuggers out
@@ -51,29 +52,32 @@ func (m *memory) deadline() time.Time {
 	if m.off {
 		return time.Time{}
 	}
-	if m.touched && m.at.IsZero() {
-		return time.Now().Add(tidyAfter)
-	}
 	return m.at
 }
 
 // tidy gives memory back when the deadline has passed.
 func (m *memory) tidy(s *shim) {
-	if m.off || m.at.IsZero() && !m.touched || s.now.Before(m.at) {
+	if m.off || m.at.IsZero() || s.now.Before(m.at) {
 		return
 	}
 	m.at = time.Time{}
 	if m.high > usedMuch {
-		unix.Madvise(s.buf, unix.MADV_DONTNEED)
-	}
-	if s.log != nil && m.high > usedMuch {
-		s.log.Release(s.init.logStreams()...)
-		m.touched = true
+		if s.log != nil {
+			s.log.Release(s.init.logStreams()...)
+		}
+		unix.Madvise(s.buffers, unix.MADV_DONTNEED)
 	}
 	m.high = 0
-	if m.touched {
-		m.touched = false
+	if m.garbage > garbageMuch {
+		m.garbage = 0
 		debug.FreeOSMemory()
+	}
+}
+
+// drop notes that about n bytes of the heap are not needed any more.
+func (m *memory) drop(s *shim, n int) {
+	if m.garbage += n; m.garbage > garbageMuch {
+		m.at = s.now.Add(tidyAfter)
 	}
 }
 

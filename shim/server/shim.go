@@ -41,9 +41,10 @@ type shim struct {
 	ports   []int // sockets held for the container's life
 	splices []*splicer
 
-	buf []byte // the one read buffer
-	mem memory
-	oom oomScore
+	buffers     []byte // one mapping for both
+	buf, logBuf []byte // for reads; for log entries
+	mem         memory
+	oom         oomScore
 
 	warnings []string // not delivered yet, because no daemon was there
 	problem  string   // for the exit record

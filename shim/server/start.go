@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/logs/jsonfile"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/shim/ocijson"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -62,7 +62,7 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.log, err = openLog(&cfg.Log, s.logWarning); err != nil {
+	if s.log, err = openLog(&cfg.Log, s.logBuf, s.warn); err != nil {
 		return nil, err
 	}
 	if err := s.listen(); err != nil {
@@ -146,8 +146,8 @@ func readSpec(path string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the container's specification: %w", err)
 	}
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(raw[:n], spec); err != nil {
+	spec, err := ocijson.Decode(raw[:n])
+	if err != nil {
 		return nil, fmt.Errorf("the container's specification %s: %w", path, err)
 	}
 	if spec.Process == nil || spec.Linux == nil {
@@ -244,14 +244,12 @@ func closeNamespaces(ls *runtime.LaunchSpec) {
 	}
 }
 
-func (s *shim) logWarning(text string) { s.warn(text) }
-
-func openLog(cfg *wire.LogConfig, warn func(string)) (*jsonfile.Writer, error) {
+func openLog(cfg *wire.LogConfig, buf []byte, warn func(string)) (*jsonfile.Writer, error) {
 	switch cfg.Driver {
 	case "none":
 		return nil, nil
 	case "", "json-file":
-		return jsonfile.Open(jsonfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn})
+		return jsonfile.Open(jsonfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn, Buffer: buf})
 	}
 	return nil, fmt.Errorf("log driver %q is not one of the shim's (json-file, none)", cfg.Driver)
 }
