@@ -1,0 +1,376 @@
+package container
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/shim/handle"
+	"github.com/sampan-containers/sampan/shim/wire"
+	"github.com/sampan-containers/sampan/snapshot"
+	"github.com/sampan-containers/sampan/state"
+)
+
+// world is the machine a test's daemon runs on. It outlives the daemon: a test
+// restarts one with newDaemon on the same world.
+type world struct {
+	t    *testing.T
+	root string
+	base string // the image's one layer
+
+	mu        sync.Mutex
+	shims     map[string]*fakeShim // running, by run directory
+	startErr  error
+	joined    map[string]bool
+	destroyed []string
+	events    []string
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, root: t.TempDir(), shims: map[string]*fakeShim{}, joined: map[string]bool{}}
+	w.base = filepath.Join(w.root, "layer")
+	if err := os.MkdirAll(filepath.Join(w.base, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:7:8::/web:/bin/sh\n")
+	w.write("etc/group", "root:x:0:\n")
+	return w
+}
+
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.base, name), []byte(text), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+type daemon struct {
+	*Service
+	store *state.Store
+}
+
+func (w *world) newDaemon() *daemon {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Join(w.root, "run", "containers"), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	store, err := state.Open(filepath.Join(w.root, "state.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	snapshots, err := snapshot.Open(w.root)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { store.Close(); snapshots.Close() })
+	s, err := New(Options{DataRoot: w.root, ExecRoot: filepath.Join(w.root, "run"), Runtime: "sampan", Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil))},
+		Dependencies{Store: store, Images: w, Snapshots: snapshots, Networks: w, Supervisor: supervisor{w}, Groups: w, Events: w, Host: ocispec.LocalHost{}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := s.Restore(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	return &daemon{s, store}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(p []byte) (int, error) { w.t.Log(string(p)); return len(p), nil }
+
+// crash is kill -9: nothing is told to anybody, the store's file is let go.
+func (d *daemon) crash() {
+	d.mu.Lock()
+	d.down = true
+	d.mu.Unlock()
+	for _, e := range d.all() {
+		if r := e.current(); r != nil {
+			r.shim.Close()
+		}
+	}
+	d.wait.Wait()
+	d.store.Close()
+}
+
+func (d *daemon) create(t *testing.T, name string, change ...func(*container.Config, *container.HostConfig)) string {
+	t.Helper()
+	c, hc := &container.Config{Image: "img", Cmd: []string{"sleep", "1"}}, &container.HostConfig{}
+	for _, f := range change {
+		f(c, hc)
+	}
+	id, _, err := d.Create(t.Context(), CreateOptions{Name: name, Config: c, HostConfig: hc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (d *daemon) status(t *testing.T, ref string) State {
+	t.Helper()
+	e, err := d.find(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.record().State
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatal("not within 10 s: ", what)
+}
+
+// Images.
+
+const imageID = digest.Digest("sha256:1111111111111111111111111111111111111111111111111111111111111111")
+
+func (w *world) Get(_ context.Context, ref string) (*image.Image, error) {
+	if ref != "img" && ref != imageID.String() {
+		return nil, fault.New(fault.NotFound, "No such image: %s", ref)
+	}
+	img := &dockerspec.DockerOCIImage{}
+	img.OS, img.Architecture = "linux", "amd64"
+	return &image.Image{ID: imageID, Config: img}, nil
+}
+
+func (w *world) Lowers(*image.Image) ([]string, error) { return []string{w.base}, nil }
+
+// Networks.
+
+func (w *world) Join(_ context.Context, r network.JoinRequest) (*network.Sandbox, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.joined[r.ContainerID] = true
+	f, err := os.Open("/dev/null")
+	return &network.Sandbox{NetNS: f, Endpoint: &network.Endpoint{Network: "bridge", IP: netip.MustParsePrefix("10.0.0.2/24")}}, err
+}
+
+func (w *world) Isolated(context.Context) (*os.File, error) { return os.Open("/dev/null") }
+
+func (w *world) Leave(_ context.Context, id string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.joined, id)
+	return nil
+}
+
+func (w *world) Restore(_ context.Context, running []string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range w.joined {
+		if !slices.Contains(running, id) {
+			delete(w.joined, id)
+		}
+	}
+	return nil
+}
+
+func (w *world) Endpoint(string) (*network.Endpoint, error) {
+	return nil, fault.New(fault.NotFound, "none")
+}
+func (w *world) Inspect(ref string) (*mobynet.Inspect, error) {
+	if ref != "bridge" {
+		return nil, fault.New(fault.NotFound, "network %s not found", ref)
+	}
+	return &mobynet.Inspect{}, nil
+}
+func (w *world) BuildHosts(network.HostsRequest) ([]byte, error)       { return []byte("hosts\n"), nil }
+func (w *world) BuildResolvConf(network.ResolvRequest) ([]byte, error) { return []byte("dns\n"), nil }
+func (w *world) BuildHostname(h string) []byte                         { return []byte(h + "\n") }
+
+// Groups and events.
+
+func (w *world) Destroy(_ context.Context, path string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.destroyed = append(w.destroyed, path)
+	return nil
+}
+
+func (w *world) Publish(m events.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m.Type == events.ContainerEventType {
+		w.events = append(w.events, string(m.Action))
+	}
+}
+
+func (w *world) seen() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
+// supervisor starts fake shims.
+type supervisor struct{ w *world }
+
+func (s supervisor) Start(_ context.Context, st *handle.Start) (Shim, error) {
+	for _, a := range st.Attach {
+		a.Conn.Close()
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	if s.w.startErr != nil {
+		return nil, s.w.startErr
+	}
+	sh := &fakeShim{w: s.w, config: st.Config, started: time.Now(), done: make(chan struct{})}
+	s.w.shims[st.Config.RunDir] = sh
+	return sh, nil
+}
+
+func (s supervisor) Connect(_ context.Context, runDir string) (Shim, error) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	old, ok := s.w.shims[runDir]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "no shim listens in %s", runDir)
+	}
+	sh := &fakeShim{w: s.w, config: old.config, started: old.started, done: make(chan struct{})}
+	s.w.shims[runDir] = sh
+	return sh, nil
+}
+
+func (w *world) shim(d *daemon, id string) *fakeShim {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sh := w.shims[d.runDir(id)]
+	if sh == nil {
+		w.t.Fatalf("no shim of %s", id)
+	}
+	return sh
+}
+
+type fakeShim struct {
+	w       *world
+	config  wire.Config
+	started time.Time
+
+	mu      sync.Mutex
+	closed  bool
+	done    chan struct{}
+	exit    *wire.ExitRecord
+	dead    bool // the shim's process is gone
+	signals []syscall.Signal
+	ignore  bool // the container ignores everything but SIGKILL
+}
+
+func (f *fakeShim) Pid() int                                     { return os.Getpid() }
+func (f *fakeShim) StartedAt() time.Time                         { return f.started }
+func (f *fakeShim) Done() <-chan struct{}                        { return f.done }
+func (f *fakeShim) OnWarning(func(string))                       {}
+func (f *fakeShim) Resize(context.Context, uint32, uint32) error { return nil }
+func (f *fakeShim) Attach(_ context.Context, a handle.Attach) error {
+	return a.Conn.Close()
+}
+func (f *fakeShim) Exec(context.Context, handle.ExecRequest) (int, error) { return 4242, nil }
+func (f *fakeShim) ExecState(context.Context, string) (handle.ExecState, error) {
+	return handle.ExecState{Running: true, Pid: 4242}, nil
+}
+func (f *fakeShim) ExecWait(context.Context, string) (handle.ExecState, error) {
+	<-f.done
+	return handle.ExecState{ExitCode: 3}, nil
+}
+func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }
+func (f *fakeShim) Namespace(context.Context, string) (*os.File, error) {
+	return os.Open("/dev/null")
+}
+
+// ShimPid is this process's while the shim lives, and one that never was after.
+func (f *fakeShim) ShimPid() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dead {
+		return 1 << 30
+	}
+	return os.Getpid()
+}
+
+func (f *fakeShim) Exit() (wire.ExitRecord, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.exit == nil {
+		return wire.ExitRecord{}, handle.ErrLost
+	}
+	return *f.exit, nil
+}
+
+func (f *fakeShim) Signal(_ context.Context, sig syscall.Signal) error {
+	f.mu.Lock()
+	f.signals = append(f.signals, sig)
+	ignore := f.ignore
+	f.mu.Unlock()
+	if sig == syscall.SIGKILL || sig == syscall.SIGTERM && !ignore {
+		f.end(128 + int(sig))
+	}
+	return nil
+}
+
+func (f *fakeShim) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.finish()
+	return nil
+}
+
+func (f *fakeShim) finish() {
+	if !f.closed {
+		f.closed = true
+		close(f.done)
+	}
+}
+
+// end is the end of the container: the exit record is on disk, then told.
+func (f *fakeShim) end(code int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := time.Now()
+	f.exit = &wire.ExitRecord{Code: code, At: at}
+	text := `{"code":` + itoa(code) + `,"at":"` + at.Format(time.RFC3339Nano) + `"}`
+	if err := os.WriteFile(f.config.ExitPath, []byte(text), 0o600); err != nil {
+		f.w.t.Error(err)
+	}
+	f.w.forget(f)
+	f.finish()
+}
+
+// lose is kill -9 of the shim.
+func (f *fakeShim) lose() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = true
+	f.w.forget(f)
+	f.finish()
+}
+
+func (w *world) forget(f *fakeShim) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.shims, f.config.RunDir)
+}
+
+func mkfifo(path string) error { return syscall.Mkfifo(path, 0o644) }
+
+// whiteout makes overlay's mark of a removed file.
+func whiteout(path string) error { return syscall.Mknod(path, syscall.S_IFCHR, 0) }

@@ -1,0 +1,698 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func TestTransitions(t *testing.T) {
+	states := []container.ContainerState{container.StateCreated, container.StateRunning, container.StatePaused, container.StateRestarting,
+		container.StateRemoving, container.StateExited, container.StateDead}
+	for _, from := range states {
+		if len(transitions[from]) == 0 {
+			t.Errorf("nothing follows %s", from)
+		}
+	}
+	for _, tt := range []struct {
+		from, to container.ContainerState
+		want     bool
+	}{
+		{container.StateCreated, container.StateRunning, true},
+		{container.StateCreated, container.StateExited, false},
+		{container.StateRunning, container.StateExited, true},
+		{container.StateRunning, container.StateRemoving, false},
+		{container.StateRunning, container.StateCreated, false},
+		{container.StatePaused, container.StateRemoving, false},
+		{container.StateRestarting, container.StateRemoving, true},
+		{container.StateExited, container.StateRunning, true},
+		{container.StateRemoving, container.StateRunning, false},
+		{container.StateRemoving, container.StateDead, true},
+		{container.StateDead, container.StateRunning, false},
+		{container.StateDead, container.StateRemoving, true},
+	} {
+		if got := allowed(tt.from, tt.to); got != tt.want {
+			t.Errorf("%s to %s: %v, want %v", tt.from, tt.to, got, tt.want)
+		}
+	}
+	e := newEntry(&Record{ID: "x", State: State{Status: container.StateRemoving}})
+	if _, err := e.begin(container.StateRunning, nil); !errors.Is(err, fault.Conflict) {
+		t.Errorf("a forbidden transition gave %v", err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"web": true, "/web": true, "a1": true, "A.b_c-d": true, strings.Repeat("a", 250): true,
+		"": false, "a": false, "-web": false, ".web": false, "we b": false, "web/x": false, "//web": false, "../../x": false,
+		"web\x00": false, "web\n": false, "wéb": false, strings.Repeat("a", 300): false,
+	} {
+		if err := checkName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	seen := map[string]bool{}
+	for i := range 200 {
+		name := inventName(i % 5)
+		if err := checkName(name); err != nil {
+			t.Error(err)
+		}
+		seen[name] = true
+	}
+	if len(seen) < 150 {
+		t.Errorf("only %d different names of 200", len(seen))
+	}
+	for range 100 {
+		if id := newID(); len(id) != 64 || !isHex(id) {
+			t.Errorf("id %q", id)
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	for text, want := range map[string]int{"KILL": 9, "SIGKILL": 9, "sigterm": 15, "15": 15, "RTMIN+3": 37, "SIGRTMAX": 64, "RTMAX-1": 63,
+		"0": 0, "65": 0, "-1": 0, "SIGFOO": 0, "": 0, "RTMIN+99": 0, "RTMINx": 0} {
+		got, err := parseSignal(text)
+		if (err == nil) != (want != 0) || int(got) != want {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+}
+
+func TestBinds(t *testing.T) {
+	for text, want := range map[string]string{
+		"/x":                    "volume  /x",
+		"/a/../b:/x":            "bind /b /x",
+		"data:/x:ro":            "volume data /x ro",
+		"/a:/x:ro,z,rslave":     "bind /a /x ro rslave",
+		"x":                     "refused",
+		"/a:x":                  "refused",
+		"/a:/":                  "refused",
+		"/a:/x/..":              "refused",
+		"/a:/x:ro:rw":           "refused",
+		"/a:/x:ro,rw":           "refused",
+		"/a:/x:fast":            "refused",
+		"/a:/x:nocopy":          "refused",
+		"data:/x:rslave":        "refused",
+		"../data:/x":            "refused",
+		"d:/x":                  "refused",
+		":/x":                   "refused",
+		"/a:/x\x00y":            "refused",
+		"/../../../etc":         "volume  /etc",
+		"name/with/slash:/data": "refused",
+	} {
+		m, err := parseBind(text)
+		got := "refused"
+		if err == nil {
+			name := m.Name + m.Source
+			got = string(m.Type) + " " + name + " " + m.Destination
+			if m.ReadOnly {
+				got += " ro"
+			}
+			if m.Propagation != "" {
+				got += " " + string(m.Propagation)
+			}
+		} else if !errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v has no class", text, err)
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s (%v)", text, got, want, err)
+		}
+	}
+}
+
+func TestLife(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "web")
+	ctx := t.Context()
+
+	if _, _, err := d.Create(ctx, CreateOptions{Name: "/web", Config: &container.Config{Image: "img", Cmd: []string{"x"}}}); !errors.Is(err, fault.Conflict) ||
+		!strings.Contains(err.Error(), `Conflict. The container name "/web" is already in use by container "`+id+`"`) {
+		t.Fatalf("a taken name gave %v", err)
+	}
+	next, err := d.Wait(ctx, "web", WaitNextExit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := <-mustWait(t, d, "web", ""); r.StatusCode != 0 {
+		t.Fatalf("a created container does not run, wait gave %+v", r)
+	}
+	if err := d.Start(ctx, id[:10]); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(ctx, "web"); !errors.Is(err, fault.NotModified) {
+		t.Fatalf("a second start gave %v", err)
+	}
+	if err := d.Remove(ctx, "web", RemoveOptions{}); !errors.Is(err, fault.Conflict) {
+		t.Fatalf("removing a running container gave %v", err)
+	}
+	w.shim(d, id).end(7)
+	if r := <-next; r.StatusCode != 7 {
+		t.Fatalf("wait gave %+v", r)
+	}
+	eventually(t, "address given back", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return !w.joined[id] })
+	if err := d.Stop(ctx, "web", StopOptions{}); !errors.Is(err, fault.NotModified) {
+		t.Fatalf("stop of a stopped container gave %v", err)
+	}
+	if err := d.Kill(ctx, "web", ""); !errors.Is(err, fault.Conflict) {
+		t.Fatalf("kill of a stopped container gave %v", err)
+	}
+	removed := mustWait(t, d, "web", WaitRemoved)
+	if err := d.Remove(ctx, "web", RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-removed; r.StatusCode != 7 {
+		t.Fatalf("wait for removal gave %+v", r)
+	}
+	if err := d.Start(ctx, "web"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "No such container: web") {
+		t.Fatalf("start of a removed container gave %v", err)
+	}
+	left, _ := os.ReadDir(filepath.Join(w.root, "containers"))
+	if len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	want := []string{"create", "start", "die", "destroy"}
+	if got := w.seen(); !slices.Equal(got, want) {
+		t.Errorf("events %v, want %v", got, want)
+	}
+}
+
+func mustWait(t *testing.T, d *daemon, ref, condition string) <-chan WaitResult {
+	t.Helper()
+	c, err := d.Wait(t.Context(), ref, condition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestStopKillsAfterTheTimeout(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "deaf")
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.shim(d, id).ignore = true
+	if err := d.Stop(t.Context(), id, StopOptions{Timeout: new(0)}); err != nil {
+		t.Fatal(err)
+	}
+	if st := d.status(t, id); st.Status != container.StateExited || st.ExitCode != 137 || !st.Stopped {
+		t.Fatalf("got %+v", st)
+	}
+}
+
+func TestAutoRemove(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	rm := func(_ *container.Config, hc *container.HostConfig) {
+		hc.AutoRemove = true
+		hc.Binds = []string{"/srv/data"}
+	}
+	id := d.create(t, "", rm)
+	removed := mustWait(t, d, id, WaitRemoved)
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.shim(d, id).end(0)
+	<-removed
+	if _, err := d.find(id); !errors.Is(err, fault.NotFound) {
+		t.Fatal("it is still there")
+	}
+	if left, _ := os.ReadDir(filepath.Join(w.root, "volumes")); len(left) != 0 {
+		t.Fatal("its anonymous volume is still there")
+	}
+	w.startErr = fmt.Errorf("exec %q: %w", "nope", runtime.ErrNotFound)
+	id = d.create(t, "", rm)
+	removed = mustWait(t, d, id, WaitRemoved)
+	if err := d.Start(t.Context(), id); !errors.Is(err, fault.Invalid) {
+		t.Fatalf("got %v", err)
+	}
+	if r := <-removed; r.StatusCode != 127 {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestFailedStart(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		code int
+	}{{runtime.ErrNotFound, 127}, {runtime.ErrNotExecutable, 126}, {errors.New("no cgroup"), 128}} {
+		w := newWorld(t)
+		d := w.newDaemon()
+		w.startErr = tt.err
+		id := d.create(t, "bad")
+		if err := d.Start(t.Context(), id); !errors.Is(err, tt.err) {
+			t.Fatalf("got %v", err)
+		}
+		st := d.status(t, id)
+		if st.Status != container.StateCreated || st.ExitCode != tt.code || st.Error == "" {
+			t.Errorf("got %+v", st)
+		}
+		if left, _ := os.ReadDir(filepath.Join(w.root, "run", "containers")); len(left) != 0 {
+			t.Error("the run directory is still there")
+		}
+		if w.joined[id] {
+			t.Error("the address is not given back")
+		}
+		w.startErr = nil
+		if err := d.Start(t.Context(), id); err != nil {
+			t.Errorf("a second try: %v", err)
+		}
+	}
+}
+
+func TestLostShim(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "one")
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	end := mustWait(t, d, id, "")
+	w.shim(d, id).lose()
+	if r := <-end; r.StatusCode != 137 {
+		t.Fatalf("got %+v", r)
+	}
+	if st := d.status(t, id); st.ExitCode != 137 || !strings.Contains(st.Error, "supervisor") {
+		t.Fatalf("got %+v", st)
+	}
+	if !slices.Contains(w.destroyed, "/sampan/"+id) {
+		t.Fatal("its group was not killed")
+	}
+}
+
+func TestRestore(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	ctx := t.Context()
+	rm := func(_ *container.Config, hc *container.HostConfig) { hc.AutoRemove = true }
+	ids := map[string]string{}
+	for name, change := range map[string]func(*container.Config, *container.HostConfig){
+		"runs": nil, "ends": nil, "rm-runs": rm, "rm-ends": rm, "lost": nil, "created": nil, "rm-created": rm,
+		"always": func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" },
+	} {
+		if change == nil {
+			change = func(*container.Config, *container.HostConfig) {}
+		}
+		ids[name] = d.create(t, name, change)
+		if !strings.HasSuffix(name, "created") {
+			if err := d.Start(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := map[string]*fakeShim{}
+	for _, name := range []string{"runs", "ends", "rm-runs", "rm-ends", "lost", "always"} {
+		before[name] = w.shim(d, ids[name])
+	}
+	d.crash()
+	before["ends"].end(3)
+	before["rm-ends"].end(4)
+	before["always"].end(5)
+	before["lost"].lose()
+	// A create that was cut off, and the rest of a run without a record.
+	orphan := strings.Repeat("ab", 32)
+	for _, dir := range []string{"containers", "run/containers"} {
+		if err := os.MkdirAll(filepath.Join(w.root, dir, orphan), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	d = w.newDaemon()
+	for name, want := range map[string]State{
+		"runs":       {Status: container.StateRunning},
+		"rm-runs":    {Status: container.StateRunning},
+		"ends":       {Status: container.StateExited, ExitCode: 3},
+		"lost":       {Status: container.StateExited, ExitCode: 137},
+		"created":    {Status: container.StateCreated},
+		"rm-created": {Status: container.StateCreated},
+	} {
+		if st := d.status(t, name); st.Status != want.Status || st.ExitCode != want.ExitCode {
+			t.Errorf("%s: got %+v", name, st)
+		}
+	}
+	if _, err := d.find("rm-ends"); !errors.Is(err, fault.NotFound) {
+		t.Error("rm-ends is still there")
+	}
+	eventually(t, "restart by policy", func() bool { return d.status(t, "always").Status == container.StateRunning })
+	for _, dir := range []string{"containers", "run/containers"} {
+		if _, err := os.Stat(filepath.Join(w.root, dir, orphan)); err == nil {
+			t.Errorf("%s/%s is still there", dir, orphan)
+		}
+	}
+	// What was found again is supervised: its end arrives.
+	end := mustWait(t, d, "runs", "")
+	w.shim(d, ids["runs"]).end(9)
+	if r := <-end; r.StatusCode != 9 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestRestoreAfterReboot(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "one")
+	rm := d.create(t, "rm", func(_ *container.Config, hc *container.HostConfig) { hc.AutoRemove = true })
+	for _, ref := range []string{id, rm} {
+		if err := d.Start(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.crash()
+	w.shims = map[string]*fakeShim{}
+	if err := os.RemoveAll(filepath.Join(w.root, "run")); err != nil {
+		t.Fatal(err)
+	}
+	d = w.newDaemon()
+	if st := d.status(t, id); st.Status != container.StateExited || st.ExitCode != 255 || st.Error == "" {
+		t.Errorf("got %+v", st)
+	}
+	if _, err := d.find(rm); !errors.Is(err, fault.NotFound) {
+		t.Error("the --rm container is still there")
+	}
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRestartPolicy(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "flaky", func(_ *container.Config, hc *container.HostConfig) {
+		hc.RestartPolicy = container.RestartPolicy{Name: "on-failure", MaximumRetryCount: 1}
+	})
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.shim(d, id).end(1)
+	eventually(t, "first restart", func() bool { st := d.status(t, id); return st.Status == container.StateRunning && st.RestartCount == 1 })
+	w.shim(d, id).end(1)
+	eventually(t, "given up", func() bool { return d.status(t, id).Status == container.StateExited })
+
+	id = d.create(t, "stopped", func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" })
+	if err := d.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	w.shim(d, id).end(1)
+	eventually(t, "back-off", func() bool { return d.status(t, id).Status == container.StateRestarting })
+	if err := d.Stop(t.Context(), id, StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * firstBackoff)
+	if st := d.status(t, id); st.Status != container.StateExited {
+		t.Errorf("a stopped container came back: %+v", st)
+	}
+	backoff, sum := time.Duration(0), time.Duration(0)
+	for range 20 {
+		backoff = nextBackoff(backoff, time.Second)
+		sum += backoff
+	}
+	if backoff != lastBackoff || nextBackoff(backoff, restartReset) != firstBackoff {
+		t.Errorf("back-off %v after 20 (%v in all)", backoff, sum)
+	}
+}
+
+func TestSameNameStorm(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	var won, lost int
+	var mu sync.Mutex
+	var g sync.WaitGroup
+	for range 20 {
+		g.Go(func() {
+			_, _, err := d.Create(t.Context(), CreateOptions{Name: "one", Config: &container.Config{Image: "img", Cmd: []string{"x"}}})
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				won++
+			case errors.Is(err, fault.Conflict):
+				lost++
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	g.Wait()
+	if won != 1 || lost != 19 {
+		t.Errorf("%d won, %d lost", won, lost)
+	}
+}
+
+func TestStuckContainerHangsNobody(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	d.create(t, "stuck")
+	e, err := d.find("stuck")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer e.release()
+	if list, err := d.List(t.Context(), ListOptions{All: true}); err != nil || len(list) != 1 {
+		t.Errorf("list: %v, %v", list, err)
+	}
+	if _, err := d.Service.Inspect(t.Context(), "stuck", false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPendingAttach(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "one")
+	attach := func() net.Conn {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		client, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Attach(t.Context(), id, AttachOptions{Stream: true, Stdout: true, Hijack: func(bool) (*os.File, []byte, error) {
+			defer server.Close()
+			f, err := server.File()
+			return f, nil, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	// Clients that leave make room for others.
+	for range 3 * maxPending {
+		attach().Close()
+	}
+	client := attach()
+	defer client.Close()
+	if err := d.Remove(t.Context(), id, RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection of a client of a removed container is still open")
+	}
+}
+
+func TestRefusedRequests(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	for name, tt := range map[string]struct {
+		change func(*container.Config, *container.HostConfig)
+		class  *fault.Class
+		want   string
+	}{
+		"no image":   {func(c *container.Config, _ *container.HostConfig) { c.Image = "nope" }, fault.NotFound, "No such image"},
+		"no command": {func(c *container.Config, _ *container.HostConfig) { c.Cmd = nil }, fault.Invalid, "no command specified"},
+		"workdir":    {func(c *container.Config, _ *container.HostConfig) { c.WorkingDir = "x" }, fault.Invalid, "needs to be an absolute path"},
+		"bind": {func(_ *container.Config, hc *container.HostConfig) {
+			hc.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: "/no/such/dir", Target: "/x"}}
+		}, fault.Invalid, `invalid mount config for type "bind": bind source path does not exist: /no/such/dir`},
+		"memory":  {func(_ *container.Config, hc *container.HostConfig) { hc.Memory = 1 }, fault.Invalid, "Minimum memory limit allowed is 6MB"},
+		"cap":     {func(_ *container.Config, hc *container.HostConfig) { hc.CapAdd = []string{"x"} }, fault.Invalid, "unknown capability"},
+		"network": {func(_ *container.Config, hc *container.HostConfig) { hc.NetworkMode = "mine" }, fault.NotFound, "network mine not found"},
+		"runtime": {func(_ *container.Config, hc *container.HostConfig) { hc.Runtime = "runc" }, fault.Invalid, "unknown or invalid runtime name: runc"},
+		"log":     {func(_ *container.Config, hc *container.HostConfig) { hc.LogConfig.Type = "syslog" }, fault.NotImplemented, "not available yet"},
+		"log opt": {func(_ *container.Config, hc *container.HostConfig) { hc.LogConfig.Config = map[string]string{"a": "b"} }, fault.Invalid, "unknown log opt"},
+		"policy":  {func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "often" }, fault.Invalid, "unknown policy"},
+		"rm policy": {func(_ *container.Config, hc *container.HostConfig) {
+			hc.AutoRemove = true
+			hc.RestartPolicy.Name = "always"
+		}, fault.Invalid, "AutoRemove"},
+		"duplicate": {func(_ *container.Config, hc *container.HostConfig) { hc.Binds = []string{"/a:/x", "/b:/x"} }, fault.Invalid, "Duplicate mount point: /x"},
+		"cgroup":    {func(_ *container.Config, hc *container.HostConfig) { hc.CgroupParent = "../x" }, fault.Invalid, "invalid cgroup parent"},
+		"signal":    {func(c *container.Config, _ *container.HostConfig) { c.StopSignal = "SIGX" }, fault.Invalid, "invalid signal"},
+		"health": {func(c *container.Config, _ *container.HostConfig) {
+			c.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "x"}}
+		}, fault.NotImplemented, "health checks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, hc := &container.Config{Image: "img", Cmd: []string{"x"}}, &container.HostConfig{}
+			tt.change(c, hc)
+			_, _, err := d.Create(t.Context(), CreateOptions{Config: c, HostConfig: hc})
+			if !errors.Is(err, tt.class) || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %v with %q", err, tt.class, tt.want)
+			}
+			if left, _ := os.ReadDir(filepath.Join(w.root, "containers")); len(left) != 0 || len(d.names) != 0 {
+				t.Fatalf("left behind: %v, %v", left, d.names)
+			}
+		})
+	}
+}
+
+func TestVolumes(t *testing.T) {
+	w := newWorld(t)
+	if err := os.MkdirAll(filepath.Join(w.base, "srv/deep"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	w.write("srv/file", "content")
+	if err := os.Link(filepath.Join(w.base, "srv/file"), filepath.Join(w.base, "srv/hard")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(w.base, "srv/link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(w.base, "srv"), 7, 8); err != nil {
+		t.Fatal(err)
+	}
+	d := w.newDaemon()
+	id := d.create(t, "aa", func(_ *container.Config, hc *container.HostConfig) { hc.Binds = []string{"data:/srv"} })
+	data := filepath.Join(w.root, "volumes/data/_data")
+	if raw, err := os.ReadFile(filepath.Join(data, "file")); err != nil || string(raw) != "content" {
+		t.Fatalf("copy: %q, %v", raw, err)
+	}
+	one, _ := os.Stat(filepath.Join(data, "file"))
+	two, _ := os.Stat(filepath.Join(data, "hard"))
+	if !os.SameFile(one, two) {
+		t.Error("hard links are copied apart")
+	}
+	if target, err := os.Readlink(filepath.Join(data, "link")); err != nil || target != "/etc/passwd" {
+		t.Errorf("link: %q, %v", target, err)
+	}
+	if err := os.WriteFile(filepath.Join(data, "file"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.create(t, "bb", func(_ *container.Config, hc *container.HostConfig) { hc.VolumesFrom = []string{"aa:ro"} })
+	if err := d.Remove(t.Context(), id, RemoveOptions{Volumes: true}); err != nil {
+		t.Fatal(err)
+	}
+	d.create(t, "cc", func(_ *container.Config, hc *container.HostConfig) { hc.Binds = []string{"data:/srv"} })
+	if raw, _ := os.ReadFile(filepath.Join(data, "file")); string(raw) != "mine" {
+		t.Errorf("the volume's own content is gone: %q", raw)
+	}
+	got, err := d.Service.Inspect(t.Context(), "bb", false)
+	if err != nil || len(got.Mounts) != 1 || got.Mounts[0].RW || got.Mounts[0].Name != "data" {
+		t.Errorf("mounts of b: %+v, %v", got.Mounts, err)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	dir := t.TempDir()
+	layer := func(name string) string {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Join(p, "etc"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	put := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	low, high, empty := layer("low"), layer("high"), layer("empty")
+	put(filepath.Join(low, "etc/passwd"), "low")
+	put(filepath.Join(high, "etc/passwd"), "high")
+	read := func(layers ...string) string {
+		t.Helper()
+		passwd, _, err := accounts(layers)
+		if err != nil {
+			return "error: " + err.Error()
+		}
+		return string(passwd)
+	}
+	if got := read(high, low); got != "high" {
+		t.Errorf("got %q", got)
+	}
+	if got := read(empty, low); got != "low" {
+		t.Errorf("got %q", got)
+	}
+	if got := read(empty); got != "" {
+		t.Errorf("got %q", got)
+	}
+	// A link is resolved inside the merged root, never on the host.
+	link := layer("link")
+	if err := os.Symlink("/etc/other", filepath.Join(link, "etc/passwd")); err != nil {
+		t.Fatal(err)
+	}
+	put(filepath.Join(low, "etc/other"), "other")
+	if got := read(link, low); got != "other" {
+		t.Errorf("got %q", got)
+	}
+	if err := os.Remove(filepath.Join(low, "etc/other")); err != nil {
+		t.Fatal(err)
+	}
+	escape := layer("escape")
+	if err := os.Symlink("../../../../../../../../"+dir+"/low/etc/passwd", filepath.Join(escape, "etc/passwd")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(escape, empty); got != "" {
+		t.Errorf("read outside of the root: %q", got)
+	}
+	// CVE-2022-4318 and its kind: endless, special and huge files.
+	special := layer("special")
+	if err := os.Mkdir(filepath.Join(special, "etc/passwd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(special, empty); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %q", got)
+	}
+	fifo := layer("fifo")
+	if err := mkfifo(filepath.Join(fifo, "etc/passwd")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(fifo, empty); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %q", got)
+	}
+	huge := layer("huge")
+	put(filepath.Join(huge, "etc/passwd"), "")
+	if err := os.Truncate(filepath.Join(huge, "etc/passwd"), 5<<30); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(huge); !strings.HasPrefix(got, "error: ") {
+		t.Errorf("got %d bytes", len(got))
+	}
+	// A whiteout hides what lies below.
+	gone := layer("gone")
+	if err := whiteout(filepath.Join(gone, "etc/passwd")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(gone, low); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
