@@ -32,8 +32,9 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	if len(args) > 1 {
 		a.Completing = args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd
 	}
-	root := NewRoot(a)
-	root.SetArgs(args[min(1, len(args)):])
+	args = args[min(1, len(args)):]
+	root := NewRoot(a, args)
+	root.SetArgs(args)
 	return exitCode(a, root.ExecuteContext(context.Background()))
 }
 

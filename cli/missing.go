@@ -40,20 +40,26 @@ var missing = []string{
 }
 
 // addMissing adds them to the tree, with their nouns where those are missing
-// as a whole.
-func addMissing(root *cobra.Command, groups map[string]*cobra.Command) {
+// as a whole; only those of one noun if it is given.
+func addMissing(root *cobra.Command, only string) {
+	nouns := map[string]*cobra.Command{}
+	for _, cmd := range root.Commands() {
+		nouns[cmd.Name()] = cmd
+	}
 	for _, entry := range missing {
 		for _, full := range strings.Split(entry, ", ") {
 			noun, verb, nested := strings.Cut(full, " ")
-			if !nested {
+			switch {
+			case only != "" && (noun != only || !nested):
+			case !nested:
 				root.AddCommand(refused(noun))
-				continue
+			default:
+				if nouns[noun] == nil {
+					nouns[noun] = refused(noun)
+					root.AddCommand(nouns[noun])
+				}
+				nouns[noun].AddCommand(refused(verb))
 			}
-			if groups[noun] == nil {
-				groups[noun] = refused(noun)
-				root.AddCommand(groups[noun])
-			}
-			groups[noun].AddCommand(refused(verb))
 		}
 	}
 }

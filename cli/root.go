@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/container"
@@ -21,11 +22,111 @@ const (
 	sectionOther      = "other"
 )
 
-// NewRoot builds the whole tree. Building does no I/O and takes well under a
-// millisecond, so nothing is put off until it is needed.
-func NewRoot(a *app.App) *cobra.Command {
+// entry is a command at the top: a verb, or a noun with its verbs.
+type entry struct {
+	name, section string
+	make          func(*app.App) *cobra.Command
+	nounShort     string
+	verbs         func(*app.App) []*cobra.Command
+}
+
+func entries() []entry {
+	list := []entry{
+		{name: "container", section: sectionManagement, nounShort: "Manage containers", verbs: container.Commands},
+		{name: "image", section: sectionManagement, nounShort: "Manage images", verbs: image.Commands},
+		{name: "network", section: sectionManagement, nounShort: "Manage networks", verbs: network.Commands},
+		{name: "system", section: sectionManagement, nounShort: "Manage the engine", verbs: system.Commands},
+	}
+	for _, v := range []struct {
+		name string
+		make func(*app.App) *cobra.Command
+	}{
+		{"run", container.NewRun}, {"exec", container.NewExec}, {"ps", container.NewPs}, {"pull", image.NewPull},
+		{"images", image.NewImages}, {"version", system.NewVersion}, {"info", system.NewInfo},
+	} {
+		list = append(list, entry{name: v.name, section: sectionCommon, make: v.make})
+	}
+	for _, v := range []struct {
+		name string
+		make func(*app.App) *cobra.Command
+	}{
+		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"events", system.NewEvents}, {"history", image.NewHistory},
+		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"logs", container.NewLogs},
+		{"port", container.NewPort}, {"restart", container.NewRestart}, {"rm", container.NewRm}, {"rmi", image.NewRmi},
+		{"start", container.NewStart}, {"stop", container.NewStop}, {"tag", image.NewTag}, {"wait", container.NewWait},
+	} {
+		list = append(list, entry{name: v.name, section: sectionOther, make: v.make})
+	}
+	return list
+}
+
+func (e *entry) build(a *app.App) *cobra.Command {
+	var cmd *cobra.Command
+	if e.make != nil {
+		cmd = e.make(a)
+		// Aliases within a noun ("container remove") are not commands of
+		// their own at the top ("remove").
+		cmd.Aliases = nil
+	} else {
+		cmd = newGroup(e.name, e.nounShort)
+		cmd.AddCommand(e.verbs(a)...)
+	}
+	if cmd.Annotations == nil {
+		cmd.Annotations = map[string]string{}
+	}
+	cmd.Annotations[sectionKey] = e.section
+	return cmd
+}
+
+// NewRoot builds the command tree without I/O. Registering all flags takes
+// longer than many commands do, so only the command that args name is built;
+// help, completion and mistakes get the whole tree.
+func NewRoot(a *app.App, args []string) *cobra.Command {
 	// Cobra sorts by default; the help has its own order.
 	cobra.EnableCommandSorting = false
+	root := rootCommand(a)
+	list := entries()
+	word := commandWord(root.Flags(), args)
+	for i := range list {
+		if list[i].name == word {
+			root.AddCommand(list[i].build(a))
+			addMissing(root, word)
+			return root
+		}
+	}
+	for i := range list {
+		root.AddCommand(list[i].build(a))
+	}
+	addMissing(root, "")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+// commandWord is the first argument that is neither a global flag nor its
+// value.
+func commandWord(fs *pflag.FlagSet, args []string) string {
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if len(arg) < 2 || arg[0] != '-' {
+			return arg
+		}
+		var f *pflag.Flag
+		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case strings.HasPrefix(arg, "--"):
+			f = fs.Lookup(name)
+		default:
+			f, hasValue = fs.ShorthandLookup(arg[1:2]), hasValue || len(arg) > 2
+		}
+		if f != nil && !hasValue && f.NoOptDefVal == "" {
+			i++
+		}
+	}
+	return ""
+}
+
+func rootCommand(a *app.App) *cobra.Command {
 	showVersion := false
 	root := &cobra.Command{
 		Use:              a.Name + " [OPTIONS] COMMAND [ARG...]",
@@ -53,53 +154,7 @@ func NewRoot(a *app.App) *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(a.Out.Text(), a, cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error { printHelp(a.Err.Text(), a, cmd); return nil })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
-
-	add(root, sectionCommon,
-		container.NewRun(a), container.NewExec(a), container.NewPs(a), image.NewPull(a), image.NewImages(a),
-		system.NewVersion(a), system.NewInfo(a))
-	groups := map[string]*cobra.Command{}
-	for _, g := range []struct {
-		name, short string
-		verbs       []*cobra.Command
-	}{
-		{"container", "Manage containers", container.Commands(a)},
-		{"image", "Manage images", image.Commands(a)},
-		{"network", "Manage networks", network.Commands(a)},
-		{"system", "Manage the engine", system.Commands(a)},
-	} {
-		groups[g.name] = newGroup(g.name, g.short)
-		groups[g.name].AddCommand(g.verbs...)
-		add(root, sectionManagement, groups[g.name])
-	}
-	add(root, sectionOther,
-		container.NewAttach(a), container.NewCreate(a), system.NewEvents(a), image.NewHistory(a), image.NewImport(a),
-		system.NewInspect(a), container.NewKill(a), container.NewLogs(a), container.NewPort(a), container.NewRestart(a),
-		container.NewRm(a), image.NewRmi(a), container.NewStart(a), container.NewStop(a), image.NewTag(a), container.NewWait(a))
-	addMissing(root, groups)
-	topLevel(root)
-	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
 	return root
-}
-
-// topLevel: aliases within a noun ("container remove") are not commands of
-// their own at the top ("remove").
-func topLevel(root *cobra.Command) {
-	for _, cmd := range root.Commands() {
-		if !cmd.HasSubCommands() {
-			cmd.Aliases = nil
-		}
-	}
-}
-
-func add(root *cobra.Command, section string, cmds ...*cobra.Command) {
-	for _, cmd := range cmds {
-		if cmd.Annotations == nil {
-			cmd.Annotations = map[string]string{}
-		}
-		cmd.Annotations[sectionKey] = section
-		root.AddCommand(cmd)
-	}
 }
 
 // newGroup makes a noun. It can only be helped with.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
@@ -88,7 +89,13 @@ func (n *networking) apply(r *Request, _ func(string) bool) error {
 		if !mode.IsUserDefined() && len(a.Links) > 0 {
 			return errors.New("network-scoped links are only supported for user-defined networks")
 		}
-		endpoints[a.Target] = a.Endpoint()
+		e := a.Endpoint()
+		if len(n.networks.Values) == 1 && reflect.DeepEqual(e, &network.EndpointSettings{}) {
+			// One plain network is said by the mode; older daemons refuse
+			// more than that for host and container:NAME.
+			continue
+		}
+		endpoints[a.Target] = e
 	}
 	if userDefined && builtin {
 		return errors.New("conflicting options: cannot attach both user-defined and non-user-defined network-modes")

@@ -1,0 +1,3 @@
+l1=v1
+# comment
+
