@@ -19,6 +19,7 @@ package runtime
 import (
 	"errors"
 	"os"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
@@ -83,10 +84,15 @@ type Container struct {
 	Console *os.File      // master of the terminal, or nil; the caller owns it
 	Cgroup  *cgroup.Group //
 
-	spec *specs.Spec
-	ptmx *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
-	hold *os.File // the parent's end of the barrier, or nil
-	warn func(string)
+	spec    *specs.Spec
+	private uintptr  // CLONE_NEW* flags of the namespaces that are not the caller's
+	ptmx    *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
+	warn    func(string)
+
+	mu        sync.Mutex // guards what follows
+	held      *watch     // the conversation that waits for Start, or nil
+	started   func()     // what Start does after the execve
+	destroyed bool
 }
 
 // ExecSpec says what to start in a running container.

@@ -83,7 +83,7 @@ func interpret(m *machine) {
 				m.slots[Errno] = uintptr(e)
 				next = uintptr(o.target)
 			default:
-				die(m, pc, uintptr(e))
+				die(m, pc, uintptr(e), uintptr(o.nr))
 			}
 		case opGoto:
 			next = uintptr(o.target)
@@ -102,7 +102,7 @@ func interpret(m *machine) {
 		case opStore:
 			*wordAt(a[0]) = uint32(a[1])
 		case opFail:
-			die(m, pc, a[0])
+			die(m, pc, a[0], 0)
 		case opExit:
 			exit(a[0])
 		}
@@ -125,10 +125,11 @@ func wordAt(addr uintptr) *uint32 { return *(**uint32)(unsafe.Pointer(&addr)) }
 //
 //go:nosplit
 //go:norace
-func die(m *machine, pc, errno uintptr) {
+func die(m *machine, pc, errno, nr uintptr) {
 	m.record[0] = uint32(Failed)
 	m.record[1] = uint32(pc)
 	m.record[2] = uint32(errno)
+	m.record[3] = uint32(nr)
 	// write, not sendmsg: the most likely call to be allowed by a seccomp filter.
 	syscall.RawSyscall6(syscall.SYS_WRITE, m.slots[Report], uintptr(unsafe.Pointer(&m.record)), recordSize, 0, 0, 0)
 	exit(failStatus)

@@ -114,5 +114,8 @@ func Reap(pid int) (status syscall.WaitStatus, ok bool) {
 	}
 }
 
+// DoNotWait makes Next return an error instead of waiting for a message.
+func (c *Child) DoNotWait() error { return unix.SetNonblock(int(c.sock.Fd()), true) }
+
 // Close closes the report socket; PidFD stays open.
 func (c *Child) Close() error { return c.sock.Close() }

@@ -161,8 +161,8 @@ func TestBuilderMistakes(t *testing.T) {
 
 // Whatever a traced child writes, the parent must get an error or a checked message.
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0})
-	f.Add([]byte{1, 0, 0, 0, 255, 255, 255, 255, 2, 0, 0, 0})
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{1, 0, 0, 0, 255, 255, 255, 255, 2, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{9, 0, 0, 0})
 	b := NewBuilder()
 	b.Exit(0)

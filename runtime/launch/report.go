@@ -24,7 +24,7 @@ const (
 )
 
 const (
-	recordWords = 3
+	recordWords = 4 // kind, value or number of the operation, errno, number of the system call
 	recordSize  = recordWords * 4
 	maxErrno    = 4095 // MAX_ERRNO in include/linux/err.h
 
@@ -72,30 +72,50 @@ func (c *Child) Next() (Message, error) {
 	return m, nil
 }
 
+// Record is a message as it is sent.
+type Record struct {
+	Kind  Kind
+	Value uint32        // of the message, or the number of the operation that failed
+	Errno syscall.Errno // Failed: why
+	Call  uint32        // Failed: number of the system call, 0 if it was none
+}
+
+// RecordSize is the size of a message in bytes.
+const RecordSize = recordSize
+
+// ParseRecord checks a message on its own. Only the process that started the program
+// can find out what a number of an operation means.
+func ParseRecord(data []byte) (Record, error) {
+	if len(data) != recordSize {
+		return Record{}, errBadMessage
+	}
+	word := func(i int) uint32 { return binary.NativeEndian.Uint32(data[4*i:]) }
+	r := Record{Kind: Kind(word(0)), Value: word(1), Errno: syscall.Errno(word(2)), Call: word(3)}
+	bad := r.Kind == 0 || r.Kind >= lastKind || r.Kind == Failed && (r.Errno == 0 || r.Errno > maxErrno)
+	if bad {
+		return Record{}, errBadMessage
+	}
+	return r, nil
+}
+
 // decode checks a message against the program.
 func (p *Program) decode(data []byte) (Message, error) {
-	if len(data) != recordSize {
-		return Message{}, errBadMessage
-	}
-	kind := Kind(binary.NativeEndian.Uint32(data))
-	value := binary.NativeEndian.Uint32(data[4:])
-	errno := binary.NativeEndian.Uint32(data[8:])
+	r, err := ParseRecord(data)
 	switch {
-	case kind == 0, kind >= lastKind:
-		return Message{}, errBadMessage
-	case kind != Failed:
-		return Message{Kind: kind, Value: value}, nil
-	case int64(value) >= int64(len(p.ops)), errno == 0, errno > maxErrno:
+	case err != nil:
+		return Message{}, err
+	case r.Kind != Failed:
+		return Message{Kind: r.Kind, Value: r.Value}, nil
+	case int64(r.Value) >= int64(len(p.ops)):
 		return Message{}, errBadMessage
 	}
-	return Message{}, &Failure{Site: p.sites[p.where[value]], Errno: syscall.Errno(errno), Call: uintptr(p.ops[value].nr)}
+	return Message{}, &Failure{Site: p.sites[p.where[r.Value]], Errno: r.Errno}
 }
 
 // Failure is a failed operation. Its text is one sentence.
 type Failure struct {
 	Site  Site
 	Errno syscall.Errno
-	Call  uintptr // number of the system call, for debugging
 }
 
 // Error says what failed, why, and what can be done about it.

@@ -158,3 +158,12 @@ func enterFresh(b *launch.Builder, base *os.File) {
 	b.Call(unix.SYS_PIVOT_ROOT, dot, dot)
 	b.Umount(".", unix.MNT_DETACH)
 }
+
+// ShowKernelFS mounts procfs and sysfs in the base, where the current directory is.
+// The kernel lets a user namespace mount its own only if it can see one already.
+// Its root and these become one locked tree that cannot be taken apart inside.
+func ShowKernelFS(b *launch.Builder) {
+	b.At("show procfs and sysfs to the user namespace")
+	b.Mount("proc", baseProc, "proc", 0, "")
+	b.Mount("sysfs", baseSys, "sysfs", 0, "")
+}
