@@ -69,7 +69,8 @@ func newRunConfig(c *dockerspec.DockerOCIImageConfig) *runConfig {
 	}
 	return &runConfig{
 		User: c.User, ExposedPorts: c.ExposedPorts, Env: c.Env, Cmd: c.Cmd, Healthcheck: c.Healthcheck,
-		ArgsEscaped: c.ArgsEscaped, //nolint:staticcheck // deprecated in the OCI spec, still part of the answer
+		//lint:ignore SA1019 deprecated in the OCI specification, still part of the answer
+		ArgsEscaped: c.ArgsEscaped,
 		Volumes:     c.Volumes, WorkingDir: c.WorkingDir, Entrypoint: c.Entrypoint, OnBuild: c.OnBuild,
 		Labels: c.Labels, StopSignal: c.StopSignal, Shell: c.Shell,
 	}
