@@ -57,6 +57,11 @@ func plainStart(p *specs.Process, stdio [3]*os.File) (*runtime.Process, error) {
 			return nil, err
 		}
 		defer tty.Close()
+		if size := p.ConsoleSize; size != nil {
+			if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, winsize(uint32(size.Height), uint32(size.Width))); err != nil {
+				return nil, err
+			}
+		}
 		stdio = [3]*os.File{tty, tty, tty}
 		attr.Sys.Setctty = true
 	}
