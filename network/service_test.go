@@ -307,6 +307,7 @@ func TestSideBySide(t *testing.T) {
 	if _, err := New(t.Context(), cfg, l.store); !errors.Is(err, fault.Conflict) {
 		t.Errorf("a second daemon on the bridge sampan1: %v, want a conflict", err)
 	}
+	l.reaches("container of B after the attempt", nil, "tcp4", at(onB, 80))
 	onB.Close()
 	for id := range b.endpoints {
 		if err := b.Leave(t.Context(), id); err != nil {
@@ -557,6 +558,9 @@ func TestNoICC(t *testing.T) {
 			l.in(other.NetNS, "ip", "route", "add", web.Endpoint.IP.Addr().String(), "via", "172.17.0.1")
 			l.blocked("container to container over the host", other.NetNS, "tcp4", at(web, 80))
 			l.reaches("host to published port", nil, "tcp4", "127.0.0.1:8080")
+			if brNetfilter == "0" { // see Config.ICC
+				l.reaches("container to published port", other.NetNS, "tcp4", "172.17.0.1:8080")
+			}
 		})
 	}
 }

@@ -35,11 +35,15 @@ type Config struct {
 	DefaultGateway netip.Addr
 	// DefaultPools are tried in order when BIP is empty; nil = Docker's.
 	DefaultPools []ipam.Range
-	MTU          int  // 0 = 1500
-	ICC          bool // containers of one network may talk to each other
-	IPMasq       bool // masquerade what leaves the bridge
-	IPForward    bool // switch net.ipv4.ip_forward on
-	IPv6         bool // refused for now, by name
+	MTU          int // 0 = 1500
+	// ICC lets containers of one network talk to each other. False isolates
+	// their bridge ports. A container then still reaches what another publishes,
+	// over the host's address, unless br_netfilter is on: it translates inside
+	// the bridge, where isolation comes after it.
+	ICC       bool
+	IPMasq    bool // masquerade what leaves the bridge
+	IPForward bool // switch net.ipv4.ip_forward on
+	IPv6      bool // refused for now, by name
 	// SplicePorts serves every published port from the shim's bound socket
 	// instead of translating it in the kernel. Packets then pass the host's
 	// INPUT chain like those of any host process (SECURITY.md N7), at the price

@@ -69,24 +69,31 @@ func Open(ctx context.Context, cfg Config, endpoints []driver.Endpoint) (*Bridge
 		return nil, err
 	}
 	b := &Bridge{cfg: cfg, host: host, leaving: map[string]*time.Timer{}}
-	if err := b.setUp(); err != nil {
-		host.Close()
-		return nil, err
-	}
 	var ports []firewall.Mapping
 	known := map[string]bool{}
 	for _, ep := range endpoints {
 		ports = append(ports, mappings(ep)...)
 		known[ep.Link] = true
 	}
-	if err := b.sweep(known); err != nil {
-		host.Close()
-		return nil, err
-	}
+	// The table first: it tells whether another daemon has this bridge, before
+	// anything of that daemon is touched. Its rules match the bridge by name.
 	b.fw, err = firewall.Open(firewall.Config{
 		Bridge: cfg.Name, Subnet: cfg.Address.Masked(), ICC: cfg.ICC, Masquerade: cfg.Masquerade, Log: cfg.Log,
 	}, ports)
 	if err != nil {
+		host.Close()
+		return nil, err
+	}
+	err = b.setUp()
+	if err == nil && b.fw.Owned() {
+		err = b.sweep(known)
+	}
+	if err != nil {
+		if len(endpoints) > 0 {
+			b.fw.Close()
+		} else {
+			err = errors.Join(err, b.fw.Remove())
+		}
 		host.Close()
 		return nil, err
 	}
@@ -260,7 +267,8 @@ func (b *Bridge) dropLink(name string) {
 }
 
 // sweep removes links on the bridge that no endpoint has: those of containers
-// that ended while no daemon ran.
+// that ended while no daemon ran. It must not run while another daemon could
+// have the bridge.
 func (b *Bridge) sweep(known map[string]bool) error {
 	var stale []string
 	err := b.host.Links(func(l *netlink.Link) {

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -197,7 +198,11 @@ func build(table string, flags uint32, cfg Config, ports map[Mapping]struct{}) (
 	return append(reqs, elementRequests(table, all, addElements)...), nil
 }
 
-// elementRequests makes one request per map that the mappings touch.
+// maxElements keeps the list of elements of a request within the 64 KiB that an
+// attribute can hold.
+const maxElements = 512
+
+// elementRequests makes the requests for the maps that the mappings touch.
 func elementRequests(table string, mappings []Mapping, request func(string, portMap, []element) *netlink.Request) []*netlink.Request {
 	var exact, wild []element
 	for _, m := range mappings {
@@ -210,11 +215,11 @@ func elementRequests(table string, mappings []Mapping, request func(string, port
 		}
 	}
 	var reqs []*netlink.Request
-	if exact != nil {
-		reqs = append(reqs, request(table, publishedMap, exact))
+	for chunk := range slices.Chunk(exact, maxElements) {
+		reqs = append(reqs, request(table, publishedMap, chunk))
 	}
-	if wild != nil {
-		reqs = append(reqs, request(table, publishedAnyMap, wild))
+	for chunk := range slices.Chunk(wild, maxElements) {
+		reqs = append(reqs, request(table, publishedAnyMap, chunk))
 	}
 	return reqs
 }

@@ -6,8 +6,8 @@
 //
 // Where the kernel can (6.9), the table is owned by our socket and persistent:
 // `nft flush ruleset` of others skips it, it outlives the daemon, and the next
-// one takes it over. On older kernels, and for rules in other tables, Watch
-// notices a change and puts back what is missing.
+// one takes it over. On older kernels, and for rules in other tables, a watcher
+// notices changes and puts back what is missing.
 package firewall
 
 import (
@@ -48,6 +48,7 @@ type Table struct {
 	name  string
 	conn  *netlink.Conn // the owner of the table: open as long as the Table is
 	ports map[Mapping]struct{}
+	flags []uint32 // to try
 	owned bool
 
 	foreign foreign
@@ -67,11 +68,16 @@ func TableName(bridge string) string {
 // never none, and connections keep their translation. fault.Conflict when
 // another daemon owns the table.
 func Open(cfg Config, ports []Mapping) (*Table, error) {
+	return open(cfg, ports, []uint32{tableOwner | tablePersist, 0})
+}
+
+// open tries the table flags in order.
+func open(cfg Config, ports []Mapping, flags []uint32) (*Table, error) {
 	conn, err := netlink.OpenFamily(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{cfg: cfg, name: TableName(cfg.Bridge), conn: conn, ports: map[Mapping]struct{}{}}
+	t := &Table{cfg: cfg, name: TableName(cfg.Bridge), conn: conn, flags: flags, ports: map[Mapping]struct{}{}}
 	for _, m := range ports {
 		t.ports[m] = struct{}{}
 	}
@@ -137,19 +143,26 @@ func (t *Table) Unpublish(ports []Mapping) error {
 	return nil
 }
 
-// Heal checks the table and the accept rules in other tables and puts back what
-// is missing. Watch calls it after every change of the host's rules.
+// Owned tells whether the kernel keeps other programs from changing the table.
+func (t *Table) Owned() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.owned
+}
+
+// heal checks the table and the accept rules in other tables and puts back what
+// is missing. The watcher calls it after changes of the host's rules.
 func (t *Table) heal() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn == nil {
 		return
 	}
-	if !t.exists() {
+	if !t.complete() {
 		if err := t.rebuild(); err != nil {
-			t.cfg.Log.Error("the nftables table was removed and cannot be put back; published ports and isolation are off", "table", t.name, "error", err)
+			t.cfg.Log.Error("the nftables table was changed by another program and cannot be put back; published ports and isolation are off", "table", t.name, "error", err)
 		} else {
-			t.cfg.Log.Warn("the nftables table was removed by another program; put it back", "table", t.name)
+			t.cfg.Log.Warn("the nftables table was changed by another program; put it back", "table", t.name)
 		}
 	}
 	t.foreign.open(t.conn)
@@ -189,6 +202,24 @@ func (t *Table) exists() bool {
 	return t.conn.Get(r, func([]byte) error { return nil }) == nil
 }
 
+// complete tells whether the table has all its rules. An owned table cannot lose
+// any.
+func (t *Table) complete() bool {
+	if !t.exists() {
+		return false
+	}
+	if t.owned {
+		return true
+	}
+	for _, c := range ruleset(t.cfg) {
+		rules, err := listRules(t.conn, unix.NFPROTO_INET, t.name, c.chain.name)
+		if err != nil || len(rules) != len(c.rules) {
+			return false
+		}
+	}
+	return true
+}
+
 // rebuild replaces the table with what the Table holds, in one transaction.
 func (t *Table) rebuild() error {
 	var clear []*netlink.Request
@@ -196,7 +227,7 @@ func (t *Table) rebuild() error {
 		clear = append(clear, delTable(t.name))
 	}
 	var err error
-	for _, flags := range []uint32{tableOwner | tablePersist, 0} {
+	for _, flags := range t.flags {
 		var reqs []*netlink.Request
 		if reqs, err = build(t.name, flags, t.cfg, t.ports); err != nil {
 			return err

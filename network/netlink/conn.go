@@ -20,9 +20,12 @@ import (
 )
 
 const (
-	// replySize holds any single rtnetlink answer; a dump arrives in parts of
-	// at most this size.
-	replySize = 64 << 10
+	// replySize holds any single answer; the kernel cuts dumps into parts of at
+	// most this size.
+	replySize = 16 << 10
+	// plainSend is what the kernel's default send buffer takes for sure; for
+	// more the buffer is widened to maxSend.
+	plainSend, maxSend = 64 << 10, 16 << 20
 	// answerSeconds bounds the wait for an answer, so that a lost one is an error.
 	answerSeconds = 10
 )
@@ -210,6 +213,11 @@ func (c *Conn) send(b []byte) error {
 	if c.fd < 0 {
 		return os.ErrClosed
 	}
+	if len(b) > plainSend {
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, maxSend); err != nil {
+			return fmt.Errorf("widen a netlink socket's send buffer: %w", err)
+		}
+	}
 	if err := unix.Sendto(c.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("send to the kernel's network configuration: %w", err)
 	}
@@ -221,12 +229,18 @@ func (c *Conn) receive(f func(h unix.NlMsghdr, body []byte) error) error {
 	if c.buf == nil {
 		c.buf = make([]byte, replySize)
 	}
-	n, _, err := unix.Recvfrom(c.fd, c.buf, 0)
+	n, from, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 	for errors.Is(err, unix.EINTR) {
-		n, _, err = unix.Recvfrom(c.fd, c.buf, 0)
+		n, from, err = unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
 	}
 	if err != nil {
 		return fmt.Errorf("read the answer of the kernel's network configuration: %w", err)
+	}
+	if n > len(c.buf) {
+		return fmt.Errorf("the kernel's netlink answer is too long (%d bytes)", n)
+	}
+	if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
+		return nil // not from the kernel
 	}
 	for b := c.buf[:n]; len(b) >= unix.NLMSG_HDRLEN; {
 		h := unix.NlMsghdr{
