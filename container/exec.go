@@ -162,12 +162,12 @@ func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptio
 	if err := x.claim(); err != nil {
 		return err
 	}
-	request, err := s.execRequest(x, o)
-	if err != nil {
-		x.end(codeNotExecutable)
-		return err
-	}
 	if o.Detach {
+		request, err := s.execRequest(x, o)
+		if err != nil {
+			x.end(codeNotExecutable)
+			return err
+		}
 		return s.execRun(ctx, x, request)
 	}
 	conn, initial, err := o.Hijack(x.request.Tty)
@@ -175,16 +175,23 @@ func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptio
 		x.end(codeNotExecutable)
 		return err
 	}
-	request.Attach = &handle.Attach{Conn: conn, Initial: initial, Stdin: x.request.AttachStdin, Stdout: x.request.AttachStdout,
-		Stderr: x.request.AttachStderr, Mux: !x.request.Tty, DetachKeys: x.keys}
 	// The shim's call closes the connection; a copy carries the reason of a failure.
 	spare, err := duplicate(conn)
 	if err != nil {
-		conn.Close()
-		return err
+		x.end(codeNotExecutable)
+		return errors.Join(err, conn.Close())
 	}
 	defer spare.Close()
-	if err := s.execRun(context.WithoutCancel(ctx), x, request); err != nil {
+	request, err := s.execRequest(x, o)
+	if err != nil {
+		x.end(codeNotExecutable)
+		conn.Close()
+	} else {
+		request.Attach = &handle.Attach{Conn: conn, Initial: initial, Stdin: x.request.AttachStdin, Stdout: x.request.AttachStdout,
+			Stderr: x.request.AttachStderr, Mux: !x.request.Tty, DetachKeys: x.keys}
+		err = s.execRun(context.WithoutCancel(ctx), x, request)
+	}
+	if err != nil {
 		text := []byte(err.Error() + "\r\n")
 		if !x.request.Tty {
 			text = append(frameHeader("stderr", len(text)), text...)
