@@ -132,7 +132,9 @@ func (s *Service) portRequests(ports []PortRequest) []portmap.Request {
 	var reqs []portmap.Request
 	for _, p := range ports {
 		host := p.HostIP
-		if !host.IsValid() {
+		// dockerd's own default for --ip, 0.0.0.0, means IPv6 too; in a port it
+		// does not.
+		if !host.IsValid() && s.cfg.DefaultBindIP != netip.IPv4Unspecified() {
 			host = s.cfg.DefaultBindIP
 		}
 		proto := p.Proto

@@ -76,7 +76,9 @@ func TestPortsInUse(t *testing.T) {
 
 func TestPortForms(t *testing.T) {
 	l := newLab(t)
-	s := l.service(l.config())
+	cfg := l.config()
+	cfg.DefaultBindIP = netip.IPv4Unspecified() // as `dockerd --ip` has it by default
+	s := l.service(cfg)
 	a := l.container(s, PortRequest{Proto: "tcp", HostPortFirst: 8000, HostPortLast: 8002, ContainerPort: 80}, PortRequest{ContainerPort: 80})
 	b := l.container(s, PortRequest{Proto: "tcp", HostPortFirst: 8000, HostPortLast: 8002, ContainerPort: 80}, on("::1", tcp(8500, 80)), on("127.0.0.1", tcp(8500, 80)))
 	if got := fmt.Sprint(a.Sockets[0].HostPort, b.Sockets[0].HostPort); got != "8000 8001" {
