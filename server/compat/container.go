@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/moby/moby/api/types/container"
@@ -32,7 +34,9 @@ type kernelMemoryTCP struct{ KernelMemoryTCP int64 }
 
 type config struct {
 	*container.Config
-	OnBuild *[]string `json:",omitempty"`
+	OnBuild    *[]string `json:",omitempty"`
+	Volumes    map[string]struct{}
+	MacAddress string `json:",omitempty"`
 }
 
 type networkSettings struct {
@@ -83,6 +87,9 @@ var containerTable = []step[containerInspect]{
 		}
 		if c.Config != nil {
 			c.Config.OnBuild = &c.Config.Config.OnBuild
+			if len(c.Config.Volumes) == 0 {
+				c.Config.Volumes = nil // null, not {}
+			}
 		}
 		if c.NetworkSettings != nil {
 			c.NetworkSettings.flatAddresses = flatten(c.InspectResponse.NetworkSettings.Networks)
@@ -98,6 +105,13 @@ var containerTable = []step[containerInspect]{
 	{v1_44, func(c *containerInspect) {
 		if c.NetworkSettings != nil {
 			dropEach(c.NetworkSettings.Networks, func(e *endpoint) { e.DNSNames = nil })
+		}
+		if c.Config != nil && c.InspectResponse.NetworkSettings != nil {
+			c.Config.MacAddress = chosenMAC(c.InspectResponse.NetworkSettings.Networks[network.NetworkBridge])
+		}
+		if c.GraphDriver.Data["ID"] != "" { // added in Docker 27
+			c.GraphDriver = &storage.DriverData{Name: c.GraphDriver.Name, Data: maps.Clone(c.GraphDriver.Data)}
+			delete(c.GraphDriver.Data, "ID")
 		}
 	}},
 	{v1_43, func(c *containerInspect) {
@@ -123,7 +137,7 @@ func Container(v server.Version, r *container.InspectResponse) any {
 		c.HostConfig = &hostConfig{HostConfig: r.HostConfig}
 	}
 	if r.Config != nil {
-		c.Config = &config{Config: r.Config}
+		c.Config = &config{Config: r.Config, Volumes: r.Config.Volumes}
 		if len(r.Config.OnBuild) > 0 {
 			c.Config.OnBuild = &r.Config.OnBuild
 		}
@@ -177,6 +191,20 @@ func flatten(networks map[string]*network.EndpointSettings) *flatAddresses {
 		}
 	}
 	return flat
+}
+
+// chosenMAC returns the address that the user asked for, which the config of a
+// container held. Today's answer does not tell it from one that was derived from
+// the IP address (02:42 and its four bytes), so that is compared.
+func chosenMAC(e *network.EndpointSettings) string {
+	if e == nil || !e.IPAddress.Is4() || len(e.MacAddress) == 0 {
+		return ""
+	}
+	ip := e.IPAddress.As4()
+	if bytes.Equal(e.MacAddress, append([]byte{0x02, 0x42}, ip[:]...)) {
+		return ""
+	}
+	return e.MacAddress.String()
 }
 
 // shortIDAlias lists the short id and the host name among the aliases in

@@ -13,7 +13,7 @@ func (r routes) start(c *server.Call) error {
 		return fault.New(fault.Invalid, "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24")
 	}
 	if checkpoint := c.Query("checkpoint"); checkpoint != "" {
-		return fault.New(fault.NotImplemented, "start %s from checkpoint %s: checkpoints are not available in this version of Sampan", c.Name, checkpoint)
+		return fault.New(fault.NotImplemented, "start %s from checkpoint %s: checkpoints are not supported by this version of Sampan yet", c.Name, checkpoint)
 	}
 	if err := r.containers.Start(c.Context(), c.Name); err != nil {
 		return err

@@ -41,7 +41,7 @@ func (r *routes) info(c *server.Call) error {
 		Labels: r.cfg.Labels, ExperimentalBuild: r.cfg.Experimental, ServerVersion: r.cfg.Version,
 		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: r.cfg.DefaultRuntime,
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
-		LiveRestoreEnabled: r.cfg.LiveRestore, InitBinary: "docker-init",
+		LiveRestoreEnabled: r.cfg.LiveRestore, InitBinary: r.cfg.InitBinary,
 		SecurityOptions: r.cfg.SecurityOptions, DefaultAddressPools: r.cfg.AddressPools,
 		CDISpecDirs: []string{}, Warnings: append(m.warnings(), r.cfg.Warnings...),
 	}

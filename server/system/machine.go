@@ -23,6 +23,7 @@ type machine struct {
 	bridgeNF           bool
 	bridgeNF6          bool
 	backing            string // file system of the data root
+	dirTypes           bool   // its directories tell the files' types; overlay needs that
 	cgroup             cgroupFeatures
 }
 
@@ -35,7 +36,7 @@ type cgroupFeatures struct {
 }
 
 func readMachine(root string) machine {
-	m := machine{osName: "Linux", backing: fileSystem(root), cgroup: readCgroup("/sys/fs/cgroup")}
+	m := machine{osName: "Linux", backing: fileSystem(root), dirTypes: hasDirTypes(root), cgroup: readCgroup("/sys/fs/cgroup")}
 	m.kernel, m.arch = kernelRelease()
 	m.name, _ = os.Hostname()
 	for _, line := range lines("/etc/os-release") {
@@ -114,7 +115,25 @@ func fileSystem(path string) string {
 }
 
 func (m *machine) driverStatus() [][2]string {
-	return [][2]string{{"Backing Filesystem", m.backing}}
+	return [][2]string{
+		{"Backing Filesystem", m.backing},
+		{"Supports d_type", strconv.FormatBool(m.dirTypes)},
+		{"userxattr", "false"}, // overlays are mounted by real root only
+	}
+}
+
+// hasDirTypes reads the first directory entry (".") as getdents64(2) gives it:
+// inode and offset (8 bytes each), length (2), type (1).
+func hasDirTypes(dir string) bool {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	const typeAt = 18
+	var buf [1024]byte
+	n, err := unix.Getdents(fd, buf[:])
+	return err == nil && n > typeAt && buf[typeAt] != unix.DT_UNKNOWN
 }
 
 // warnings names what limits cannot be enforced here.

@@ -51,6 +51,7 @@ type Config struct {
 	RegistryMirrors []string
 	SecurityOptions []string // e.g. "name=seccomp,profile=builtin"
 	BuilderVersion  string   // "1" the classic builder, "2" BuildKit
+	InitBinary      string   // what --init puts into containers
 	Warnings        []string
 }
 
