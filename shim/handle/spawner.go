@@ -215,9 +215,10 @@ func (s *Spawner) fd() int {
 }
 
 // shimEnv tunes the Go runtime of the shim before its first instruction: one
-// processor means one allocation cache, and no collection runs during the start.
+// processor means one allocation cache; the shim itself decides when to collect
+// (server/memory.go), with a limit as the net below.
 func shimEnv() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=off", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=8MiB", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 }
 
 // create introduces the daemon and hands over the container.

@@ -145,6 +145,7 @@ func (c *conn) advance(n int, err error) bool {
 func (c *conn) frame() bool {
 	h, payload, files := c.header, c.payload, c.files
 	c.inBody, c.got, c.payload, c.files = false, 0, nil, nil
+	c.s.mem.drop(c.s, len(payload)+frameGarbage)
 	left := c.handle(h, payload, files)
 	closeAll(left)
 	return c.fd >= 0

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,11 +15,16 @@ const (
 	tidyAfter = time.Second
 	// usedMuch is from where on a buffer is worth giving back.
 	usedMuch = 16 << 10
-	// gcPercent makes the first collection come at 1 MB of heap. Most shims never
-	// have one, which saves the collector's own memory, 200 kB.
-	gcPercent = 25
-	// garbageMuch is from where on a collection gives back more than that.
-	garbageMuch = 512 << 10
+	// garbageMuch is from where on a collection is worth its time once it is quiet,
+	// garbageLimit from where on it happens at once. The collector never runs by
+	// itself (GOGC=off, see handle): it would every two minutes, in every shim.
+	garbageMuch  = 512 << 10
+	garbageLimit = 2 << 20
+	// startGarbage is roughly what a start leaves: the specification's text, the
+	// list of system calls, the seccomp program's making.
+	startGarbage = 200 << 10
+	// frameGarbage is roughly what a request leaves besides its payload.
+	frameGarbage = 1 << 10
 )
 
 // memory keeps the shim small: what a start, an exec or a burst of output needed
@@ -26,6 +34,8 @@ type memory struct {
 	high    int // most of the read buffer used since it was given back
 	at      time.Time
 	off     bool
+
+	unmapped bool // see dropProgram
 }
 
 // used notes that n bytes of the read buffer were filled.
@@ -40,7 +50,7 @@ func (s *shim) used(n int) {
 
 // started is called once the container runs.
 func (m *memory) started(s *shim) {
-	debug.SetGCPercent(gcPercent)
+	m.drop(s, startGarbage)
 	m.at = s.now.Add(tidyAfter)
 	s.oom.lower()
 	// The container cannot reach us anyway; this keeps other users' debuggers out
@@ -69,14 +79,53 @@ func (m *memory) tidy(s *shim) {
 	}
 	m.high = 0
 	if m.garbage > garbageMuch {
-		m.garbage = 0
-		debug.FreeOSMemory()
+		m.collect()
 	}
+	if !m.unmapped {
+		m.unmapped = true
+		dropProgram()
+	}
+}
+
+// dropProgram unmaps the pages of the binary that only the start needed. They
+// stay in the memfd that all shims share; what runs again is faulted in again.
+func dropProgram() {
+	fd, err := unix.Open("/proc/self/maps", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var buf [1024]byte // the binary's segments come first
+	n, err := readRetry(fd, buf[:])
+	if err != nil {
+		return
+	}
+	for line := range bytes.Lines(buf[:n]) {
+		// 00400000-0057c000 r-xp …: never the writable ones, whose pages are ours
+		f := bytes.Fields(line)
+		if len(f) < 6 || f[1][1] != '-' || !bytes.Contains(f[5], []byte("sampan-runtime")) {
+			continue
+		}
+		from, to, _ := strings.Cut(string(f[0]), "-")
+		start, err1 := strconv.ParseUint(from, 16, 64)
+		end, err2 := strconv.ParseUint(to, 16, 64)
+		if err1 == nil && err2 == nil && start < end {
+			unix.Syscall(unix.SYS_MADVISE, uintptr(start), uintptr(end-start), unix.MADV_DONTNEED)
+		}
+	}
+}
+
+func (m *memory) collect() {
+	m.garbage = 0
+	debug.FreeOSMemory()
 }
 
 // drop notes that about n bytes of the heap are not needed any more.
 func (m *memory) drop(s *shim, n int) {
-	if m.garbage += n; m.garbage > garbageMuch {
+	switch m.garbage += n; {
+	case m.garbage > garbageLimit:
+		m.collect()
+	case m.garbage > garbageMuch:
 		m.at = s.now.Add(tidyAfter)
 	}
 }
