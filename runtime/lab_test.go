@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -20,14 +21,14 @@ import (
 
 // lab is a bundle with a busybox root.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	root string
 }
 
 var serial atomic.Int32
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("containers need root")
@@ -41,7 +42,7 @@ func newLab(t *testing.T) *lab {
 	for _, d := range []string{"bin", "dev", "etc", "proc", "sys", "tmp", "root", "usr/bin", "var"} {
 		l.must(os.MkdirAll(filepath.Join(l.root, d), 0o755))
 	}
-	l.must(os.Chmod(filepath.Join(l.root, "tmp"), 0o1777))
+	l.must(os.Chmod(filepath.Join(l.root, "tmp"), 0o777|os.ModeSticky))
 	data, err := os.ReadFile(box)
 	l.must(err)
 	l.must(os.WriteFile(filepath.Join(l.root, "bin/busybox"), data, 0o755))
@@ -156,6 +157,21 @@ func (b *box) wait() (string, syscall.WaitStatus) {
 	data, err := os.ReadFile(b.out.Name())
 	b.l.must(err)
 	return string(data), status
+}
+
+// await returns once the container has written text.
+func (b *box) await(text string) string {
+	b.l.t.Helper()
+	for range 2000 {
+		data, err := os.ReadFile(b.out.Name())
+		b.l.must(err)
+		if strings.Contains(string(data), text) {
+			return string(data)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	b.l.t.Fatalf("%q was not written", text)
+	return ""
 }
 
 // run runs a container to its end and returns its output; it must succeed.
