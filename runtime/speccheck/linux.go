@@ -216,6 +216,8 @@ func sysctl(s *specs.Spec, key, value string) error {
 		kind = specs.NetworkNamespace
 	case plain == "kernel.domainname":
 		kind = specs.UTSNamespace
+	case strings.HasPrefix(plain, "user."):
+		kind = specs.UserNamespace
 	case plain == "kernel.hostname":
 		return invalid("linux.sysctl %s is set by the field hostname", quoted(key))
 	default:

@@ -1,0 +1,23 @@
+// Sampan-runtime starts containers. It has two faces: "sampan-runtime shim" is the
+// supervisor of one container, started by the daemon; everything else is the
+// command line of an OCI runtime (see package runtime/cli).
+package main
+
+import (
+	"os"
+
+	"github.com/sampan-containers/sampan/runtime/cli"
+	"github.com/sampan-containers/sampan/shim/server"
+	"github.com/sampan-containers/sampan/version"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "shim" {
+		os.Exit(server.Main())
+	}
+	p := &cli.Program{
+		Version: version.Version, Commit: version.Commit,
+		Args: os.Args, Stdout: os.Stdout, Stderr: os.Stderr,
+	}
+	os.Exit(p.Main())
+}

@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+)
+
+// launchOptions are the options that run, create and exec share.
+type launchOptions struct {
+	bundle, console, pidFile string
+	preserve                 int
+	detach, keep             bool
+	keyring, pivot           bool
+	subreaper                bool
+}
+
+func (o *launchOptions) flags() flags {
+	return flags{
+		{names: "bundle b", text: &o.bundle, arg: "DIR", about: "the bundle (default: the current directory)"},
+		{names: "console-socket", text: &o.console, arg: "SOCKET", about: "send the terminal's master to this UNIX socket"},
+		{names: "pid-file", text: &o.pidFile, arg: "FILE", about: "write the process id there"},
+		{names: "preserve-fds", number: &o.preserve, arg: "N", about: "pass N descriptors, from 3 on, to the program"},
+		{names: "no-new-keyring", set: &o.keyring, refuse: "every container gets a session keyring of its own"},
+		{names: "no-pivot", set: &o.pivot, about: "accepted; a root on a ramdisk needs no special treatment"},
+	}
+}
+
+func createCommand(c *call) (int, error) {
+	var o launchOptions
+	args, err := c.parse(o.flags(), 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	o.detach = true
+	k, ct, err := c.create(args[0], &o, true)
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	return 0, ct.Close()
+}
+
+// create does what create and run have in common. The container is returned locked.
+func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *runtime.Container, retErr error) {
+	bundle, spec, err := loadBundle(o.bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.checkTerminal(spec.Process); err != nil {
+		return nil, nil, err
+	}
+	preserve, err := preserved(o.preserve)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := c.make(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			if err := k.remove(); err != nil {
+				c.log.warn(err.Error())
+			}
+			k.close()
+		}
+	}()
+	group := groupPath(id, spec)
+	var res *specs.LinuxResources
+	if spec.Linux != nil {
+		res = spec.Linux.Resources
+	}
+	g, err := cgroup.Create(group, res, cgroup.Options{Warn: c.log.warn})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			_ = g.Kill(context.Background())
+			if err := g.Remove(context.Background()); err != nil {
+				c.log.warn(err.Error())
+			}
+		}
+	}()
+	l := &runtime.LaunchSpec{
+		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
+		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
+	}
+	if hold {
+		if l.HoldSocket, err = runtime.Listen(k.path); err != nil {
+			return nil, nil, err
+		}
+		defer l.HoldSocket.Close()
+	}
+	ct, err := runtime.Launch(l)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			abandon(ct)
+		}
+	}()
+	c.log.debugf("container %s: process %d", id, ct.Pid)
+	k.record = record{
+		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
+		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Spec: spec,
+	}
+	if !filepath.IsAbs(k.Rootfs) {
+		k.Rootfs = filepath.Join(bundle, k.Rootfs)
+	}
+	if k.Start, _, err = processStart(ct.Pid); err != nil {
+		return nil, nil, fmt.Errorf("the container's process has ended: %w", err)
+	}
+	if err := k.save(); err != nil {
+		return nil, nil, err
+	}
+	if err := o.sendConsole(ct.Console); err != nil {
+		return nil, nil, err
+	}
+	return k, ct, writePid(o.pidFile, ct.Pid)
+}
+
+// groupPath: without linux.cgroupsPath the group lies at the top. A parent of its
+// own would have to be made and removed in each hierarchy, for each container.
+func groupPath(id string, spec *specs.Spec) string {
+	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
+		return spec.Linux.CgroupsPath
+	}
+	return "/sampan-" + id
+}
+
+// abandon ends a container that was launched, but could not be recorded.
+func abandon(ct *runtime.Container) {
+	_ = unix.PidfdSendSignal(int(ct.PidFD.Fd()), unix.SIGKILL, nil, 0)
+	reap(ct.Pid)
+	if ct.Console != nil {
+		ct.Console.Close()
+	}
+	_ = ct.Close()
+}
+
+// preserved returns the descriptors 3 to 2+n, and those that systemd's socket
+// activation announced.
+func preserved(n int) ([]*os.File, error) {
+	if listen := os.Getenv("LISTEN_FDS"); listen != "" {
+		more, err := strconv.Atoi(listen)
+		if err != nil || more < 0 {
+			return nil, fault.New(fault.Invalid, "LISTEN_FDS=%q is not a number", listen)
+		}
+		n += more
+	}
+	const most = 1 << 16
+	if n > most {
+		return nil, fault.New(fault.Invalid, "--preserve-fds %d is more than %d", n, most)
+	}
+	var list []*os.File
+	for fd := 3; fd < 3+n; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return nil, fault.New(fault.Invalid, "--preserve-fds: descriptor %d is not open", fd)
+		}
+		list = append(list, os.NewFile(uintptr(fd), "preserved"))
+	}
+	return list, nil
+}
+
+func writePid(name string, pid int) error {
+	if name == "" {
+		return nil
+	}
+	if err := replace(name, strconv.AppendInt(nil, int64(pid), 10), 0o644); err != nil {
+		return fmt.Errorf("write the pid file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+)
+
+func deleteCommand(c *call) (int, error) {
+	var force bool
+	args, err := c.parse(flags{{names: "force f", set: &force, about: "kill it first if it runs"}}, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	k, err := c.open(args[0])
+	if force && errors.Is(err, fault.NotFound) {
+		return 0, c.sweep(args[0])
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	// A created container runs nothing of its own yet: runc deletes it, too.
+	if status := k.status(); status != stopped && status != created && !force {
+		return 0, fault.New(fault.Conflict, "cannot delete container %s that is not stopped: %s; stop it with kill, or use --force", k.id, status)
+	}
+	if k.alive() {
+		if err := k.signal(unix.SIGKILL); err != nil && !errors.Is(err, fault.Conflict) {
+			return 0, err
+		}
+	}
+	g, err := cgroup.Load(k.Cgroup)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return 0, err
+	}
+	return 0, c.destroy(k, g)
+}
+
+// sweep removes the directory of a create that was killed on its way. Its group has
+// the default path, or is not known to anybody.
+func (c *call) sweep(id string) error {
+	k := &container{id: id, path: c.root + "/" + id}
+	if err := k.lock(); err != nil {
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		return err
+	}
+	defer k.close()
+	g, err := cgroup.Load(groupPath(id, k.specOrEmpty()))
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	return c.destroy(k, g)
+}

@@ -1,0 +1,195 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/speccheck"
+)
+
+// execOptions are exec's options beside those of launchOptions.
+type execOptions struct {
+	launchOptions
+	cwd, user, process, label, apparmor string
+	env, groups, caps                   []string
+	tty, noNewPrivs, ignorePaused       bool
+	group                               string
+}
+
+func execCommand(c *call) (int, error) {
+	var o execOptions
+	f := flags{
+		{names: "console-socket", text: &o.console, arg: "SOCKET", about: "send the terminal's master to this UNIX socket"},
+		{names: "cwd", text: &o.cwd, arg: "DIR", about: "working directory"},
+		{names: "env e", list: &o.env, arg: "NAME=VALUE", about: "set an environment variable"},
+		{names: "tty t", set: &o.tty, about: "give the process a terminal"},
+		{names: "user u", text: &o.user, arg: "UID[:GID]", about: "ids of the process"},
+		{names: "additional-gids g", list: &o.groups, arg: "GID", about: "a further group"},
+		{names: "process p", text: &o.process, arg: "FILE", about: "take the process from a JSON file"},
+		{names: "detach d", set: &o.detach, about: "return when the program runs"},
+		{names: "pid-file", text: &o.pidFile, arg: "FILE", about: "write the process id there"},
+		{names: "process-label", text: &o.label, arg: "LABEL", about: "SELinux label"},
+		{names: "apparmor", text: &o.apparmor, arg: "PROFILE", about: "AppArmor profile"},
+		{names: "no-new-privs", set: &o.noNewPrivs, about: "execve grants no privileges"},
+		{names: "cap c", list: &o.caps, arg: "CAP", about: "add a capability"},
+		{names: "preserve-fds", number: &o.preserve, arg: "N", about: "pass N descriptors, from 3 on, to the program"},
+		{names: "cgroup", text: &o.group, arg: "PATH", refuse: "a process always joins the container's group itself"},
+		{names: "ignore-paused", set: &o.ignorePaused, about: "do not refuse a paused container"},
+	}
+	args, err := f.parse(c.args, false)
+	if err != nil {
+		return 0, err
+	}
+	if len(args) == 0 || len(args) == 1 && o.process == "" {
+		return 0, fault.New(fault.Invalid, "exec needs the id of a container and a command; see sampan-runtime exec --help")
+	}
+	var signals chan os.Signal
+	if !o.detach {
+		signals = catch()
+	}
+	p, err := c.exec(args[0], args[1:], &o)
+	if err != nil {
+		return 0, err
+	}
+	defer p.PidFD.Close()
+	if o.detach {
+		return 0, nil
+	}
+	var s *session
+	if p.Console != nil && o.console == "" {
+		if s, err = attach(p.Console); err != nil {
+			return 0, err
+		}
+	}
+	return follow(p.Pid, p.PidFD, signals, s), nil
+}
+
+// exec starts the process. The container is locked meanwhile, so that it is not
+// deleted under our hands.
+func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process, error) {
+	k, err := c.open(id)
+	if err != nil {
+		return nil, err
+	}
+	defer k.close()
+	switch status := k.status(); {
+	case status == stopped:
+		return nil, fault.New(fault.Conflict, "cannot exec in container %s: it has stopped", id)
+	case status == paused && !o.ignorePaused:
+		return nil, fault.New(fault.Conflict, "cannot exec in container %s: it is paused; resume it, or use --ignore-paused", id)
+	}
+	process, err := o.build(k.Spec, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkTerminal(process); err != nil {
+		return nil, err
+	}
+	preserve, err := preserved(o.preserve)
+	if err != nil {
+		return nil, err
+	}
+	g, err := cgroup.Load(k.Cgroup)
+	if err != nil {
+		return nil, err
+	}
+	ct, err := runtime.Load(id, k.Pid, k.Spec, g)
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
+	defer ct.Close()
+	p, err := ct.Exec(&runtime.ExecSpec{Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve})
+	if err != nil {
+		return nil, err
+	}
+	if err := o.sendConsole(p.Console); err != nil {
+		return nil, err
+	}
+	return p, writePid(o.pidFile, p.Pid)
+}
+
+// build makes the process out of the container's own and the options.
+func (o *execOptions) build(spec *specs.Spec, args []string) (*specs.Process, error) {
+	p := new(specs.Process)
+	if o.process != "" {
+		if err := readJSON(o.process, p); err != nil {
+			return nil, err
+		}
+		return p, speccheck.Process(p)
+	}
+	if spec.Process != nil {
+		*p = *spec.Process
+	}
+	p.Args, p.Terminal, p.ConsoleSize = args, o.tty, nil
+	p.Env = append(slices.Clone(p.Env), o.env...)
+	if o.cwd != "" {
+		p.Cwd = o.cwd
+	}
+	if o.label != "" {
+		p.SelinuxLabel = o.label
+	}
+	if o.apparmor != "" {
+		p.ApparmorProfile = o.apparmor
+	}
+	p.NoNewPrivileges = p.NoNewPrivileges || o.noNewPrivs
+	if len(o.caps) > 0 {
+		p.Capabilities = withCaps(p.Capabilities, o.caps)
+	}
+	if err := o.ids(&p.User); err != nil {
+		return nil, err
+	}
+	return p, speccheck.Process(p)
+}
+
+// withCaps adds capabilities as runc does: to all sets but inheritable, and to
+// ambient only if that was in use (CVE-2022-29162).
+func withCaps(have *specs.LinuxCapabilities, add []string) *specs.LinuxCapabilities {
+	c := new(specs.LinuxCapabilities)
+	if have != nil {
+		*c = *have
+	}
+	for _, set := range []*[]string{&c.Bounding, &c.Effective, &c.Permitted} {
+		*set = append(slices.Clone(*set), add...)
+	}
+	return c
+}
+
+func (o *execOptions) ids(u *specs.User) error {
+	id := func(what, s string) (uint32, error) {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return 0, fault.New(fault.Invalid, "the %s %.40q is not a number between 0 and 4294967294", what, s)
+		}
+		return uint32(n), nil
+	}
+	var err error
+	if o.user != "" {
+		uid, gid, both := strings.Cut(o.user, ":")
+		if u.UID, err = id("user", uid); err != nil {
+			return err
+		}
+		if both {
+			if u.GID, err = id("group", gid); err != nil {
+				return err
+			}
+		}
+	}
+	groups := slices.Clone(u.AdditionalGids)
+	for _, g := range o.groups {
+		n, err := id("group", g)
+		if err != nil {
+			return err
+		}
+		groups = append(groups, n)
+	}
+	u.AdditionalGids = groups
+	return nil
+}

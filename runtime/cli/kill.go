@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+)
+
+func killCommand(c *call) (int, error) {
+	var all bool
+	args, err := c.parse(flags{{names: "all a", set: &all, about: "send it to every process of the container"}}, 1, 2)
+	if err != nil {
+		return 0, err
+	}
+	sig := unix.SIGTERM
+	if len(args) == 2 {
+		if sig, err = parseSignal(args[1]); err != nil {
+			return 0, err
+		}
+	}
+	k, err := c.open(args[0])
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	if all {
+		return 0, k.signalAll(sig)
+	}
+	if !k.alive() {
+		return 0, fault.New(fault.Conflict, "container not running: %s", k.id)
+	}
+	return 0, k.signal(sig)
+}
+
+// parseSignal takes a number or a name with or without SIG.
+func parseSignal(s string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		const last = 64
+		if n < 1 || n > last {
+			return 0, fault.New(fault.Invalid, "signal %d is not between 1 and %d", n, last)
+		}
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	if base, offset, ok := strings.Cut(name, "+"); ok && base == "SIGRTMIN" {
+		if n, err := strconv.Atoi(offset); err == nil && n >= 0 && n <= 30 {
+			const rtmin = 34 // as the C library counts
+			return unix.Signal(rtmin + n), nil
+		}
+	}
+	return 0, fault.New(fault.Invalid, "there is no signal %.40q; use a name like TERM or a number", s)
+}
+
+// signal sends a signal to the first process, and to no other that got its number.
+func (k *container) signal(sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(k.Pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		if !k.alive() {
+			err = unix.ESRCH
+		}
+	}
+	if err == nil {
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return fault.New(fault.Conflict, "container not running: %s", k.id)
+	}
+	if err != nil {
+		return fmt.Errorf("send signal %d to container %s: %w", int(sig), k.id, err)
+	}
+	return nil
+}
+
+// signalAll sends a signal to all processes of the group.
+func (k *container) signalAll(sig unix.Signal) error {
+	g, err := cgroup.Load(k.Cgroup)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	pids, err := g.Procs()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("send signal %d to process %d of container %s: %w", int(sig), pid, k.id, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime"
+)
+
+func startCommand(c *call) (int, error) {
+	args, err := c.parse(nil, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	k, err := c.open(args[0])
+	if err != nil {
+		return 0, err
+	}
+	defer k.close()
+	switch status := k.status(); status {
+	case created:
+	case stopped:
+		return 0, fault.New(fault.Conflict, "cannot start container %s: it has stopped; delete it and create it again", k.id)
+	default:
+		return 0, fault.New(fault.Conflict, "cannot start container %s: it is %s already", k.id, status)
+	}
+	if err := runtime.Release(context.Background(), k.path, k.Spec); err != nil {
+		// runc's callers know a missing program by the code of start, too.
+		return exitCode(err), fmt.Errorf("start container %s: %w", k.id, err)
+	}
+	if h := k.Spec.Hooks; h != nil {
+		if err := runtime.RunHooks(context.Background(), "poststart", h.Poststart, k.state(running)); err != nil {
+			c.log.warn(err.Error())
+		}
+	}
+	return 0, nil
+}
