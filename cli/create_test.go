@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // fakeDaemon answers on a UNIX socket with the given handler.
@@ -177,6 +176,3 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
 }
-
-// testTimeout bounds tests that would otherwise hang.
-const testTimeout = 20 * time.Second

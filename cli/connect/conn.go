@@ -134,7 +134,11 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 	}
 	if missing(err) && c.mayStart.CompareAndSwap(true, false) {
 		if err := startDaemon(ctx, c.end.addr, c.notices); err != nil {
-			return nil, &NoDaemonError{Host: c.end.host, Reason: err.Error(), Advice: "run sampand in a terminal to see what is wrong"}
+			advice := "run sampand in a terminal to see what is wrong"
+			if errors.Is(err, errNoBinary) {
+				advice = "install sampand, or name another host with -H or SAMPAN_HOST"
+			}
+			return nil, &NoDaemonError{Host: c.end.host, Reason: err.Error(), Advice: advice}
 		}
 		return d.DialContext(ctx, c.end.network, c.end.addr)
 	}

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,8 @@ const (
 	pollEvery  = 10 * time.Millisecond
 	logTail    = 2048
 )
+
+var errNoBinary = errors.New("it does not run and cannot be started")
 
 // startDaemon runs sampand in its own session and waits until its socket
 // answers. It tells the user in one line.
@@ -100,7 +103,7 @@ func findDaemon() (string, error) {
 	}
 	path, err := exec.LookPath(daemonName)
 	if err != nil {
-		return "", fmt.Errorf("%s is neither beside this program nor in PATH", daemonName)
+		return "", fmt.Errorf("%w: %s is neither beside this program nor in PATH", errNoBinary, daemonName)
 	}
 	return path, nil
 }

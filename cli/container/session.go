@@ -59,7 +59,13 @@ func (s *session) run(ctx context.Context) error {
 		case err := <-output:
 			return err
 		case err := <-input:
-			if errors.Is(err, errDetached) || s.stdout == nil && s.stderr == nil {
+			if errors.Is(err, errDetached) {
+				s.app.Term.Restore()
+				// The shell's prompt gets a line of its own.
+				fmt.Fprintln(s.app.Err)
+				return err
+			}
+			if s.stdout == nil && s.stderr == nil {
 				return err
 			}
 			// The end of the input is not the end of the process; an error
