@@ -2,6 +2,7 @@ package container
 
 import (
 	"maps"
+	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -212,6 +213,18 @@ func checkSecurity(_ *container.Config, hc *container.HostConfig) error {
 func (s *Service) checkLimits(_ *container.Config, hc *container.HostConfig) error {
 	if err := ocispec.CheckResources(&hc.Resources, cpuCount()); err != nil {
 		return err
+	}
+	for _, set := range []struct{ what, list, online string }{
+		{"CPUs", hc.CpusetCpus, "/sys/devices/system/cpu/online"}, {"memory nodes", hc.CpusetMems, "/sys/devices/system/node/online"},
+	} {
+		if set.list == "" {
+			continue
+		}
+		// A kernel without NUMA has no list of nodes; it refuses by itself.
+		online, _ := os.ReadFile(set.online)
+		if err := ocispec.CheckAvailable(set.what, set.list, strings.TrimSpace(string(online))); err != nil {
+			return err
+		}
 	}
 	if err := ocispec.CheckOOMScoreAdj(hc.OomScoreAdj); err != nil {
 		return err

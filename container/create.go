@@ -20,8 +20,8 @@ import (
 )
 
 // Create makes a container and returns its id and warnings. A refused request
-// is fault.Invalid, an unknown image fault.NotFound, a taken name
-// fault.Conflict; nothing is left behind then.
+// is fault.Invalid, an unknown image (and nothing else) fault.NotFound, a taken
+// name fault.Conflict; nothing is left behind then.
 func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warnings []string, err error) {
 	if o.Config == nil {
 		return "", nil, invalid("config cannot be empty in order to create a container")
@@ -36,7 +36,7 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 		o.Name = strings.TrimPrefix(o.Name, "/")
 	}
 	if err := s.checkHost(o.Config, o.HostConfig); err != nil {
-		return "", nil, err
+		return "", nil, aboutRequest(err)
 	}
 	img, err := s.image(ctx, o)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	}
 	rec, warnings, err := s.compose(o, img)
 	if err != nil {
-		return "", nil, err
+		return "", nil, aboutRequest(err)
 	}
 	lowers, err := s.Images.Lowers(img)
 	if err != nil {
@@ -55,6 +55,16 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	}
 	s.event(rec, events.ActionCreate, nil)
 	return rec.ID, warnings, nil
+}
+
+// aboutRequest keeps "not found" for the image alone: a client that hears it
+// pulls the image and tries again, which is no answer to a network or another
+// container that does not exist.
+func aboutRequest(err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return fault.New(fault.Invalid, "%s", err)
+	}
+	return err
 }
 
 func (s *Service) image(ctx context.Context, o CreateOptions) (*image.Image, error) {

@@ -68,9 +68,6 @@ func (s *Service) ExecCreate(ctx context.Context, ref string, r *container.ExecC
 			return "", invalid("invalid environment variable: %s", env)
 		}
 	}
-	if r.WorkingDir != "" && !strings.HasPrefix(r.WorkingDir, "/") {
-		return "", invalid("the working directory '%s' is invalid, it needs to be an absolute path", r.WorkingDir)
-	}
 	keys, err := detachKeys(r.DetachKeys)
 	if err != nil {
 		return "", err
@@ -217,6 +214,9 @@ func (x *execution) claim() error {
 
 // execRequest resolves the user and composes the process.
 func (s *Service) execRequest(x *execution, o ExecStartOptions) (handle.ExecRequest, error) {
+	if dir := x.request.WorkingDir; dir != "" && !strings.HasPrefix(dir, "/") {
+		return handle.ExecRequest{}, invalid("the working directory '%s' is invalid, it needs to be an absolute path", dir)
+	}
 	rec := x.e.record()
 	name, groups := x.request.User, []string(nil)
 	if name == "" {

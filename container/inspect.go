@@ -88,7 +88,6 @@ func graphDriver(r *Record) *storage.DriverData {
 		merged = fmt.Sprintf("/proc/%d/root", r.State.Pid)
 	}
 	return &storage.DriverData{Name: driverName, Data: map[string]string{
-		"ID":        r.ID,
 		"LowerDir":  strings.Join(r.Root.Lower, ":"),
 		"MergedDir": merged,
 		"UpperDir":  r.Root.Upper,

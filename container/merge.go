@@ -51,6 +51,9 @@ func mergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error
 	if c.WorkingDir == "" {
 		c.WorkingDir = img.WorkingDir
 	}
+	if len(c.Volumes) == 0 {
+		c.Volumes = nil
+	}
 	for v := range img.Volumes {
 		if c.Volumes == nil {
 			c.Volumes = map[string]struct{}{}

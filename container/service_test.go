@@ -535,7 +535,7 @@ func TestRefusedRequests(t *testing.T) {
 		}, fault.Invalid, `invalid mount config for type "bind": bind source path does not exist: /no/such/dir`},
 		"memory":  {func(_ *container.Config, hc *container.HostConfig) { hc.Memory = 1 }, fault.Invalid, "Minimum memory limit allowed is 6MB"},
 		"cap":     {func(_ *container.Config, hc *container.HostConfig) { hc.CapAdd = []string{"x"} }, fault.Invalid, "unknown capability"},
-		"network": {func(_ *container.Config, hc *container.HostConfig) { hc.NetworkMode = "mine" }, fault.NotFound, "network mine not found"},
+		"network": {func(_ *container.Config, hc *container.HostConfig) { hc.NetworkMode = "mine" }, fault.Invalid, "network mine not found"},
 		"runtime": {func(_ *container.Config, hc *container.HostConfig) { hc.Runtime = "runc" }, fault.Invalid, "unknown or invalid runtime name: runc"},
 		"log":     {func(_ *container.Config, hc *container.HostConfig) { hc.LogConfig.Type = "syslog" }, fault.NotImplemented, "not available yet"},
 		"log opt": {func(_ *container.Config, hc *container.HostConfig) { hc.LogConfig.Config = map[string]string{"a": "b"} }, fault.Invalid, "unknown log opt"},

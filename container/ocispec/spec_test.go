@@ -253,6 +253,17 @@ func TestCheckResources(t *testing.T) {
 	}
 }
 
+func TestCheckAvailable(t *testing.T) {
+	for list, ok := range map[string]bool{"": true, "0": true, "0-1": true, "4": true, "0,4": true, "2": false, "0-4": false, "99": false} {
+		if err := CheckAvailable("CPUs", list, "0-1,4"); (err == nil) != ok {
+			t.Errorf("%q: %v", list, err)
+		}
+	}
+	if err := CheckAvailable("CPUs", "7", ""); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	got := environment([]string{"A=1", "HOSTNAME", "A=2", "B", "PATH=/x"}, "h", "/root", true)
 	want := []string{"PATH=/x", "TERM=xterm", "A=2", "HOME=/root"}
