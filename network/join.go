@@ -113,7 +113,12 @@ func (s *Service) joinable(req JoinRequest) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
 	switch {
+	case closed:
+		return nil, fault.New(fault.Unavailable, "join network %s: the daemon is shutting down", n.record.Name)
 	case n.driver == nil && n.record.Name == DefaultNetwork:
 		return nil, fault.New(fault.Unavailable, "there is no default bridge: the daemon runs with --bridge none (use --network none, host or container:NAME)")
 	case n.driver == nil:

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/ipam"
 	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/state"
@@ -565,6 +566,69 @@ func TestNoICC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFirewallFailure: when the rules cannot be changed, a Join fails whole, and
+// one that needs no rule still works (fault 25).
+func TestFirewallFailure(t *testing.T) {
+	l := newLab(t)
+	s := l.service(l.config())
+	links := l.run("ip", "-o", "link")
+	n := s.networks[DefaultNetwork]
+	n.driver = brokenRules{n.driver}
+	_, err := s.Join(t.Context(), JoinRequest{ContainerID: "1", Name: "one", Ports: []PortRequest{tcp(8080, 80)}})
+	if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "firewall of sampan0") {
+		t.Errorf("Join = %v, want the firewall named", err)
+	}
+	eventually(t, "the link of a failed Join is gone", func() bool { return l.run("ip", "-o", "link") == links })
+	if n := len(s.endpoints); n != 0 {
+		t.Errorf("%d endpoints left", n)
+	}
+	if ln, err := net.Listen("tcp4", "0.0.0.0:8080"); err != nil {
+		t.Errorf("the port of a failed Join is taken: %v", err)
+	} else {
+		ln.Close()
+	}
+	l.container(s)
+}
+
+// brokenRules is a driver whose rules cannot be changed.
+type brokenRules struct{ driver.Driver }
+
+func (brokenRules) Publish(_ context.Context, ep driver.Endpoint) error {
+	if len(ep.Ports) == 0 {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "set up the firewall of sampan0: no")
+}
+
+// TestFlushBetweenDaemons: without a daemon nobody owns the table; the next
+// daemon makes it again.
+func TestFlushBetweenDaemons(t *testing.T) {
+	l := newLab(t)
+	outside := l.machine()
+	first, err := New(t.Context(), l.config(), l.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := l.container(first, tcp(8080, 80))
+	l.serve(web.NetNS, "tcp4", ":80")
+	l.in(outside, "ip", "route", "add", "172.17.0.0/16", "via", "192.0.2.1")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.reaches("published port without a daemon", outside, "tcp4", "192.0.2.1:8080")
+	l.blocked("unpublished address without a daemon", outside, "tcp4", at(web, 80))
+	if _, err := first.Join(t.Context(), JoinRequest{ContainerID: "9"}); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("Join after Close = %v", err)
+	}
+	l.run("nft", "flush", "ruleset")
+	second := l.service(l.config())
+	if err := second.Restore(t.Context(), []string{strings.Repeat("0", 63) + "1"}); err != nil {
+		t.Fatal(err)
+	}
+	l.reaches("published port after a flush and a restart", outside, "tcp4", "192.0.2.1:8080")
+	l.blocked("unpublished address after a flush and a restart", outside, "tcp4", at(web, 80))
 }
 
 func TestJoinTwice(t *testing.T) {

@@ -131,7 +131,7 @@ func (t *Table) Unpublish(ports []Mapping) error {
 			delete(t.ports, m)
 		}
 	}
-	if len(known) == 0 {
+	if len(known) == 0 || t.conn == nil {
 		return nil
 	}
 	if err := t.apply(elementRequests(t.name, known, delElements)); err != nil {
@@ -194,10 +194,16 @@ func (t *Table) end(remove bool) error {
 }
 
 func (t *Table) apply(reqs []*netlink.Request) error {
+	if t.conn == nil {
+		return fault.New(fault.Unavailable, "the firewall of %s is closed", t.cfg.Bridge)
+	}
 	return t.conn.Batch(batchBegin(), batchEnd(), reqs...)
 }
 
 func (t *Table) exists() bool {
+	if t.conn == nil {
+		return false
+	}
 	r := nftMsg("look up the nftables table inet "+t.name, unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_INET).String(unix.NFTA_TABLE_NAME, t.name)
 	return t.conn.Get(r, func([]byte) error { return nil }) == nil
 }
