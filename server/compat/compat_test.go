@@ -260,6 +260,24 @@ func has(v any, path string) bool {
 	return true
 }
 
+// The engine records what "default" means; clients below 1.44 get it back.
+func TestDefaultNetworkBelow144(t *testing.T) {
+	ctr := &container.InspectResponse{HostConfig: &container.HostConfig{NetworkMode: "bridge"}}
+	list := []container.Summary{{}}
+	list[0].HostConfig.NetworkMode = "bridge"
+	for v, want := range map[server.Version]string{server.V(1, 43): "default", server.V(1, 44): "bridge"} {
+		if got := Container(v, ctr).(*containerInspect).HostConfig.NetworkMode; string(got) != want {
+			t.Errorf("inspect at %s: %s", v, got)
+		}
+		if got := Containers(v, list).([]*containerSummary)[0].HostConfig.NetworkMode; got != want {
+			t.Errorf("list at %s: %s", v, got)
+		}
+	}
+	if ctr.HostConfig.NetworkMode != "bridge" || list[0].HostConfig.NetworkMode != "bridge" {
+		t.Error("a downgrade changed its argument")
+	}
+}
+
 func TestShortIDAliases(t *testing.T) {
 	ctr := &container.InspectResponse{ID: "0123456789abcdef", Config: &container.Config{Hostname: "h"},
 		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{"mine": {Aliases: []string{"web", "h"}}}}}

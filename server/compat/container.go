@@ -109,6 +109,11 @@ var containerTable = []step[containerInspect]{
 		if c.Config != nil && c.InspectResponse.NetworkSettings != nil {
 			c.Config.MacAddress = chosenMAC(c.InspectResponse.NetworkSettings.Networks[network.NetworkBridge])
 		}
+		if c.HostConfig != nil && c.HostConfig.NetworkMode.IsBridge() {
+			// Docker kept the "default" that clients send; we record what it means.
+			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
+			c.HostConfig.NetworkMode = network.NetworkDefault
+		}
 		if c.GraphDriver.Data["ID"] != "" { // added in Docker 27
 			c.GraphDriver = &storage.DriverData{Name: c.GraphDriver.Name, Data: maps.Clone(c.GraphDriver.Data)}
 			delete(c.GraphDriver.Data, "ID")

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -31,6 +32,9 @@ var summaryTable = []step[containerSummary]{
 	}},
 	{v1_46, func(c *containerSummary) { c.HostConfig.Annotations = nil }},
 	{v1_44, func(c *containerSummary) {
+		if c.HostConfig.NetworkMode == network.NetworkBridge {
+			c.HostConfig.NetworkMode = network.NetworkDefault
+		}
 		if c.NetworkSettings != nil {
 			dropEach(c.NetworkSettings.Networks, func(e *endpoint) { e.DNSNames = nil })
 		}
