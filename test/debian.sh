@@ -14,5 +14,8 @@ echo "making a Debian root file system with nginx (once)"
 unshare --mount debootstrap --variant=minbase --include=nginx-light,procps bookworm "$root" "$mirror" > .cache/debootstrap.log 2>&1 \
   || { tail -5 .cache/debootstrap.log; exit 1; }
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+mkdir -p "$root/var/www/html"
+echo '<h1>Served from a Sampan container</h1>' > "$root/var/www/html/index.html"
+chmod 755 "$root" # mktemp's 0700 would be the image's /
 tar -C "$root" --numeric-owner -cf $out.tmp .
 mv $out.tmp $out

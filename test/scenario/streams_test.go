@@ -51,6 +51,8 @@ func TestFloodedOutputStaysBounded(t *testing.T) {
 	if after := rss(t, shim) + rss(t, d.Pid()); after > before+4*mib {
 		t.Errorf("daemon and shim grew from %d to %d bytes", before, after)
 	}
+	d.Sampan("kill", "flood").Must(t)
+	d.Sampan("wait", "flood").Must(t)
 	logPath := d.Sampan("inspect", "-f", "{{.LogPath}}", "flood").Must(t)
 	files, _ := filepath.Glob(logPath + "*")
 	var total int64
