@@ -16,7 +16,6 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/terminal"
-	"github.com/sampan-containers/sampan/version"
 )
 
 // NewInfo makes `info`.
@@ -36,9 +35,8 @@ func NewInfo(a *app.App) *cobra.Command {
 }
 
 type clientInfo struct {
-	Debug    bool
-	Version  string
-	Context  string
+	Debug bool
+	clientVersion
 	Plugins  []string
 	Warnings []string
 }
@@ -52,7 +50,7 @@ type info struct {
 }
 
 func showInfo(ctx context.Context, a *app.App, tmpl string) error {
-	i := info{ClientInfo: &clientInfo{Debug: a.Global.Debug, Version: version.Version, Context: "default", Plugins: []string{}}}
+	i := info{ClientInfo: &clientInfo{Debug: a.Global.Debug, clientVersion: ownVersion(), Plugins: []string{}}}
 	conn, err := a.Connect()
 	if err == nil {
 		var got client.SystemInfoResult

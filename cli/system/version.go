@@ -64,11 +64,7 @@ func (v versions) ServerOK() bool { return v.Server != nil }
 
 // showVersion prints the client's part also when the daemon is away.
 func showVersion(ctx context.Context, a *app.App, tmpl string) error {
-	v := versions{Client: clientVersion{
-		Version: version.Version, APIVersion: client.MaxAPIVersion, DefaultAPIVersion: client.MaxAPIVersion,
-		GitCommit: version.Commit, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: builtAt(), Context: "default",
-	}}
-	v.Client.Platform.Name = "Sampan"
+	v := versions{Client: ownVersion()}
 	conn, serverErr := a.Connect()
 	if serverErr == nil {
 		v.Server, serverErr = serverVersion(ctx, conn)
@@ -87,6 +83,15 @@ func showVersion(ctx context.Context, a *app.App, tmpl string) error {
 		return err
 	}
 	return serverErr
+}
+
+func ownVersion() clientVersion {
+	v := clientVersion{
+		Version: version.Version, APIVersion: client.MaxAPIVersion, DefaultAPIVersion: client.MaxAPIVersion,
+		GitCommit: version.Commit, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: builtAt(), Context: "default",
+	}
+	v.Platform.Name = "Sampan"
+	return v
 }
 
 func serverVersion(ctx context.Context, conn *connect.Conn) (*system.VersionResponse, error) {

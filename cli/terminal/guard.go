@@ -6,6 +6,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/moby/term"
 )
@@ -91,8 +92,15 @@ func (g *Guard) watch() {
 // a shell sees what happened.
 func (g *Guard) Die(s syscall.Signal) {
 	g.Restore()
-	signal.Reset(s)
-	// The signal may be blocked or ignored; then the exit code has to tell.
-	_ = syscall.Kill(os.Getpid(), s)
+	// Go's own end by SIGQUIT prints the stacks of all goroutines.
+	if s != syscall.SIGQUIT {
+		signal.Reset(s)
+		// Delivery is to any thread and takes a moment; a signal that is
+		// blocked or ignored never comes, and the exit code has to tell.
+		_ = syscall.Kill(os.Getpid(), s)
+		time.Sleep(deliveryTime)
+	}
 	os.Exit(128 + int(s))
 }
+
+const deliveryTime = 200 * time.Millisecond
