@@ -67,7 +67,7 @@ func TestExec(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := c.make()
 			b, err := l.launch(spec)
 			l.must(err)
@@ -168,7 +168,7 @@ func TestTerminal(t *testing.T) {
 	l.must(os.Symlink("busybox", filepath.Join(l.root, "bin/grep")))
 	for _, user := range []uint32{0, 1000} {
 		t.Run(fmt.Sprintf("user %d", user), func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec(command)
 			spec.Process.Terminal = true
 			spec.Process.User.UID = user
@@ -261,7 +261,7 @@ func TestRelease(t *testing.T) {
 		{name: "in a joined PID namespace", args: []string{"echo", "started"}, join: true, output: "started\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec("true")
 			spec.Process.Args = c.args
 			state := t.TempDir()

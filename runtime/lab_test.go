@@ -233,3 +233,10 @@ func withSelf(spec *specs.Spec, namespaces ...specs.LinuxNamespaceType) *specs.S
 	}
 	return spec
 }
+
+// in is the lab for a subtest.
+func (l *lab) in(t *testing.T) *lab {
+	sub := *l
+	sub.t = t
+	return &sub
+}

@@ -338,7 +338,9 @@ func (p *plan) forkVisible() {
 // undo takes back what compile's predecessors made on the host.
 func (l *launcher) undo() {
 	if l.made {
-		removeGroup(l.group)
+		if err := removeGroup(l.group); err != nil {
+			l.warn("the control group of a container that did not start is left: " + err.Error())
+		}
 	}
 }
 

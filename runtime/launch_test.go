@@ -72,7 +72,7 @@ func TestNamespaceMixes(t *testing.T) {
 	}
 	for _, mix := range mixes {
 		t.Run(fmt.Sprint(mix), func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := withSelf(l.spec("for n in pid net ipc uts cgroup time user mnt; do readlink /proc/self/ns/$n; done"), append(mix, specs.MountNamespace)...)
 			if !has(mix, specs.UTSNamespace) {
 				spec.Hostname = ""
@@ -131,7 +131,7 @@ func TestJoinNamespaces(t *testing.T) {
 		}
 		for _, how := range []string{"descriptor", "path"} {
 			t.Run(string(k.kind)+" by "+how, func(t *testing.T) {
-				l.t = t
+				l := l.in(t)
 				ns, err := first.Namespace(k.kind)
 				l.must(err)
 				defer ns.Close()
@@ -158,7 +158,7 @@ func TestJoinNamespaces(t *testing.T) {
 		}
 	}
 	t.Run("mount", func(t *testing.T) {
-		l.t = t
+		l := l.in(t)
 		ns, err := first.Namespace(specs.MountNamespace)
 		l.must(err)
 		defer ns.Close()
@@ -217,7 +217,7 @@ func TestNothingBelowTheRoot(t *testing.T) {
 	l := newLab(t)
 	for _, template := range []bool{true, false} {
 		t.Run(fmt.Sprintf("template=%v", template), func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			all := allCaps()
 			spec := l.spec("umount -l /; echo $?; sleep 100")
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
@@ -282,7 +282,7 @@ func TestCapabilities(t *testing.T) {
 		{"user with ambient", 1000, true, true, "2081 2081 2081 2081 2081"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec("grep Cap /proc/self/status")
 			names := strings.Split(set, ",")
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: names, Effective: names, Permitted: names}
@@ -397,7 +397,7 @@ func TestMissingPieces(t *testing.T) {
 		{"no command", nil, fault.Invalid, "no command"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec("true")
 			spec.Process.Args = c.args
 			err := l.fails(spec)

@@ -48,7 +48,7 @@ func TestBindMounts(t *testing.T) {
 		{name: "file inside a tmpfs", file: true, target: "/dev/shm/f/g", options: []string{"bind"}, command: "cat /dev/shm/f/g", want: "from the host"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			_ = os.Symlink("busybox", filepath.Join(l.root, "bin/cp"))
 			spec := l.spec(c.command + "; true")
 			source, target := src, c.target
@@ -77,7 +77,7 @@ func TestPropagation(t *testing.T) {
 		"": {true, false}, "rslave": {true, false}, "rprivate": {false, false}, "rshared": {true, true},
 	} {
 		t.Run("option "+option, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec("echo ready; while ! test -e /tmp/go; do sleep 0.01; done; test -e /data/inner/mark && echo received; mount -t tmpfs x /data/inner; touch /data/inner/back; echo done; sleep 100")
 			all := allCaps()
 			spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
@@ -125,7 +125,7 @@ func TestFileSystems(t *testing.T) {
 		{"mqueue", specs.Mount{Destination: "/q", Type: "mqueue", Source: "mqueue"}, "test -d /q && mount | grep -c ' /q type mqueue'", "1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			_ = os.Symlink("busybox", filepath.Join(l.root, "bin/grep"))
 			spec := l.spec(c.command + "; true")
 			spec.Mounts = append(spec.Mounts, c.mount)
@@ -161,7 +161,7 @@ func TestMountErrors(t *testing.T) {
 		{"in /proc", specs.Mount{Destination: "/proc/self/attr", Type: "tmpfs", Source: "x"}, "only a procfs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l.t = t
+			l := l.in(t)
 			spec := l.spec("true")
 			spec.Mounts = append(spec.Mounts, c.mount)
 			err := l.fails(spec)
