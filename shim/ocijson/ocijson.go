@@ -150,19 +150,31 @@ func slice[T any](d *decoder, into *[]T, read func(*T)) {
 	*into = list
 }
 
-// count estimates the elements of the list that comes next by its commas, up to
-// the first bracket inside, to make the list's memory at once.
+// count is the number of elements of the list that comes next, to make its
+// memory at once: growing it by doubling would leave as much behind.
 func (d *decoder) count() int {
-	n := 1
-	for i := d.i + 1; i < len(d.b); i++ {
+	n, depth := 1, 0
+	for i := d.i; i < len(d.b); i++ {
 		switch d.b[i] {
 		case ',':
-			n++
-		case ']', '[', '{':
-			return n
+			if depth == 1 {
+				n++
+			}
+		case '[', '{':
+			depth++
+		case ']', '}':
+			if depth--; depth <= 0 {
+				return n
+			}
+		case '"':
+			for i++; i < len(d.b) && d.b[i] != '"'; i++ {
+				if d.b[i] == '\\' {
+					i++
+				}
+			}
 		}
 	}
-	return n
+	return 1 // it does not end, and reading it will say so
 }
 
 func pointer[T any](d *decoder, into **T, read func(*T)) {

@@ -107,7 +107,7 @@ func (c *conn) receive() bool {
 // receiveHeader reads exactly a header, so that a frame's descriptors always
 // come with its first byte and never with that of another.
 func (c *conn) receiveHeader() bool {
-	n, files, err := recvFiles(c.fd, c.head[c.got:])
+	n, files, err := c.s.recvFiles(c.fd, c.head[c.got:])
 	c.files = append(c.files, files...)
 	if !c.advance(n, err) {
 		return false
@@ -152,8 +152,8 @@ func (c *conn) frame() bool {
 }
 
 // recvFiles reads into buf and collects descriptors, with close-on-exec.
-func recvFiles(fd int, buf []byte) (n int, files []int, err error) {
-	var oob [24 + 4*wire.MaxFilesPerFrame]byte // CMSG_SPACE of that many, in whole words
+func (s *shim) recvFiles(fd int, buf []byte) (n int, files []int, err error) {
+	oob := &s.oob
 	var oobn, flags int
 	for {
 		n, oobn, flags, _, err = unix.Recvmsg(fd, buf, oob[:], unix.MSG_CMSG_CLOEXEC)

@@ -94,19 +94,22 @@ func TestBulkThrough(t *testing.T) {
 	})
 }
 
-// memory is the shim's private dirty memory in kB.
-func (r *rig) memory() int {
+// memory is the shim's private dirty memory in kB; 0 once it has ended.
+func (r *rig) memory() int { return r.smaps("Private_Dirty:") }
+
+// smaps is one sum of the shim's memory in kB.
+func (r *rig) smaps(field string) int {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", r.shim.ShimPid()))
 	if err != nil {
-		return 0 // it has ended
+		return 0
 	}
 	for line := range strings.Lines(string(raw)) {
-		if f := strings.Fields(line); f[0] == "Private_Dirty:" {
+		if f := strings.Fields(line); f[0] == field {
 			n, _ := strconv.Atoi(f[1])
 			return n
 		}
 	}
-	r.t.Fatal("no Private_Dirty in smaps_rollup")
+	r.t.Fatalf("no %s in smaps_rollup", field)
 	return 0
 }
 

@@ -75,7 +75,7 @@ func (s *shim) receiveCreate() (*create, bool) {
 	unix.CloseOnExec(controlFD)
 	var files []int
 	for {
-		h, payload, got, err := readFrame(controlFD)
+		h, payload, got, err := s.readFrame(controlFD)
 		files = append(files, got...)
 		switch {
 		case err != nil || len(files) > wire.MaxFiles:
@@ -104,10 +104,10 @@ func (s *shim) receiveCreate() (*create, bool) {
 }
 
 // readFrame reads one frame from a blocking socket.
-func readFrame(fd int) (h wire.Header, payload []byte, files []int, err error) {
+func (s *shim) readFrame(fd int) (h wire.Header, payload []byte, files []int, err error) {
 	var head [wire.HeaderSize]byte
 	for got := 0; got < len(head); {
-		n, more, err := recvFiles(fd, head[got:])
+		n, more, err := s.recvFiles(fd, head[got:])
 		files = append(files, more...)
 		if err == nil && n == 0 {
 			err = unix.ECONNRESET

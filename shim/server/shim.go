@@ -41,8 +41,9 @@ type shim struct {
 	ports   []int // sockets held for the container's life
 	splices []*splicer
 
-	buffers     []byte // one mapping for both
-	buf, logBuf []byte // for reads; for log entries
+	buffers     []byte                             // one mapping for both
+	buf, logBuf []byte                             // for reads; for log entries
+	oob         [24 + 4*wire.MaxFilesPerFrame]byte // CMSG_SPACE of the descriptors of a frame
 	mem         memory
 	oom         oomScore
 

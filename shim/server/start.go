@@ -128,25 +128,27 @@ func (s *shim) undo() {
 	s.closePorts()
 }
 
+// readSpec maps the file instead of reading it: the strings of the result lie in
+// the page cache of the run directory's tmpfs, and cost the shim nothing. Only
+// the daemon writes the file, before it starts us.
 func readSpec(path string) (*specs.Spec, error) {
-	f, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read the container's specification: %w", err)
+		return nil, fmt.Errorf("read the container's specification %s: %w", path, err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("read the container's specification %s: %w", path, err)
+	}
+	if st.Size <= 0 || st.Size > maxSpec {
+		return nil, fmt.Errorf("the container's specification %s has %d bytes; it must have some, and the limit is %d", path, st.Size, maxSpec)
+	}
+	raw, err := unix.Mmap(fd, 0, int(st.Size), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_POPULATE)
 	if err != nil {
-		return nil, fmt.Errorf("read the container's specification: %w", err)
+		return nil, fmt.Errorf("read the container's specification %s: %w", path, err)
 	}
-	if info.Size() > maxSpec {
-		return nil, fmt.Errorf("the container's specification %s has %d bytes, the limit is %d", path, info.Size(), maxSpec)
-	}
-	raw := make([]byte, info.Size())
-	n, err := f.Read(raw)
-	if err != nil {
-		return nil, fmt.Errorf("read the container's specification: %w", err)
-	}
-	spec, err := ocijson.Decode(raw[:n])
+	spec, err := ocijson.Decode(raw)
 	if err != nil {
 		return nil, fmt.Errorf("the container's specification %s: %w", path, err)
 	}
