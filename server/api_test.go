@@ -52,6 +52,7 @@ type engine struct {
 	ended   chan container.WaitResult
 	waits   chan string // conditions of registered waits
 	follow  chan string // lines of a followed log
+	left    chan string // what a client's going ended
 }
 
 var webID = strings.Repeat("ab", 32)
@@ -88,11 +89,12 @@ func (e *engine) Kill(_ context.Context, ref, signal string) error {
 	e.signal = signal
 	return e.find(ref)
 }
-func (e *engine) Wait(_ context.Context, ref, condition string) (<-chan container.WaitResult, error) {
+func (e *engine) Wait(ctx context.Context, ref, condition string) (<-chan container.WaitResult, error) {
 	if err := e.find(ref); err != nil {
 		return nil, err
 	}
 	e.waits <- condition
+	context.AfterFunc(ctx, func() { e.left <- "wait" })
 	return e.ended, nil
 }
 func (e *engine) Remove(_ context.Context, ref string, o container.RemoveOptions) error {
@@ -136,6 +138,7 @@ func (e *engine) Logs(ctx context.Context, ref string, o container.LogsOptions, 
 				return err
 			}
 		case <-ctx.Done():
+			e.left <- "logs"
 			return ctx.Err()
 		}
 	}
@@ -256,7 +259,7 @@ func (n networks) Inspect(ref string) (*apinetwork.Inspect, error) {
 // start serves the fakes on a socket.
 func start(t *testing.T) (e *engine, bus *event.Bus, socket string, client *http.Client) {
 	t.Helper()
-	e = &engine{ended: make(chan container.WaitResult, 1), waits: make(chan string, 8), follow: make(chan string)}
+	e = &engine{ended: make(chan container.WaitResult, 1), waits: make(chan string, 8), follow: make(chan string), left: make(chan string, 8)}
 	bus = event.New()
 	s := server.New(server.Config{Version: "1.2.3"})
 	containerroutes.Register(s, e)
@@ -606,19 +609,46 @@ func TestLogs(t *testing.T) {
 	})
 }
 
-func TestFollowEndsWithTheClient(t *testing.T) {
-	e, _, _, c := start(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	req, _ := http.NewRequestWithContext(ctx, "GET", "http://d/v1.41/containers/web/logs?stdout=1&follow=1", nil)
-	resp, err := c.Do(req)
+// A client that goes away leaves nothing behind that waits for it.
+func TestStreamsEndWithTheClient(t *testing.T) {
+	e, bus, _, c := start(t)
+	for _, tc := range []struct{ method, path, want string }{
+		{"GET", "/v1.41/containers/web/logs?stdout=1&follow=1", "logs"},
+		{"POST", "/v1.41/containers/web/wait", "wait"},
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		req, err := http.NewRequestWithContext(ctx, tc.method, "http://d"+tc.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		resp.Body.Close()
+		select {
+		case got := <-e.left:
+			if got != tc.want {
+				t.Errorf("%s ended, want %s", got, tc.want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s goes on without its client", tc.want)
+		}
+	}
+	resp, err := c.Get("http://d/v1.41/events")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cancel()
+	if bus.Subscribers() != 1 {
+		t.Errorf("%d subscribers", bus.Subscribers())
+	}
 	resp.Body.Close()
-	// The service's follower has left when nobody takes a line any more; the
-	// shutdown at the test's end would hang on it otherwise.
-	_ = e
+	for deadline := time.Now().Add(20 * time.Second); bus.Subscribers() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the event stream goes on without its client")
+		}
+	}
 }
 
 func TestImport(t *testing.T) {

@@ -55,14 +55,6 @@ func (c *Call) Bool(key string) bool {
 	return true
 }
 
-// BoolOr is Bool with a default for an absent parameter.
-func (c *Call) BoolOr(key string, def bool) bool {
-	if !c.query.Has(key) {
-		return def
-	}
-	return c.Bool(key)
-}
-
 // Int returns an optional integer query parameter; nil when it is absent.
 func (c *Call) Int(key string) (*int, error) {
 	text := c.Query(key)

@@ -185,9 +185,6 @@ func TestQueryHelpers(t *testing.T) {
 			t.Errorf("Bool(%s) = %v", key, !want)
 		}
 	}
-	if !call.BoolOr("absent", true) || call.BoolOr("b", true) {
-		t.Error("BoolOr")
-	}
 	if n, err := call.Int("n"); err != nil || *n != 12 {
 		t.Errorf("Int(n): %v %v", n, err)
 	}

@@ -15,7 +15,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -208,5 +210,59 @@ func TestLoadTLSRefuses(t *testing.T) {
 		if _, err := LoadTLS(files); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestListenFD starts itself again as systemd would start a daemon: with a
+// listening socket as descriptor 3.
+func TestListenFD(t *testing.T) {
+	const inChild = "SAMPAN_TEST_LISTEN_FD"
+	if os.Getenv(inChild) != "" {
+		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+		if _, err := Listen("fd://4", ListenConfig{}); !errors.Is(err, fault.Invalid) {
+			t.Fatalf("a socket that was not passed: %v", err)
+		}
+		l, err := Listen("fd://", ListenConfig{})
+		if err != nil || len(l) != 1 {
+			t.Fatal(l, err)
+		}
+		conn, err := l[0].Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "served")
+		conn.Close()
+		return
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestListenFD$")
+	cmd.Env = append(os.Environ(), inChild+"=1", "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// A child that fails never answers; its end is what must not be waited for.
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if waitErr := cmd.Wait(); waitErr != nil || err != nil || string(got) != "served" {
+		t.Errorf("%q %v, child: %v", got, err, waitErr)
 	}
 }

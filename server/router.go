@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -138,20 +137,4 @@ func staticLen(parts []string) (n int) {
 		n += len(s)
 	}
 	return n
-}
-
-// String lists the registered patterns, for tests and debugging.
-func (rt *Router) String() string {
-	var lines []string
-	for _, routes := range rt.byNoun {
-		for _, r := range routes {
-			path := r.parts[0]
-			for i := 1; i < len(r.parts); i += 2 {
-				path += "{" + r.parts[i] + "}" + r.parts[i+1]
-			}
-			lines = append(lines, fmt.Sprintf("%s %s", r.method, path))
-		}
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
 }

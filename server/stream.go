@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,15 +23,47 @@ const (
 	flushDelay = 5 * time.Millisecond
 )
 
-// StreamWriter buffers a streamed answer and flushes it by itself shortly after
-// a write. It is safe for concurrent use.
+// StreamWriter is a streamed answer. Its header goes out with the first byte,
+// so that an error before it still gets a status of its own. It buffers, and
+// flushes by itself shortly after a write. It is safe for concurrent use.
 type StreamWriter struct {
-	mu    sync.Mutex
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	buf   []byte
-	timer *time.Timer
-	err   error
+	contentType string
+
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	buf     []byte
+	timer   *time.Timer
+	started bool
+	err     error
+}
+
+// StreamWriter prepares a streamed answer.
+func (c *Call) StreamWriter(contentType string) *StreamWriter {
+	return &StreamWriter{contentType: contentType, w: c.W, rc: http.NewResponseController(c.W)}
+}
+
+// Start sends the header, if it has not gone out yet.
+func (s *StreamWriter) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.started {
+		s.start()
+		s.flushHTTP()
+	}
+}
+
+func (s *StreamWriter) start() {
+	s.started = true
+	s.w.Header().Set("Content-Type", s.contentType)
+	s.w.WriteHeader(http.StatusOK)
+}
+
+// Started reports whether a status has been sent.
+func (s *StreamWriter) Started() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.started
 }
 
 // Write appends to the stream. Its error is the connection's.
@@ -61,8 +92,11 @@ func appendFrame(buf []byte, stream byte, data []byte) []byte {
 // written runs after each append with the lock held.
 func (s *StreamWriter) written() error {
 	if s.err != nil {
-		s.buf = s.buf[:0]
+		s.buf = nil
 		return s.err
+	}
+	if !s.started {
+		s.start()
 	}
 	if len(s.buf) >= streamBuffer {
 		return s.flush()
@@ -76,29 +110,28 @@ func (s *StreamWriter) written() error {
 func (s *StreamWriter) onTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.timer == nil {
+		return // Close came first; the answer is no longer ours to touch
+	}
 	s.timer = nil
-	// The next write reports the error.
-	_ = s.flush()
+	_ = s.flush() // the next write reports the error
 }
 
 func (s *StreamWriter) flush() error {
 	if s.err == nil && len(s.buf) > 0 {
-		_, s.err = s.w.Write(s.buf)
-		if s.err == nil {
-			if err := s.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-				s.err = err
-			}
+		if _, s.err = s.w.Write(s.buf); s.err == nil {
+			s.flushHTTP()
 		}
 	}
 	s.buf = s.buf[:0]
 	return s.err
 }
 
-// Flush sends what is buffered.
-func (s *StreamWriter) Flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.flush()
+func (s *StreamWriter) flushHTTP() {
+	// Recorders in tests cannot flush; what they hold is seen all the same.
+	if err := s.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		s.err = err
+	}
 }
 
 // Close flushes and stops the timer. The handler must call it before it
@@ -115,46 +148,4 @@ func (s *StreamWriter) Close() error {
 		s.err = io.ErrClosedPipe
 	}
 	return err
-}
-
-// LazyStream is a streamed answer whose header goes out with the first byte, so
-// that an error before it still gets a status of its own. It is safe for
-// concurrent use.
-type LazyStream struct {
-	*StreamWriter
-	c           *Call
-	contentType string
-	once        sync.Once
-	started     atomic.Bool
-}
-
-// LazyStream prepares a streamed answer.
-func (c *Call) LazyStream(contentType string) *LazyStream {
-	w := &StreamWriter{w: c.W, rc: http.NewResponseController(c.W)}
-	return &LazyStream{StreamWriter: w, c: c, contentType: contentType}
-}
-
-// Start sends the header, if it has not gone out yet.
-func (l *LazyStream) Start() {
-	l.once.Do(func() {
-		l.started.Store(true)
-		l.c.W.Header().Set("Content-Type", l.contentType)
-		l.c.W.WriteHeader(http.StatusOK)
-		l.c.Flush()
-	})
-}
-
-// Started reports whether a status has been sent.
-func (l *LazyStream) Started() bool { return l.started.Load() }
-
-// Write starts the answer if need be and appends to it.
-func (l *LazyStream) Write(p []byte) (int, error) {
-	l.Start()
-	return l.StreamWriter.Write(p)
-}
-
-// Frame starts the answer if need be and appends a frame to it.
-func (l *LazyStream) Frame(stream byte, data []byte) error {
-	l.Start()
-	return l.StreamWriter.Frame(stream, data)
 }

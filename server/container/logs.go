@@ -22,7 +22,7 @@ func (r routes) logs(c *server.Call) error {
 	}
 	ctx, cancel := c.Stream()
 	defer cancel()
-	out := c.LazyStream(c.StreamType(tty))
+	out := c.StreamWriter(c.StreamType(tty))
 	defer out.Close()
 	if o.Follow {
 		// A quiet container must not keep its follower waiting for the header.

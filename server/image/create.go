@@ -19,7 +19,7 @@ func (r routes) create(c *server.Call) error {
 	if c.Version >= platformParameterSince {
 		platform = c.Query("platform")
 	}
-	out := c.LazyStream("application/json")
+	out := c.StreamWriter("application/json")
 	defer out.Close()
 	var err error
 	if name := c.Query("fromImage"); name != "" {
@@ -48,7 +48,7 @@ type errorDetail struct {
 	Message string `json:"message"`
 }
 
-func (r routes) load(c *server.Call, platform string, out *server.LazyStream) error {
+func (r routes) load(c *server.Call, platform string, out *server.StreamWriter) error {
 	switch src := c.Query("fromSrc"); src {
 	case "-":
 	case "":

@@ -58,7 +58,7 @@ func (r *routes) stream(c *server.Call) error {
 		sub = r.events.Subscribe(since, until, filters)
 		defer sub.Close()
 	}
-	out := c.LazyStream(mediaType)
+	out := c.StreamWriter(mediaType)
 	defer out.Close()
 	out.Start()
 	w := eventWriter{out, c.Version, mediaType == "application/json-seq"}
@@ -88,7 +88,7 @@ var eventFilters = []string{
 }
 
 type eventWriter struct {
-	out     *server.LazyStream
+	out     *server.StreamWriter
 	version server.Version
 	records bool
 }
