@@ -32,7 +32,12 @@ func TestPortsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	pc, err := net.ListenPacket("udp6", "[::]:7071")
+	ln6, err := net.Listen("tcp6", "[::]:7071")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln6.Close()
+	pc, err := net.ListenPacket("udp4", "0.0.0.0:7072")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +54,9 @@ func TestPortsInUse(t *testing.T) {
 		{"ours on every address", on("127.0.0.1", tcp(8080, 80)), fault.Conflict, "port is already allocated to container c1"},
 		{"ours on one address", tcp(8081, 80), fault.Conflict, "port is already allocated to container c1"},
 		{"another program's", tcp(7070, 80), fault.Conflict, "listen tcp 0.0.0.0:7070: bind: address already in use"},
-		{"another program's on IPv6", PortRequest{Proto: "udp", HostPortFirst: 7071, ContainerPort: 53}, fault.Conflict, "listen udp [::]:7071: bind: address already in use"},
+		{"another program's on IPv6", tcp(7071, 80), fault.Conflict, "listen tcp [::]:7071: bind: address already in use"},
+		{"another program's by UDP", PortRequest{Proto: "udp", HostPortFirst: 7072, ContainerPort: 53}, fault.Conflict, "listen udp 0.0.0.0:7072: bind: address already in use"},
+		{"UDP on IPv6", on("::1", PortRequest{Proto: "udp", HostPortFirst: 8090, ContainerPort: 53}), fault.NotImplemented, "only TCP can be relayed"},
 		{"a whole range", PortRequest{Proto: "tcp", HostPortFirst: 8080, HostPortLast: 8081, ContainerPort: 80}, fault.Conflict, "every host port from 8080 to 8081 is in use"},
 		{"no such address", on("10.1.2.3", tcp(8090, 80)), fault.Invalid, "this host has no address 10.1.2.3"},
 		{"sctp", PortRequest{Proto: "sctp", HostPortFirst: 8090, ContainerPort: 80}, fault.NotImplemented, "SCTP ports cannot be published yet"},

@@ -47,7 +47,8 @@ type Config struct {
 	// SplicePorts serves every published port from the shim's bound socket
 	// instead of translating it in the kernel. Packets then pass the host's
 	// INPUT chain like those of any host process (SECURITY.md N7), at the price
-	// of the client's address, which the container no longer sees.
+	// of the client's address, which the container no longer sees. UDP ports are
+	// refused.
 	SplicePorts bool
 
 	DNS, DNSSearch, DNSOptions []string     // --dns, --dns-search, --dns-opt of the daemon
@@ -65,7 +66,7 @@ func DefaultConfig() Config {
 // PortRequest is one -p of a container.
 type PortRequest struct {
 	Proto  string     // tcp or udp; sctp is refused
-	HostIP netip.Addr // invalid = every address, IPv4 and IPv6
+	HostIP netip.Addr // invalid = every address, with tcp IPv6 too
 	// HostPortFirst and HostPortLast name a port (equal, or last 0) or a range
 	// of which the first free one is taken; both 0 = any free port.
 	HostPortFirst, HostPortLast uint16
@@ -116,10 +117,11 @@ type Endpoint struct {
 // BoundPort is one host socket of a published port.
 //
 // Splice false: the kernel translates; the socket only reserves the port, it is
-// bound but does not listen. Splice true: whoever holds the socket accepts
-// (tcp, it already listens) or reads datagrams (udp) and relays them to the
-// container's address, because the kernel cannot translate between IPv6 and
-// IPv4.
+// bound but does not listen. Splice true (tcp only): the socket listens, and
+// whoever holds it accepts and relays to the container's address, because the
+// kernel cannot translate between IPv6 and IPv4. That is so for every IPv6
+// address, not only ::1: a container with IPv4 alone is reached over IPv6 by the
+// relay, and sees its connections come from the bridge's address.
 type BoundPort struct {
 	Proto         string
 	HostIP        netip.Addr

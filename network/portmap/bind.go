@@ -6,7 +6,7 @@
 // IPv4 addresses are translated by the kernel, so their sockets are bound and
 // do not listen: a connection that escapes translation is refused at once. IPv6
 // cannot be translated to a container that has IPv4 only; those sockets listen
-// and are marked Splice.
+// and are marked Splice. Shims splice TCP only: UDP is published on IPv4.
 package portmap
 
 import (
@@ -164,12 +164,18 @@ func (t *Table) bindPort(r Request, port uint16) (socks []Socket, retErr error) 
 	}()
 	hosts := []netip.Addr{r.HostIP}
 	every := !r.HostIP.IsValid()
-	if every {
+	switch {
+	case every && r.Proto == "tcp":
 		hosts = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
+	case every:
+		hosts = []netip.Addr{netip.IPv4Unspecified()}
 	}
 	for _, host := range hosts {
 		host = host.Unmap()
 		splice := t.SpliceAll || host.Is6()
+		if splice && r.Proto != "tcp" {
+			return socks, fault.New(fault.NotImplemented, "publish port %d/%s on %s: only TCP can be relayed there yet; publish it on an IPv4 address, with translation on", r.ContainerPort, r.Proto, host)
+		}
 		f, got, err := bind(r.Proto, host, port, splice)
 		if every && host.Is6() && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
 			continue // a host without IPv6
