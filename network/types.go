@@ -42,7 +42,7 @@ type Config struct {
 	// the bridge, where isolation comes after it.
 	ICC       bool
 	IPMasq    bool // masquerade what leaves the bridge
-	IPForward bool // switch net.ipv4.ip_forward on
+	IPForward bool // switch net.ipv4.ip_forward on; it stays on, as others may rely on it by then
 	IPv6      bool // refused for now, by name
 	// SplicePorts serves every published port from the shim's bound socket
 	// instead of translating it in the kernel. Packets then pass the host's
