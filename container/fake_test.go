@@ -38,6 +38,7 @@ type world struct {
 	mu        sync.Mutex
 	shims     map[string]*fakeShim // running, by run directory
 	startErr  error
+	silent    bool // shims do not answer
 	joined    map[string]bool
 	destroyed []string
 	events    []string
@@ -100,6 +101,7 @@ func (d *daemon) crash() {
 	d.mu.Lock()
 	d.down = true
 	d.mu.Unlock()
+	d.end()
 	for _, e := range d.all() {
 		if r := e.current(); r != nil {
 			r.shim.Close()
@@ -243,6 +245,9 @@ func (s supervisor) Connect(_ context.Context, runDir string) (Shim, error) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	old, ok := s.w.shims[runDir]
+	if ok && s.w.silent {
+		return nil, fault.New(fault.Deadline, "the shim does not answer")
+	}
 	if !ok {
 		return nil, fault.New(fault.NotFound, "no shim listens in %s", runDir)
 	}

@@ -22,6 +22,8 @@ const (
 	// connectWait bounds the wait for one shim: a stopped one must not hold up
 	// the daemon's start.
 	connectWait = 2 * time.Second
+	// chaseEvery is the pace at which a shim that did not answer is tried again.
+	chaseEvery = time.Second
 	// codeUnknown is the exit code of a container whose end nobody could see,
 	// as after a power cut.
 	codeUnknown = 255
@@ -39,16 +41,16 @@ func (s *Service) Restore(ctx context.Context) error {
 	}
 	s.sweep(ctx)
 	all := s.all()
-	runs := make([]*run, len(all))
+	found := make([]finding, len(all))
 	var g errgroup.Group
 	g.SetLimit(restoreWidth)
 	for i, e := range all {
-		g.Go(func() error { runs[i] = s.reconnect(ctx, e); return nil })
+		g.Go(func() error { found[i] = s.reconnect(ctx, e); return nil })
 	}
 	_ = g.Wait() // no function fails: one bad container does not stop the daemon
 	var running []string
 	for i, e := range all {
-		if runs[i] != nil {
+		if found[i].run != nil || found[i].silent {
 			running = append(running, e.id)
 		}
 	}
@@ -56,44 +58,87 @@ func (s *Service) Restore(ctx context.Context) error {
 		return err
 	}
 	for i, e := range all {
-		g.Go(func() error { s.resume(ctx, e, runs[i]); return nil })
+		g.Go(func() error { s.resume(ctx, e, found[i]); return nil })
 	}
 	_ = g.Wait()
 	s.startByPolicy(all)
 	return nil
 }
 
+// finding is what Restore found of a container.
+type finding struct {
+	run *run
+	// silent tells that a shim is there and does not answer: it is stopped, or the
+	// machine is busy. Its container is left alone.
+	silent bool
+}
+
 // reconnect finds the shim of a container, whatever its record says: the daemon
 // may have died between a start and its record.
-func (s *Service) reconnect(ctx context.Context, e *entry) *run {
+func (s *Service) reconnect(ctx context.Context, e *entry) finding {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
 	sh, err := s.Supervisor.Connect(ctx, s.runDir(e.id))
 	if errors.Is(err, fault.NotFound) {
-		return nil
+		return finding{}
 	}
 	if err != nil {
-		s.log.Error("reach the supervisor of a container; it is killed with the container", "container", e.id, "error", err)
-		return nil
+		s.log.Warn("the supervisor of a container does not answer; it is tried again", "container", e.id, "error", err)
+		return finding{silent: true}
 	}
 	if sh.Pid() == 0 {
 		// The daemon died in the middle of the start; nobody was told that it
 		// runs. The shim undoes a start that nobody waits for.
 		_ = sh.Close()
-		return nil
+		return finding{}
 	}
-	return &run{shim: sh, settled: make(chan struct{})}
+	return finding{run: &run{shim: sh, settled: make(chan struct{})}}
+}
+
+// chase tries again to reach a silent shim until it answers or has gone.
+func (s *Service) chase(e *entry) {
+	s.wait.Go(func() {
+		for {
+			select {
+			case <-s.ending.Done():
+				return
+			case <-time.After(chaseEvery):
+			}
+			found := s.reconnect(s.ending, e)
+			if found.silent {
+				continue
+			}
+			if err := e.acquire(s.ending); err != nil {
+				return
+			}
+			defer e.release()
+			switch rec := e.record(); {
+			case found.run != nil && e.current() == nil:
+				s.adopt(e, found.run)
+			case found.run == nil && rec.State.Running():
+				s.settle(s.ending, e, nil, s.missedExit(rec))
+			}
+			return
+		}
+	})
 }
 
 // resume takes up a running container, or settles one that is not there.
-func (s *Service) resume(ctx context.Context, e *entry, r *run) {
+func (s *Service) resume(ctx context.Context, e *entry, found finding) {
 	if err := e.acquire(ctx); err != nil {
 		return
 	}
 	defer e.release()
+	if found.silent {
+		if err := s.change(e, container.StateRunning, false, nil); err != nil {
+			s.log.Error("keep a container", "container", e.id, "error", err)
+		}
+		s.chase(e)
+		return
+	}
 	rec := e.record()
-	if r != nil {
-		s.adopt(e, r)
+	if found.run != nil {
+		s.adopt(e, found.run)
 		return
 	}
 	if err := s.Groups.Destroy(ctx, s.cgroupPath(rec)); err != nil {

@@ -15,6 +15,7 @@
 package container
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
@@ -78,6 +79,8 @@ type Service struct {
 
 	volumes sync.Mutex // one volume is made or removed at a time
 	wait    sync.WaitGroup
+	ending  context.Context // of the work in the background
+	end     context.CancelFunc
 }
 
 // New makes the service with the records of the store; nothing is touched
@@ -102,6 +105,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}, execs: map[string]*execution{}}
+	s.ending, s.end = context.WithCancel(context.Background())
 	err := d.Store.View(func(tx *state.Tx) error {
 		return tx.Each(bucket, func(id string, raw []byte) error {
 			var r Record

@@ -393,6 +393,45 @@ func TestRestoreAfterReboot(t *testing.T) {
 	}
 }
 
+func TestSilentShim(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	back, gone := d.create(t, "back"), d.create(t, "gone")
+	for _, ref := range []string{back, gone} {
+		if err := d.Start(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.crash()
+	w.mu.Lock()
+	w.silent = true
+	w.mu.Unlock()
+	d = w.newDaemon()
+	for _, ref := range []string{back, gone} {
+		if st := d.status(t, ref); st.Status != container.StateRunning {
+			t.Fatalf("a container whose shim is slow became %s", st.Status)
+		}
+	}
+	if !w.joined[back] {
+		t.Error("its address was given away")
+	}
+	if err := d.Remove(t.Context(), gone, RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(w.destroyed, "/sampan/"+gone) {
+		t.Error("its group was not killed")
+	}
+	w.mu.Lock()
+	w.silent = false
+	w.mu.Unlock()
+	eventually(t, "the shim is found", func() bool { e, _ := d.find(back); return e.current() != nil })
+	end := mustWait(t, d, back, "")
+	w.shim(d, back).end(4)
+	if r := <-end; r.StatusCode != 4 {
+		t.Errorf("got %+v", r)
+	}
+}
+
 func TestRestartPolicy(t *testing.T) {
 	w := newWorld(t)
 	d := w.newDaemon()

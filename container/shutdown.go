@@ -19,6 +19,7 @@ func (s *Service) Shutdown(ctx context.Context, stopAll bool) error {
 	if stopAll {
 		err = s.stopAll(ctx)
 	}
+	s.end()
 	for _, e := range s.all() {
 		e.stopTimer()
 		closeAll(e.takePending())
@@ -49,7 +50,7 @@ func (s *Service) stopAll(ctx context.Context) error {
 		}
 		g.Go(func() {
 			// Not by a user: unless-stopped starts it with the next daemon.
-			if err := s.end(ctx, e); err != nil {
+			if err := s.endContainer(ctx, e); err != nil {
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
@@ -60,8 +61,8 @@ func (s *Service) stopAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// end stops a container for the daemon's own end.
-func (s *Service) end(ctx context.Context, e *entry) error {
+// endContainer stops a container for the daemon's own end.
+func (s *Service) endContainer(ctx context.Context, e *entry) error {
 	r := e.current()
 	if r == nil {
 		return nil

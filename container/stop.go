@@ -49,6 +49,9 @@ func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
 	if err != nil {
 		return err
 	}
+	if r == nil && e.record().State.Running() {
+		return fault.New(fault.Unavailable, "the supervisor of container %s does not answer yet; try again, or remove the container by force", e.id)
+	}
 	if r == nil {
 		return fault.New(fault.NotModified, "container %s is stopped already", e.id)
 	}
@@ -176,12 +179,35 @@ func (s *Service) forceEnd(ctx context.Context, e *entry) error {
 			return err
 		}
 	}
-	r := e.current()
+	r, err := s.settled(ctx, e)
+	if err != nil {
+		if e.isRemoved() {
+			return nil
+		}
+		return err
+	}
 	if r == nil {
-		return nil
+		return s.endUnreachable(ctx, e)
 	}
 	r.stopping.Store(true)
 	return s.kill(ctx, e, r)
+}
+
+// endUnreachable kills a container whose shim has not answered since the daemon
+// started. The shim, should it ever go on, finds its container dead and ends.
+func (s *Service) endUnreachable(ctx context.Context, e *entry) error {
+	if err := e.acquire(ctx); err != nil {
+		return err
+	}
+	defer e.release()
+	if e.current() != nil || !e.record().State.Running() {
+		return nil
+	}
+	if err := s.Groups.Destroy(ctx, s.cgroupPath(e.record())); err != nil {
+		return fault.New(fault.Unavailable, "kill container %s: %w", e.id, err)
+	}
+	s.settle(context.WithoutCancel(ctx), e, nil, s.missedExit(e.record()))
+	return nil
 }
 
 // Kill sends a signal (name or number; empty is SIGKILL) to a running
