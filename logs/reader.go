@@ -79,7 +79,6 @@ type reader struct {
 	ctx  context.Context // of one Read call
 
 	files   []*os.File // still to read, oldest first; the first is the current one
-	offset  int64      // in the current file, of the first byte not delivered
 	buf     *bufio.Reader
 	partial []byte // the beginning of a line whose end is not written yet
 	skip    bool   // passing over a line that is too long
@@ -126,21 +125,19 @@ func (r *reader) run() error {
 
 // openAll opens the files, oldest first. It goes from the newest to the oldest:
 // a rotation meanwhile then makes a file appear twice, which is noticed, and
-// never lets one be missed.
+// never lets one be missed. In the middle of a rotation one number is vacant.
 func (l *Log) openAll() ([]*os.File, error) {
 	var files []*os.File
 	var last os.FileInfo
-	for i := 0; i < rotations; i++ {
+	for i, vacant := 0, 0; i < rotations && vacant < 2; i++ {
 		path := l.path
 		if i > 0 {
 			path = fmt.Sprintf("%s.%d", l.path, i)
 		}
 		f, err := os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {
-			if i == 0 {
-				continue // between the rename and the new file of a rotation
-			}
-			break
+			vacant++
+			continue
 		}
 		if err != nil {
 			closeAll(files)
@@ -151,7 +148,7 @@ func (l *Log) openAll() ([]*os.File, error) {
 			f.Close()
 			continue
 		}
-		last = info
+		last, vacant = info, 0
 		files = append([]*os.File{f}, files...)
 	}
 	return files, nil
