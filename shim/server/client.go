@@ -8,13 +8,25 @@ import (
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
-const (
+// limits of the patience with clients.
+type limits struct {
 	// spillAfter is how long the application waits for a client that makes no
 	// progress before the client's share goes to disk instead.
-	spillAfter = 100 * time.Millisecond
-	// stallLimit is how long a client may make no progress while the disk share is
-	// used up, or after the process has ended, before it is cut off.
-	stallLimit = 10 * time.Second
+	spillAfter time.Duration
+	// stall is how long a client may make no progress while the disk share is used
+	// up, or after the process has ended, before it is cut off.
+	stall time.Duration
+	// spill bounds what one client may be behind on disk, spills how many may be.
+	spill  int64
+	spills int
+}
+
+// defaultLimits is what users get; tests have less patience.
+func defaultLimits() limits {
+	return limits{spillAfter: 100 * time.Millisecond, stall: 10 * time.Second, spill: 128 << 20, spills: 2}
+}
+
+const (
 	// linger is how long a client may take to close its side at the end. Closing
 	// with unread input would make the kernel reset the connection, and the client
 	// report an error.
@@ -340,11 +352,11 @@ func (c *client) deadline() time.Time {
 	case len(c.pend) == 0:
 		return time.Time{}
 	case c.ending:
-		return c.progress.Add(stallLimit)
+		return c.progress.Add(c.p.s.limits.stall)
 	case c.spill == nil && !c.noSpill:
-		return c.progress.Add(spillAfter)
+		return c.progress.Add(c.p.s.limits.spillAfter)
 	case c.blocked():
-		return c.progress.Add(stallLimit)
+		return c.progress.Add(c.p.s.limits.stall)
 	}
 	return time.Time{}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -20,7 +21,11 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
 		if strings.HasPrefix(os.Args[2], "plain") {
-			os.Exit(run(plainLauncher{}))
+			lim := defaultLimits()
+			if strings.HasPrefix(os.Args[2], "plain-impatient") {
+				lim = limits{spillAfter: 20 * time.Millisecond, stall: 500 * time.Millisecond, spill: 1 << 20, spills: 1}
+			}
+			os.Exit(run(plainLauncher{}, lim))
 		}
 		os.Exit(Main())
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -178,6 +179,49 @@ func TestStalledClient(t *testing.T) {
 	if n, err := io.Copy(io.Discard, c); err != nil || n != 50_000_000 {
 		t.Errorf("the late client got %d bytes, %v", n, err)
 	}
+}
+
+// With its share of the disk used up, a client that does not read is cut off; one
+// that reads slowly, but reads, slows the application down and gets everything.
+func TestCutOff(t *testing.T) {
+	s := newSpawner(t)
+	const size = 8_000_000
+	start := func(t *testing.T) (r *rig, c, end *net.UnixConn) {
+		r = plain(t, "sh", "-c", fmt.Sprintf("head -c %d /dev/zero; echo end >&2", size))
+		r.start.Config.ID = "plain-impatient-" + filepath.Base(r.dir)
+		r.start.Config.Log.Driver = "none"
+		c = r.attach(handle.Attach{Stdout: true})
+		end = r.attach(handle.Attach{Stderr: true})
+		r.mustBegin(s)
+		return r, c, end
+	}
+	t.Run("not reading", func(t *testing.T) {
+		r, c, end := start(t)
+		if got := readAll(t, end); string(got) != "end\n" {
+			t.Errorf("the other client got %q", got)
+		}
+		r.wait()
+		if n, err := io.Copy(io.Discard, c); n == size {
+			t.Errorf("the client that did not read got all %d bytes, %v", n, err)
+		}
+	})
+	t.Run("slow", func(t *testing.T) {
+		r, c, _ := start(t)
+		buf, n := make([]byte, 128<<10), 0
+		for {
+			m, err := c.Read(buf)
+			if n += m; errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n != size {
+			t.Errorf("%d bytes arrived of %d", n, size)
+		}
+		r.wait()
+	})
 }
 
 func TestKilledShim(t *testing.T) {

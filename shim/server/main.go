@@ -15,11 +15,11 @@ import (
 const controlFD = 3
 
 // Main is `sampan-runtime shim`. It returns the process's exit status.
-func Main() int { return run(inProcess{}) }
+func Main() int { return run(inProcess{}, defaultLimits()) }
 
-func run(l launcher) int {
+func run(l launcher, lim limits) int {
 	prepareProcess()
-	s := newShim(l)
+	s := newShim(l, lim)
 	if err := s.setUp(); err != nil {
 		os.Stderr.WriteString("sampan-runtime shim: " + err.Error() + "\n")
 		return 1

@@ -286,6 +286,26 @@ func TestContainerInHostPids(t *testing.T) {
 	}
 }
 
+func TestContainerInUserNamespace(t *testing.T) {
+	s, root := newSpawner(t), realRoot(t)
+	r := realContainer(t, root, "sleep", "1000")
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	r.spec.Linux.Namespaces = append(r.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	r.spec.Linux.UIDMappings, r.spec.Linux.GIDMappings = ids, ids
+	for dir := r.dir; dir != "/tmp"; dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o711) // the overlay's layers are reached as the mapped root
+	}
+	r.mustBegin(s)
+	mine, theirs := socketPair(t)
+	p := &specs.Process{Args: []string{"sh", "-c", "id -u; cat /proc/self/uid_map"}, Env: []string{"PATH=/bin"}, Cwd: "/"}
+	if _, err := r.shim.Exec(ctx(t), handle.ExecRequest{ID: "u", Process: p, Attach: &handle.Attach{Conn: theirs, Stdout: true, Stderr: true}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(string(readAll(t, mine))); fmt.Sprint(got) != "[0 0 100000 65536]" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestContainerOutOfMemory(t *testing.T) {
 	s, root := newSpawner(t), realRoot(t)
 	r := realContainer(t, root, "sh", "-c", "x=x; while true; do x=$x$x; done")

@@ -20,6 +20,7 @@ type shim struct {
 	exitSync   bool
 	spillDir   string
 	spills     int
+	limits     limits
 
 	listener int // RunDir/shim.sock; -1 = none
 	conns    []*conn
@@ -62,8 +63,8 @@ const (
 	phaseDelivered              // the daemons are told; slow clients are still served
 )
 
-func newShim(l launcher) *shim {
-	return &shim{launcher: l, listener: -1, execs: map[string]*proc{}}
+func newShim(l launcher, lim limits) *shim {
+	return &shim{launcher: l, listener: -1, limits: lim, execs: map[string]*proc{}}
 }
 
 // reapEvery is the pace at which orphans are collected while nothing happens.

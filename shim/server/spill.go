@@ -5,10 +5,6 @@ import (
 )
 
 const (
-	// spillLimit bounds what one client may be behind on disk, spillTotal what all
-	// clients of a shim may.
-	spillLimit = 128 << 20
-	spillTotal = 256 << 20
 	// punchStep is how much is consumed before its disk space is given back.
 	punchStep = 4 << 20
 	spillRead = 64 << 10
@@ -26,7 +22,7 @@ type spill struct {
 // newSpill makes a spill file beside the log, or returns nil when that is not
 // possible; the client then holds up the application until it is cut off.
 func (s *shim) newSpill() *spill {
-	if s.spills >= spillTotal/spillLimit || s.spillDir == "" {
+	if s.spills >= s.limits.spills || s.spillDir == "" {
 		return nil
 	}
 	fd, err := unix.Open(s.spillDir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
@@ -67,7 +63,7 @@ func (sp *spill) get(dst []byte) ([]byte, error) {
 	return dst[:start+n], nil
 }
 
-func (sp *spill) full() bool { return sp.tail-sp.head >= spillLimit }
+func (sp *spill) full() bool { return sp.tail-sp.head >= sp.s.limits.spill }
 
 func (sp *spill) close() {
 	unix.Close(sp.fd)
