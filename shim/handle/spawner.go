@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -82,12 +83,32 @@ func NewSpawner(runtimeBinary string) (*Spawner, error) {
 		mem.Close()
 		return nil, fmt.Errorf("seal a copy of %s: %w", runtimeBinary, err)
 	}
+	keepDescriptors()
 	s := &Spawner{binary: mem}
 	// Without it a launch copies the host's mount table: slower, equally right.
 	if t, err := launch.NewTemplate(); err == nil {
 		s.template = t
 	}
 	return s, nil
+}
+
+// keepDescriptors marks what this process inherited as close-on-exec: Go marks
+// what it opens itself only, and a shim that lives for months must not hold the
+// pipe of whoever started the daemon.
+func keepDescriptors() {
+	const first = 3
+	if unix.CloseRange(first, ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	list, err := os.ReadDir("/proc/self/fd") // before Linux 5.11
+	if err != nil {
+		return
+	}
+	for _, e := range list {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= first {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 func seal(mem, src *os.File) error {
@@ -216,9 +237,10 @@ func (s *Spawner) fd() int {
 
 // shimEnv tunes the Go runtime of the shim before its first instruction: one
 // processor means one allocation cache; the shim itself decides when to collect
-// (server/memory.go), with a limit as the net below.
+// (server/memory.go), with a limit as the net below; it need not ask its cgroup
+// for the number of processors, which reads files and keeps them open.
 func shimEnv() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=8MiB", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	return []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=8MiB", "GODEBUG=containermaxprocs=0,updatemaxprocs=0", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 }
 
 // create introduces the daemon and hands over the container.
