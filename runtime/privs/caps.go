@@ -139,9 +139,9 @@ func (c *caps) limit(userNS bool, warn func(string)) error {
 	if extra := c.effective &^ c.permitted; extra != 0 {
 		return fault.New(fault.Invalid, "capabilities: %s are effective but not permitted", extra.names())
 	}
-	if extra := c.ambient &^ (c.permitted & c.inheritable); extra != 0 {
-		return fault.New(fault.Invalid, "capabilities: %s are ambient but not both permitted and inheritable", extra.names())
-	}
+	// What `runc spec` writes has ambient capabilities that are not inheritable. The
+	// kernel cannot have that, and runc and crun leave them out as well.
+	c.ambient &= c.permitted & c.inheritable
 	return nil
 }
 
