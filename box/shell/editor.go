@@ -89,6 +89,9 @@ func (e *editor) read(prompt string) (string, error) {
 		if err != nil || done {
 			e.at = len(e.line)
 			e.refresh()
+			if errors.Is(err, errInterrupted) {
+				fmt.Fprint(e.out, "^C")
+			}
 			fmt.Fprint(e.out, "\r\n")
 			return string(e.line), err
 		}
@@ -117,8 +120,6 @@ func (e *editor) press(key rune) (done bool, err error) {
 		}
 		return true, nil
 	case ctrl('c'):
-		fmt.Fprint(e.out, "^C")
-		e.line = nil
 		return true, errInterrupted
 	case ctrl('d'):
 		if len(e.line) == 0 {

@@ -303,10 +303,17 @@ func (s *shell) kill(hc interp.HandlerContext, args []string) error {
 
 // target finds the job of %1 or g1; a plain number is a pid.
 func (s *shell) target(arg string) *job {
-	if strings.HasPrefix(arg, "%") || strings.HasPrefix(arg, "g") {
-		return s.jobs.pick(arg)
+	if !strings.HasPrefix(arg, "%") && !strings.HasPrefix(arg, "g") {
+		return nil
 	}
-	return nil
+	// Right after `command &` its process may not have begun.
+	const patience, pause = 500 * time.Millisecond, 5 * time.Millisecond
+	for waited := time.Duration(0); ; waited += pause {
+		if job := s.jobs.pick(arg); job != nil || waited >= patience {
+			return job
+		}
+		time.Sleep(pause)
+	}
 }
 
 func umask(hc interp.HandlerContext, args []string) error {

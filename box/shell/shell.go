@@ -181,7 +181,7 @@ func (s *shell) run(ctx context.Context, node syntax.Node) (status int, exit boo
 	return 1, s.runner.Exited()
 }
 
-// script runs a whole script and then the EXIT trap.
+// script runs a whole script; the interpreter runs the EXIT trap at its end.
 func (s *shell) script(r io.Reader, name string) int {
 	file, err := syntax.NewParser().Parse(io.LimitReader(r, maxScript), name)
 	if err != nil {
@@ -190,11 +190,8 @@ func (s *shell) script(r io.Reader, name string) int {
 	}
 	ctx, done := s.traps.begin()
 	defer done()
-	status, exit := s.run(ctx, file)
-	if exit {
-		return status
-	}
-	return s.leave(status)
+	status, _ := s.run(ctx, file)
+	return status
 }
 
 func (s *shell) scriptFile(c *tool.Call, path string) int {
