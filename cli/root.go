@@ -99,7 +99,7 @@ func NewRoot(a *app.App, args []string) *cobra.Command {
 	}
 	addMissing(root, "")
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
+	addCompletion(root)
 	return root
 }
 
