@@ -81,18 +81,43 @@ func (s *shim) endExecs() {
 	}
 }
 
+// exitSpace is reserved for the record when the container starts.
+const exitSpace = 4096
+
+// prepareExit removes the record of an earlier run and reserves the space for
+// this one's: a disk that fills up meanwhile must not cost the exit code.
+func prepareExit(path string) error {
+	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
+		return &os.PathError{Op: "remove the exit record of an earlier run", Path: path, Err: err}
+	}
+	temp := path + ".new"
+	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "create the exit record", Path: temp, Err: err}
+	}
+	defer unix.Close(fd)
+	err = unix.Fallocate(fd, 0, 0, exitSpace)
+	if err != nil && err != unix.EOPNOTSUPP && err != unix.ENOSYS {
+		return &os.PathError{Op: "reserve space for the exit record", Path: temp, Err: err}
+	}
+	return nil
+}
+
 // writeExit stores the record so that a crash leaves the old state or the new
 // one. sync decides whether it must survive a loss of power.
 func writeExit(path string, r *wire.ExitRecord, sync bool) error {
 	temp := path + ".new"
-	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "create", Path: temp, Err: err}
 	}
 	b := appendExit(nil, r)
-	n, err := writeRetry(fd, b)
+	n, err := unix.Pwrite(fd, b, 0)
 	if err == nil && n < len(b) {
 		err = unix.ENOSPC
+	}
+	if err == nil {
+		err = unix.Ftruncate(fd, int64(len(b)))
 	}
 	if err == nil && sync {
 		err = unix.Fsync(fd)

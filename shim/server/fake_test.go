@@ -20,6 +20,9 @@ import (
 // containers, or with the real runtime.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
+		if os.Args[2] == "hang" {
+			time.Sleep(time.Hour)
+		}
 		if strings.HasPrefix(os.Args[2], "plain") {
 			lim := defaultLimits()
 			if strings.HasPrefix(os.Args[2], "plain-impatient") {

@@ -429,3 +429,74 @@ func TestExec(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The record is written on a full disk too, and that of an earlier run never
+// stands for this one.
+func TestExitRecordOnFullDisk(t *testing.T) {
+	s := newSpawner(t)
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("mounting a small tmpfs: %v (needs root)", err)
+	}
+	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
+	r := plain(t, "sh", "-c", "read a; exit 9")
+	r.start.Config.OpenStdin, r.start.Config.ExitSync = true, true
+	r.start.Config.Log.Path, r.start.Config.ExitPath = filepath.Join(disk, "json.log"), filepath.Join(disk, "exit.json")
+	if err := os.WriteFile(r.start.Config.ExitPath, []byte(`{"code":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.mustBegin(s)
+	if _, err := handle.ReadExit(r.start.Config.ExitPath); !errors.Is(err, fault.NotFound) {
+		t.Errorf("while it runs, the record of an earlier run is there: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(disk, "filler"), make([]byte, 1<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	if err := r.shim.CloseStdin(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	r.wait()
+	if rec, err := handle.ReadExit(r.start.Config.ExitPath); err != nil || rec.Code != 9 {
+		t.Errorf("record = %+v, %v", rec, err)
+	}
+}
+
+// A start that nobody waits for any more leaves nothing, even if the shim hangs.
+func TestStartGivenUp(t *testing.T) {
+	s := newSpawner(t)
+	r := plain(t, "sleep", "1000")
+	r.start.Config.ID = "hang"
+	c, cancel := contextIn(100 * time.Millisecond)
+	defer cancel()
+	raw, err := json.Marshal(r.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.start.Config.RunDir, "config.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Start(c, &r.start); !errors.Is(err, fault.Deadline) {
+		t.Fatalf("error = %v", err)
+	}
+	// It is our child: waiting for any child ends when it has been killed.
+	for deadline := time.Now().Add(within); ; time.Sleep(50 * time.Millisecond) {
+		left, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		alive := false
+		for _, f := range left {
+			pids, _ := os.ReadFile(f)
+			for _, pid := range strings.Fields(string(pids)) {
+				cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+				alive = alive || strings.Contains(string(cmdline), "\x00hang\x00")
+			}
+		}
+		if !alive {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the hanging shim is still there")
+		}
+	}
+}

@@ -65,6 +65,11 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 	if s.log, err = openLog(&cfg.Log, s.logBuf, s.warn); err != nil {
 		return nil, err
 	}
+	if s.exitPath != "" {
+		if err := prepareExit(s.exitPath); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -126,6 +131,9 @@ func (s *shim) undo() {
 	}
 	s.unlisten()
 	s.closePorts()
+	if s.exitPath != "" {
+		unix.Unlink(s.exitPath + ".new")
+	}
 }
 
 // readSpec maps the file instead of reading it: the strings of the result lie in
