@@ -342,11 +342,9 @@ const SocketName = "shim.sock"
 func (s *Shim) greet(ctx context.Context, conn *net.UnixConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	_, err := conn.Write(wire.Append(nil, wire.TypeHello, 0, 0, &wire.Hello{Version: wire.Version, Min: wire.Min}))
-	var f frame
-	if err == nil {
-		f, err = readFrame(conn)
-	}
+	// What comes back tells more than a failed write.
+	conn.Write(wire.Append(nil, wire.TypeHello, 0, 0, &wire.Hello{Version: wire.Version, Min: wire.Min}))
+	f, err := readFrame(conn)
 	if ctx.Err() != nil {
 		return fault.New(fault.Deadline, "the shim in %s does not answer: %w", s.runDir, context.Cause(ctx))
 	}
