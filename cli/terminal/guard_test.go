@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-containers/sampan/cli/pty"
 )
 
@@ -46,7 +48,7 @@ func leave(mode string) {
 		if err == nil {
 			r.Close()
 			// As if the standard output were a pipe whose reader left.
-			if err = syscall.Dup2(int(w.Fd()), 1); err == nil {
+			if err = unix.Dup3(int(w.Fd()), 1, 0); err == nil {
 				fmt.Println("into the void")
 			}
 		}
