@@ -366,5 +366,8 @@ func linkError(name, target string, err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return fault.New(fault.Invalid, "entry %q is a hard link to %q, which the archive does not contain before it", name, target)
 	}
+	if errors.Is(err, unix.EPERM) {
+		return fault.New(fault.Invalid, "entry %q is a hard link to %q, which is a directory", name, target)
+	}
 	return pathError("link", name, err)
 }
