@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -59,43 +58,34 @@ func OpenOverlay(o mountapi.Overlay) (*os.File, error) {
 }
 
 // legacyOverlay serves kernels before 6.7, whose overlay takes all layers in one
-// string: mount(2) in a mount namespace of its own, with the layers named by the
-// numbers of their descriptors to fit 500 of them into a page, and a detached copy of
-// that. Remove it when the oldest supported kernel is 6.7.
+// string of at most a page: mount(2) in a mount namespace of its own, with the layers
+// named by the numbers of their descriptors, and a detached copy of that. The
+// descriptors are opened in that namespace, since overlay takes no directory of
+// another one. Remove it when the oldest supported kernel is 6.7.
 func legacyOverlay(o mountapi.Overlay) (*os.File, error) {
-	var fds []*os.File
-	defer func() {
-		for _, f := range fds {
-			f.Close()
-		}
-	}()
-	number := func(dir string) (string, error) {
-		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return "", fmt.Errorf("layer %s: %w", dir, err)
-		}
-		fds = append(fds, os.NewFile(uintptr(fd), dir))
-		return strconv.Itoa(fd), nil
+	b := launch.NewBuilder()
+	b.At("make an overlay")
+	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	const first = 100 // numbers of the layers' descriptors in the child
+	end := first + len(o.Lower) + 2
+	b.Call(unix.SYS_FCNTL, launch.In(launch.Report), launch.Int(unix.F_DUPFD_CLOEXEC), launch.Int(end)).Into(launch.Report)
+	next := first
+	open := func(dir string) string {
+		b.At("open the layer " + dir)
+		fd := b.Slot()
+		b.Openat(launch.Cwd(), dir, unix.O_PATH|unix.O_DIRECTORY, 0).Into(fd)
+		b.Call(unix.SYS_DUP3, launch.In(fd), launch.Int(next), launch.Int(unix.O_CLOEXEC)).Ignore(syscall.EINVAL) // it has that number already
+		b.Free(fd)
+		next++
+		return strconv.Itoa(next - 1)
 	}
-	var lower []string
-	for _, dir := range o.Lower {
-		n, err := number(dir)
-		if err != nil {
-			return nil, err
-		}
-		lower = append(lower, n)
+	lower := make([]string, len(o.Lower))
+	for i, dir := range o.Lower {
+		lower[i] = open(dir)
 	}
 	data := "lowerdir=" + strings.Join(lower, ":")
 	if o.Upper != "" {
-		upper, err := number(o.Upper)
-		if err != nil {
-			return nil, err
-		}
-		work, err := number(o.Work)
-		if err != nil {
-			return nil, err
-		}
-		data += ",upperdir=" + upper + ",workdir=" + work
+		data += ",upperdir=" + open(o.Upper) + ",workdir=" + open(o.Work)
 	}
 	for _, p := range o.Params {
 		data += "," + p.Key
@@ -103,12 +93,9 @@ func legacyOverlay(o mountapi.Overlay) (*os.File, error) {
 			data += "=" + p.Value
 		}
 	}
-
-	b := launch.NewBuilder()
 	b.At("make an overlay of "+strconv.Itoa(len(o.Lower))+" layers",
 		launch.Hint{Errno: syscall.EINVAL, Text: "the kernel log says what is wrong with the layers"})
 	tree := b.Slot()
-	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	b.Call(unix.SYS_CHDIR, b.Str("/proc/self/fd"))
 	// The directory /proc exists everywhere; the current directory stays below the mount.
 	b.Mount("overlay", "/proc", "overlay", 0, data)
