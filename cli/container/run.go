@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -133,7 +134,7 @@ func (r *runner) foreground(ctx context.Context) error {
 			detachKeys: r.app.DetachKeys(r.options.detachKeys),
 		})
 		if err != nil {
-			return engineError(r.app, err)
+			return r.startFailed(ctx, err)
 		}
 	}
 	condition := container.WaitConditionNextExit
@@ -164,12 +165,19 @@ func (r *runner) start(ctx context.Context, s *session, wait *exitWait) error {
 	if s != nil {
 		s.stream.Close()
 	}
+	failure := r.startFailed(ctx, err)
 	if r.req.Host.AutoRemove && !connect.Unreachable(err) {
 		// The name must be free again when this program ends.
-		_, _ = wait.code()
+		select {
+		case <-wait.result:
+		case <-time.After(removeTimeout):
+		}
 	}
-	return r.startFailed(ctx, err)
+	return failure
 }
+
+// removeTimeout bounds the wait for the end of a container that did not start.
+const removeTimeout = 10 * time.Second
 
 // startFailed leaves nothing behind of a --rm container that never ran, also
 // with a daemon that removes only what has run.
