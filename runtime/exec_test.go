@@ -358,6 +358,7 @@ func TestHooks(t *testing.T) {
 	}
 	spec := l.spec("cat /tmp/state")
 	spec.Hooks = &specs.Hooks{
+		//lint:ignore SA1019 prestart is deprecated, not removed
 		Prestart: host("prestart"), CreateRuntime: host("createRuntime"), Poststart: host("poststart"), Poststop: host("poststop"),
 		StartContainer: []specs.Hook{{Path: "/hook", Args: []string{"hook"}, Env: []string{"A=environment", "PATH=/bin"}}},
 	}

@@ -36,7 +36,8 @@ func (l *launcher) openHooks() error {
 	if len(h.CreateContainer) > 0 {
 		return fault.New(fault.NotImplemented, "hooks.createContainer is not supported: the root file system never is in the host's mount table; use createRuntime or startContainer")
 	}
-	l.hooks.waits = len(h.Prestart)+len(h.CreateRuntime)+len(h.StartContainer) > 0 //nolint:staticcheck // prestart is deprecated, not removed
+	//lint:ignore SA1019 prestart is deprecated, not removed
+	l.hooks.waits = len(h.Prestart)+len(h.CreateRuntime)+len(h.StartContainer) > 0
 	if len(h.StartContainer) == 0 {
 		return nil
 	}
@@ -61,7 +62,8 @@ func (l *launcher) waitForHooks() {
 // run is called while the child waits.
 func (h *hookPoints) run(spec *specs.Spec, state *specs.State) error {
 	ctx := context.Background()                                                   // a hook has its own timeout
-	if err := RunHooks(ctx, "prestart", spec.Hooks.Prestart, state); err != nil { //nolint:staticcheck // deprecated, not removed
+	//lint:ignore SA1019 prestart is deprecated, not removed
+	if err := RunHooks(ctx, "prestart", spec.Hooks.Prestart, state); err != nil {
 		return err
 	}
 	if err := RunHooks(ctx, "createRuntime", spec.Hooks.CreateRuntime, state); err != nil {
