@@ -8,9 +8,9 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	"github.com/moby/term"
-	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/stream"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 )
@@ -26,7 +26,7 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 	if err != nil {
 		return err
 	}
-	keys, err := detachKeys(o.DetachKeys)
+	keys, err := request.DetachKeys(o.DetachKeys)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (s *Service) attach(ctx context.Context, e *entry, a handle.Attach) error {
 	defer e.mu.Unlock()
 	if len(e.pending) >= maxPending {
 		e.pending = slices.DeleteFunc(e.pending, func(p handle.Attach) bool {
-			gone := hungUp(p.Conn)
+			gone := stream.HungUp(p.Conn)
 			if gone {
 				p.Conn.Close()
 			}
@@ -83,54 +83,17 @@ func (s *Service) attach(ctx context.Context, e *entry, a handle.Attach) error {
 	return nil
 }
 
-// hungUp tells whether the client of a waiting connection has gone.
-func hungUp(conn *os.File) bool {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return true
-	}
-	gone := false
-	err = raw.Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd)}}
-		if n, err := unix.Poll(p, 0); err == nil && n > 0 {
-			gone = p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-		}
-	})
-	return gone || err != nil
-}
-
 // replay writes what the log holds to a client that asked for it.
 func (s *Service) replay(ctx context.Context, rec *Record, conn *os.File, o AttachOptions) error {
-	return s.readLog(ctx, rec, LogsOptions{Stdout: o.Stdout, Stderr: o.Stderr, Tail: -1}, nil, func(stream string, data []byte) error {
+	return s.readLog(ctx, rec, LogsOptions{Stdout: o.Stdout, Stderr: o.Stderr, Tail: -1}, nil, func(name string, data []byte) error {
 		if !rec.Config.Tty {
-			if _, err := conn.Write(frameHeader(stream, len(data))); err != nil {
+			if _, err := conn.Write(stream.Header(name, len(data))); err != nil {
 				return err
 			}
 		}
 		_, err := conn.Write(data)
 		return err
 	})
-}
-
-// frameHeader is the head of a frame of Docker's multiplexed stream.
-func frameHeader(stream string, n int) []byte {
-	id := byte(1)
-	if stream == "stderr" {
-		id = 2
-	}
-	return []byte{id, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
-}
-
-// detachKeys parses the keys that end an attachment.
-func detachKeys(text string) ([]byte, error) {
-	if text == "" {
-		text = "ctrl-p,ctrl-q"
-	}
-	keys, err := term.ToBytes(text)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "Invalid detach keys (%s) provided", text)
-	}
-	return keys, nil
 }
 
 // Resize sets the size of the container's terminal.
@@ -151,20 +114,4 @@ func (s *Service) Resize(ctx context.Context, ref string, height, width uint32) 
 	}
 	s.event(e.record(), events.ActionResize, map[string]string{"height": fmt.Sprint(height), "width": fmt.Sprint(width)})
 	return nil
-}
-
-// duplicate copies a descriptor without making the connection blocking.
-func duplicate(f *os.File) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd, dupErr := -1, error(nil)
-	if err := raw.Control(func(p uintptr) { fd, dupErr = unix.FcntlInt(p, unix.F_DUPFD_CLOEXEC, 3) }); err != nil {
-		return nil, err
-	}
-	if dupErr != nil {
-		return nil, fmt.Errorf("duplicate the connection: %w", dupErr)
-	}
-	return os.NewFile(uintptr(fd), f.Name()), nil
 }

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"time"
 
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/mounts"
+	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/state"
@@ -30,13 +32,13 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 		o.HostConfig = &container.HostConfig{}
 	}
 	if o.Name != "" {
-		if err := checkName(o.Name); err != nil {
+		if err := request.CheckName(o.Name); err != nil {
 			return "", nil, err
 		}
 		o.Name = strings.TrimPrefix(o.Name, "/")
 	}
-	if err := s.checkHost(o.Config, o.HostConfig); err != nil {
-		return "", nil, aboutRequest(err)
+	if err := s.opts.Defaults.Check(o.Config, o.HostConfig); err != nil {
+		return "", nil, err
 	}
 	img, err := s.image(ctx, o)
 	if err != nil {
@@ -75,7 +77,7 @@ func (s *Service) image(ctx context.Context, o CreateOptions) (*image.Image, err
 	if err != nil {
 		return nil, err
 	}
-	if o.Platform != "" && !samePlatform(o.Platform, img.Config) {
+	if o.Platform != "" && !request.SamePlatform(o.Platform, img.Config) {
 		// The client pulls the right variant when it hears that there is none.
 		return nil, fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s/%s",
 			o.Config.Image, o.Platform, img.Config.OS, img.Config.Architecture)
@@ -83,49 +85,34 @@ func (s *Service) image(ctx context.Context, o CreateOptions) (*image.Image, err
 	return img, nil
 }
 
-func samePlatform(want string, img *dockerspec.DockerOCIImage) bool {
-	parts := strings.Split(want, "/")
-	if parts[0] != img.OS && len(parts) > 1 {
-		return false
-	}
-	arch := parts[len(parts)-1]
-	if len(parts) > 1 {
-		arch = parts[1]
-	}
-	switch arch {
-	case "x86_64", "x86-64":
-		arch = "amd64"
-	case "aarch64":
-		arch = "arm64"
-	}
-	return arch == img.Architecture || len(parts) == 1 && arch == img.OS
-}
-
 // compose makes the record of a request. Nothing outside of memory changes.
 func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string, error) {
 	c, hc := o.Config, o.HostConfig
 	var warnings []string
-	if err := mergeImage(c, &img.Config.Config); err != nil {
+	if err := request.MergeImage(c, &img.Config.Config); err != nil {
 		return nil, nil, err
 	}
-	if err := s.checkConfig(c, hc); err != nil {
+	if err := request.CheckConfig(c); err != nil {
 		return nil, nil, err
 	}
 	if h := c.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
 		warnings = append(warnings, "Sampan does not run health checks yet; the HEALTHCHECK of the image is ignored.")
 	}
-	rec := &Record{ID: newID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size}
+	rec := &Record{ID: request.NewID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size}
 	if rec.Platform == "" {
 		rec.Platform = "linux"
 	}
 	var err error
-	if rec.Path, rec.Args, err = command(c); err != nil {
+	if rec.Path, rec.Args, err = request.Command(c); err != nil {
 		return nil, nil, err
 	}
-	if rec.Mounts, err = s.parseMounts(c, hc); err != nil {
+	if rec.Mounts, err = mounts.Collect(c, hc, s.mountsOf); err != nil {
 		return nil, nil, err
 	}
-	s.normalize(hc)
+	s.opts.Defaults.Normalize(hc)
+	if err := s.joinable(hc); err != nil {
+		return nil, nil, err
+	}
 	s.hostname(rec.ID, c, hc)
 	if rec.Endpoints, err = s.endpoints(hc, o.NetworkingConfig); err != nil {
 		return nil, nil, err
@@ -134,24 +121,10 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if hc.IpcMode.IsShareable() && hc.ShmSize != 0 {
 		warnings = append(warnings, "The /dev/shm of a container with --ipc shareable is not limited in size yet.")
 	}
-	if n := recordSize(rec); n > maxRecord {
-		return nil, nil, invalid("the container's configuration has %d bytes, more than the limit of %d", n, maxRecord)
+	if n := rec.Size(); n > record.MaxSize {
+		return nil, nil, invalid("the container's configuration has %d bytes, more than the limit of %d", n, record.MaxSize)
 	}
 	return rec, warnings, nil
-}
-
-func recordSize(r *Record) int {
-	n := 0
-	for _, e := range r.Config.Env {
-		n += len(e)
-	}
-	for _, a := range r.Args {
-		n += len(a)
-	}
-	for k, v := range r.Config.Labels {
-		n += len(k) + len(v)
-	}
-	return n
 }
 
 // endpoints checks the networks asked for: the one of --network, and at most
@@ -239,4 +212,44 @@ func (s *Service) record(rec *Record) error {
 		}
 		return tx.PutRaw(bucket, rec.ID, raw)
 	})
+}
+
+// hostname chooses the name a container sees as its own.
+func (s *Service) hostname(id string, c *container.Config, hc *container.HostConfig) {
+	switch {
+	case c.Hostname != "":
+	case hc.NetworkMode.IsHost() || hc.UTSMode.IsHost():
+		c.Hostname, _ = os.Hostname()
+	case hc.NetworkMode.IsContainer():
+		if e, err := s.find(hc.NetworkMode.ConnectedContainer()); err == nil {
+			c.Hostname = e.record().Config.Hostname
+			c.Domainname = e.record().Config.Domainname
+		}
+	default:
+		c.Hostname = id[:request.ShortID]
+	}
+}
+
+// joinable checks that another container shares its IPC namespace.
+func (s *Service) joinable(hc *container.HostConfig) error {
+	if !hc.IpcMode.IsContainer() {
+		return nil
+	}
+	other, err := s.find(hc.IpcMode.Container())
+	if err != nil {
+		return err
+	}
+	if mode := other.record().HostConfig.IpcMode; !mode.IsShareable() {
+		return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.id, mode)
+	}
+	return nil
+}
+
+// mountsOf returns another container's mounts for --volumes-from.
+func (s *Service) mountsOf(ref string) ([]Mount, error) {
+	e, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return e.record().DataMounts(), nil
 }

@@ -23,7 +23,6 @@ type entry struct {
 	run     *run
 	pending []handle.Attach // clients that came before the start
 	waiters []*waiter
-	execs   map[string]*execution
 	restart *time.Timer // a restart that is waiting for its back-off
 	backoff time.Duration
 }

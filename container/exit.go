@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -43,7 +44,7 @@ func processExists(pid int) bool {
 		return false
 	}
 	p, err := os.FindProcess(pid)
-	return err == nil && p.Signal(nullSignal) == nil
+	return err == nil && p.Signal(syscall.Signal(0)) == nil
 }
 
 func (s *Service) closing() bool {
@@ -111,7 +112,7 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 	e.mu.Lock()
 	e.run = nil
 	e.mu.Unlock()
-	s.forgetExecs(e)
+	s.execs.Over(e.id, codeKilled)
 	after := e.record()
 	if exit.OOM {
 		s.event(after, events.ActionOOM, nil)

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
@@ -26,6 +27,7 @@ import (
 	"github.com/sampan-containers/sampan/shim/wire"
 	"github.com/sampan-containers/sampan/snapshot"
 	"github.com/sampan-containers/sampan/state"
+	"github.com/sampan-containers/sampan/volume"
 )
 
 // world is the machine a test's daemon runs on. It outlives the daemon: a test
@@ -81,8 +83,12 @@ func (w *world) newDaemon() *daemon {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { store.Close(); snapshots.Close() })
-	s, err := New(Options{DataRoot: w.root, ExecRoot: filepath.Join(w.root, "run"), Runtime: "sampan", Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil))},
-		Dependencies{Store: store, Images: w, Snapshots: snapshots, Networks: w, Supervisor: supervisor{w}, Groups: w, Events: w, Host: ocispec.LocalHost{}})
+	volumes, err := volume.Open(w.root)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := New(Options{DataRoot: w.root, ExecRoot: filepath.Join(w.root, "run"), Defaults: request.Defaults{Runtime: "sampan"}, Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil))},
+		Dependencies{Store: store, Images: w, Snapshots: snapshots, Volumes: volumes, Networks: w, Supervisor: supervisor{w}, Groups: w, Events: w, Host: ocispec.LocalHost{}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -374,8 +380,3 @@ func (w *world) forget(f *fakeShim) {
 	defer w.mu.Unlock()
 	delete(w.shims, f.config.RunDir)
 }
-
-func mkfifo(path string) error { return syscall.Mkfifo(path, 0o644) }
-
-// whiteout makes overlay's mark of a removed file.
-func whiteout(path string) error { return syscall.Mknod(path, syscall.S_IFCHR, 0) }

@@ -10,6 +10,7 @@ import (
 
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/shim/handle"
@@ -20,6 +21,7 @@ import (
 // Shim is a running container's supervisor; *handle.Shim is one. Calls to one
 // whose container has ended fail with fault.Conflict.
 type Shim interface {
+	execs.Shim
 	Pid() int
 	ShimPid() int
 	StartedAt() time.Time
@@ -29,10 +31,6 @@ type Shim interface {
 	Signal(context.Context, syscall.Signal) error
 	Resize(ctx context.Context, height, width uint32) error
 	Attach(context.Context, handle.Attach) error
-	Exec(context.Context, handle.ExecRequest) (pid int, err error)
-	ExecState(ctx context.Context, execID string) (handle.ExecState, error)
-	ExecWait(ctx context.Context, execID string) (handle.ExecState, error)
-	ExecResize(ctx context.Context, execID string, height, width uint32) error
 	Namespace(ctx context.Context, kind string) (*os.File, error)
 	// Close lets go of the shim; the container goes on.
 	Close() error

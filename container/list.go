@@ -2,25 +2,21 @@ package container
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
-	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/show"
 )
 
 // List returns summaries, newest first. It takes no container's lock.
 func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary, error) {
-	f, err := s.compileFilters(ctx, o.Filters)
+	f, err := show.Compile(o.Filters, s.created(), s.imageID(ctx))
 	if err != nil {
 		return nil, err
 	}
 	// As in Docker, a filter on the state, a limit or a bound means all containers.
-	all := o.All || o.Limit > 0 || f.impliesAll()
+	all := o.All || o.Limit > 0 || f.ImpliesAll()
 	out := []container.Summary{}
 	names := imageNames{}
 	for _, e := range s.all() {
@@ -28,10 +24,10 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 			break
 		}
 		r := e.record()
-		if !all && !r.State.Running() && r.State.Status != container.StateRestarting || !f.match(r) {
+		if !all && !r.State.Running() && r.State.Status != container.StateRestarting || !f.Match(r) {
 			continue
 		}
-		out = append(out, s.summary(ctx, r, names))
+		out = append(out, show.Summary(r, s.shownImage(ctx, r, names), time.Now()))
 		if o.Size {
 			last := &out[len(out)-1]
 			if last.SizeRw, err = s.Snapshots.Usage(ctx, r.ID); err != nil {
@@ -45,32 +41,6 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 
 // imageNames remembers which image a reference means during one List.
 type imageNames map[string]string
-
-func (s *Service) summary(ctx context.Context, r *Record, names imageNames) container.Summary {
-	sum := container.Summary{
-		ID:      r.ID,
-		Names:   []string{"/" + r.Name},
-		Image:   s.shownImage(ctx, r, names),
-		ImageID: r.ImageID,
-		Command: commandLine(r),
-		Created: r.Created.Unix(),
-		Ports:   portSummaries(r),
-		Labels:  r.Config.Labels,
-		State:   r.State.Status,
-		Status:  statusText(&r.State, time.Now()),
-		Health:  &container.HealthSummary{Status: container.NoHealthcheck},
-		Mounts:  mountPoints(r),
-		NetworkSettings: &container.NetworkSettingsSummary{
-			Networks: networks(r),
-		},
-	}
-	if sum.Labels == nil {
-		sum.Labels = map[string]string{}
-	}
-	sum.HostConfig.NetworkMode = string(r.HostConfig.NetworkMode)
-	sum.HostConfig.Annotations = r.HostConfig.Annotations
-	return sum
-}
 
 // shownImage is the name the container was made from, or the id when the name
 // means another image, or none, by now.
@@ -89,134 +59,24 @@ func (s *Service) shownImage(ctx context.Context, r *Record, names imageNames) s
 	return ref
 }
 
-// commandLine is the command as ps shows it.
-func commandLine(r *Record) string {
-	if len(r.Args) == 0 {
-		return r.Path
-	}
-	words := make([]string, len(r.Args))
-	for i, a := range r.Args {
-		words[i] = a
-		if strings.Contains(a, " ") {
-			words[i] = "'" + a + "'"
+// created finds the time of creation of a container that a filter names.
+func (s *Service) created() func(ref string) (time.Time, error) {
+	return func(ref string) (time.Time, error) {
+		e, err := s.find(ref)
+		if err != nil {
+			return time.Time{}, err
 		}
+		return e.record().Created, nil
 	}
-	return r.Path + " " + strings.Join(words, " ")
 }
 
-// statusText is the state in words: "Up 5 minutes", "Exited (0) 3 hours ago".
-func statusText(st *State, now time.Time) string {
-	since := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) }
-	switch st.Status {
-	case container.StateRunning:
-		return "Up " + since(st.StartedAt)
-	case container.StatePaused:
-		return "Up " + since(st.StartedAt) + " (Paused)"
-	case container.StateRestarting:
-		return fmt.Sprintf("Restarting (%d) %s ago", st.ExitCode, since(st.FinishedAt))
-	case container.StateRemoving:
-		return "Removal In Progress"
-	case container.StateDead:
-		return "Dead"
-	case container.StateExited:
-		return fmt.Sprintf("Exited (%d) %s ago", st.ExitCode, since(st.FinishedAt))
-	}
-	return "Created"
-}
-
-// portSummaries lists published ports, then those only exposed.
-func portSummaries(r *Record) []container.PortSummary {
-	out := []container.PortSummary{}
-	if !r.State.Running() {
-		return out
-	}
-	published := map[string]bool{}
-	if ep := r.State.Endpoint; ep != nil {
-		for _, p := range ep.Ports {
-			published[fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto)] = true
-			out = append(out, container.PortSummary{IP: p.HostIP, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Proto})
+// imageID finds the image that a filter names; "" if there is none.
+func (s *Service) imageID(ctx context.Context) func(ref string) string {
+	return func(ref string) string {
+		img, err := s.Images.Get(ctx, ref)
+		if err != nil {
+			return ""
 		}
+		return img.ID.String()
 	}
-	for port := range r.Config.ExposedPorts {
-		if !published[port.String()] && !r.HostConfig.NetworkMode.IsHost() {
-			out = append(out, container.PortSummary{PrivatePort: port.Num(), Type: string(port.Proto())})
-		}
-	}
-	slices.SortFunc(out, func(a, b container.PortSummary) int {
-		switch {
-		case a.PrivatePort != b.PrivatePort:
-			return int(a.PrivatePort) - int(b.PrivatePort)
-		case a.PublicPort != b.PublicPort:
-			return int(a.PublicPort) - int(b.PublicPort)
-		case a.Type != b.Type:
-			return strings.Compare(a.Type, b.Type)
-		}
-		return a.IP.Compare(b.IP)
-	})
-	return out
-}
-
-func mountPoints(r *Record) []container.MountPoint {
-	out := []container.MountPoint{}
-	for _, m := range r.dataMounts() {
-		p := container.MountPoint{Type: m.Type, Name: m.Name, Source: m.Source, Destination: m.Destination, Mode: m.Mode, RW: !m.ReadOnly, Propagation: m.Propagation}
-		if m.Name != "" {
-			p.Driver = localDriver
-			if p.Mode == "" && !m.FromMounts {
-				p.Mode = "z" // Docker's default mode of a volume
-			}
-		}
-		if p.Propagation == "" && m.Source != "" && m.Name == "" {
-			p.Propagation = "rprivate"
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// networks describes the container's place in its networks.
-func networks(r *Record) map[string]*mobynet.EndpointSettings {
-	out := map[string]*mobynet.EndpointSettings{}
-	for name, wanted := range r.Endpoints {
-		es := wanted.Copy()
-		if es == nil {
-			es = &mobynet.EndpointSettings{}
-		}
-		if ep := r.State.Endpoint; ep != nil && ep.Network == name {
-			es.NetworkID, es.EndpointID = ep.NetworkID, ep.EndpointID
-			es.Gateway, es.IPAddress, es.IPPrefixLen = ep.Gateway, ep.IP.Addr(), ep.IP.Bits()
-			es.MacAddress = mobynet.HardwareAddr(ep.MAC)
-		}
-		out[name] = es
-	}
-	return out
-}
-
-// portMap describes published ports as inspect does; an exposed port that is
-// not published maps to null.
-func portMap(r *Record) mobynet.PortMap {
-	out := mobynet.PortMap{}
-	if !r.State.Running() {
-		return out
-	}
-	for port := range r.Config.ExposedPorts {
-		out[port] = nil
-	}
-	if ep := r.State.Endpoint; ep != nil {
-		for _, p := range ep.Ports {
-			port, ok := mobynet.PortFrom(p.ContainerPort, mobynet.IPProtocol(p.Proto))
-			if !ok {
-				continue
-			}
-			out[port] = append(out[port], mobynet.PortBinding{HostIP: hostIP(p.HostIP), HostPort: fmt.Sprint(p.HostPort)})
-		}
-	}
-	return out
-}
-
-func hostIP(a netip.Addr) netip.Addr {
-	if !a.IsValid() {
-		return netip.IPv4Unspecified()
-	}
-	return a
 }

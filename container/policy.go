@@ -6,13 +6,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/shim/wire"
-)
-
-// The back-off of restarts doubles from the first to the last value.
-const (
-	firstBackoff = 100 * time.Millisecond
-	lastBackoff  = time.Minute
 )
 
 // policyRestarts tells whether the restart policy starts a container again
@@ -21,45 +16,14 @@ func (s *Service) policyRestarts(r *Record, exit wire.ExitRecord, stopped bool) 
 	if stopped || s.closing() {
 		return false
 	}
-	p := r.HostConfig.RestartPolicy
-	switch {
-	case p.IsAlways(), p.IsUnlessStopped():
-		return true
-	case p.IsOnFailure():
-		return exit.Code != 0 && (p.MaximumRetryCount == 0 || r.State.RestartCount < p.MaximumRetryCount)
-	}
-	return false
-}
-
-// restartsAtBoot tells whether a new daemon starts a container that does not run.
-func restartsAtBoot(r *Record) bool {
-	p := r.HostConfig.RestartPolicy
-	switch {
-	case r.State.StartedAt.IsZero():
-		return false // created, never started
-	case p.IsAlways():
-		return true
-	case p.IsUnlessStopped():
-		return !r.State.Stopped
-	case p.IsOnFailure():
-		return !r.State.Stopped && r.State.ExitCode != 0 && (p.MaximumRetryCount == 0 || r.State.RestartCount < p.MaximumRetryCount)
-	}
-	return false
-}
-
-// nextBackoff is the wait before the next restart of a container that ran so long.
-func nextBackoff(last, ran time.Duration) time.Duration {
-	if last == 0 || ran >= restartReset {
-		return firstBackoff
-	}
-	return min(2*last, lastBackoff)
+	return r.RestartsAfter(exit.Code)
 }
 
 // scheduleRestart starts a container again after its back-off. The lock is held.
 func (s *Service) scheduleRestart(e *entry, ran time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.backoff = nextBackoff(e.backoff, ran)
+	e.backoff = record.NextBackoff(e.backoff, ran)
 	e.restart = time.AfterFunc(e.backoff, func() { s.restartNow(e) })
 }
 

@@ -9,17 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
-	"github.com/docker/go-units"
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/rootview"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
-	"github.com/sampan-containers/sampan/shim/wire"
 )
 
 // network gives the run its network namespace.
@@ -52,7 +49,7 @@ func (l *launcher) network(ctx context.Context) error {
 		}
 	}
 	var err error
-	if req.Ports, err = portRequests(l.rec.Config, l.rec.HostConfig); err != nil {
+	if req.Ports, err = request.Ports(l.rec.Config, l.rec.HostConfig); err != nil {
 		return err
 	}
 	sb, err := l.s.Networks.Join(ctx, req)
@@ -126,7 +123,7 @@ func (l *launcher) join(ctx context.Context, ref, kind string) error {
 func (l *launcher) specification() ([]byte, error) {
 	rec := l.rec
 	layers := append([]string{rec.Root.Upper}, rec.Root.Lower...)
-	passwd, group, err := accounts(layers)
+	passwd, group, err := rootview.Accounts(layers)
 	if err != nil {
 		return nil, err
 	}
@@ -138,11 +135,11 @@ func (l *launcher) specification() ([]byte, error) {
 		ID: rec.ID, Path: rec.Path, Args: rec.Args,
 		Config: rec.Config, HostConfig: rec.HostConfig,
 		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
-		CgroupsPath: l.s.cgroupPath(rec), CgroupV2: l.s.opts.CgroupV2,
+		CgroupsPath: l.s.cgroupPath(rec), CgroupV2: l.s.opts.Defaults.CgroupV2,
 		ShmSource: l.shm, Defaults: l.s.opts.Spec, Host: l.s.Host,
 	}
 	if rec.HostConfig.Init != nil && *rec.HostConfig.Init {
-		if in.InitPath = l.s.initPath(); in.InitPath == "" {
+		if in.InitPath = l.s.opts.Defaults.Init(); in.InitPath == "" {
 			return nil, notYet("--init needs docker-init or tini on the host")
 		}
 	}
@@ -232,47 +229,4 @@ func (l *launcher) etcFiles() error {
 		}
 	}
 	return nil
-}
-
-// portRequests turns -p and -P into what the network binds.
-func portRequests(c *container.Config, hc *container.HostConfig) ([]network.PortRequest, error) {
-	var out []network.PortRequest
-	for port, bindings := range hc.PortBindings {
-		if len(bindings) == 0 {
-			bindings = []mobynet.PortBinding{{}} // any address, any port
-		}
-		for _, b := range bindings {
-			first, last, err := hostPorts(b.HostPort)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, network.PortRequest{Proto: string(port.Proto()), HostIP: b.HostIP, HostPortFirst: first, HostPortLast: last, ContainerPort: port.Num()})
-		}
-	}
-	if hc.PublishAllPorts {
-		for port := range c.ExposedPorts {
-			if _, bound := hc.PortBindings[port]; !bound {
-				out = append(out, network.PortRequest{Proto: string(port.Proto()), ContainerPort: port.Num()})
-			}
-		}
-	}
-	slices.SortFunc(out, func(a, b network.PortRequest) int {
-		if d := int(a.ContainerPort) - int(b.ContainerPort); d != 0 {
-			return d
-		}
-		return int(a.HostPortFirst) - int(b.HostPortFirst)
-	})
-	return out, nil
-}
-
-// logConfig turns checked log options into the shim's.
-func logConfig(c container.LogConfig, path string) wire.LogConfig {
-	out := wire.LogConfig{Driver: c.Type, Path: path}
-	if size := c.Config["max-size"]; size == "-1" {
-		out.MaxSize = -1
-	} else if size != "" {
-		out.MaxSize, _ = units.FromHumanSize(size)
-	}
-	out.MaxFiles, _ = strconv.Atoi(c.Config["max-file"])
-	return out
 }

@@ -79,7 +79,7 @@ func (s *Service) remove(ctx context.Context, e *entry, volumes bool) error {
 	}
 	s.drop(e)
 	if volumes {
-		if err := s.removeVolumes(rec.anonymous()); err != nil {
+		if err := s.removeVolumes(rec.Anonymous()); err != nil {
 			s.log.Error("remove the volumes of a container", "container", e.id, "error", err)
 		}
 	}
@@ -101,5 +101,5 @@ func (s *Service) drop(e *entry) {
 	e.removed = true
 	e.mu.Unlock()
 	closeAll(e.takePending())
-	s.forgetExecs(e)
+	s.execs.Forget(e.id)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -34,10 +33,8 @@ const (
 // removes what is half made, and starts what its policy wants running. The last
 // goes on in the background.
 func (s *Service) Restore(ctx context.Context) error {
-	for _, dir := range []string{filepath.Join(s.opts.ExecRoot, "containers"), filepath.Join(s.opts.DataRoot, "volumes")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := os.MkdirAll(filepath.Join(s.opts.ExecRoot, "containers"), 0o700); err != nil {
+		return err
 	}
 	s.sweep(ctx)
 	all := s.all()
@@ -238,11 +235,6 @@ func (s *Service) sweep(ctx context.Context) {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
 		}
 	}
-	for _, name := range dirNames(filepath.Join(s.opts.DataRoot, "volumes")) {
-		if strings.HasPrefix(name, stagePrefix) {
-			_ = os.RemoveAll(filepath.Join(s.opts.DataRoot, "volumes", name))
-		}
-	}
 }
 
 func (s *Service) cgroupRoot() string {
@@ -276,7 +268,7 @@ func dirNames(dir string) []string {
 // startByPolicy starts in the background what a restart policy wants running.
 func (s *Service) startByPolicy(all []*entry) {
 	for _, e := range all {
-		if r := e.record(); r.State.Status != container.StateExited || e.isRemoved() || !restartsAtBoot(r) {
+		if r := e.record(); r.State.Status != container.StateExited || e.isRemoved() || !r.RestartsAtBoot() {
 			continue
 		}
 		s.wait.Go(func() {

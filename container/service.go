@@ -22,31 +22,25 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/state"
+	"github.com/sampan-containers/sampan/volume"
 )
 
 // Options are the daemon's settings that reach containers.
 type Options struct {
 	DataRoot string // containers/ and volumes/ below it
 	ExecRoot string // containers/ID below it: what ends with the machine's life
-	CgroupV2 bool   // the machine has the unified hierarchy only
 
-	Runtime      string // name shown and accepted as HostConfig.Runtime
-	LogDriver    string // json-file or none
-	LogOptions   map[string]string
 	CgroupParent string
-	ShmSize      int64
-	Init         bool
-	InitPath     string
-	IpcMode      container.IpcMode      // of containers that name none; default private
-	CgroupnsMode container.CgroupnsMode // likewise; default private on v2, host on v1
+	Defaults     request.Defaults
 	Spec         ocispec.Defaults
 	Log          *slog.Logger
 }
@@ -56,6 +50,7 @@ type Dependencies struct {
 	Store      *state.Store
 	Images     Images
 	Snapshots  Snapshots
+	Volumes    *volume.Local
 	Networks   Networks
 	Supervisor Supervisor
 	Groups     Groups
@@ -74,37 +69,22 @@ type Service struct {
 	mu    sync.RWMutex // guards the indexes; held for look-ups only
 	byID  map[string]*entry
 	names map[string]string // name → id, with those being created
-	execs map[string]*execution
+	execs execs.Registry
 	down  bool // no restart policy acts any more
 
-	volumes sync.Mutex // one volume is made or removed at a time
-	wait    sync.WaitGroup
-	ending  context.Context // of the work in the background
-	end     context.CancelFunc
+	wait   sync.WaitGroup
+	ending context.Context // of the work in the background
+	end    context.CancelFunc
 }
 
 // New makes the service with the records of the store; nothing is touched
 // outside of memory until Restore, which must come before the first verb.
 func New(o Options, d Dependencies) (*Service, error) {
-	if o.ShmSize <= 0 {
-		o.ShmSize = ocispec.DefaultShmSize
-	}
-	if o.LogDriver == "" {
-		o.LogDriver = "json-file"
-	}
-	if o.IpcMode.IsEmpty() {
-		o.IpcMode = container.IPCModePrivate
-	}
-	if o.CgroupnsMode.IsEmpty() {
-		o.CgroupnsMode = container.CgroupnsModeHost
-		if o.CgroupV2 {
-			o.CgroupnsMode = container.CgroupnsModePrivate
-		}
-	}
+	o.Defaults.Complete()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}, execs: map[string]*execution{}}
+	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}}
 	s.ending, s.end = context.WithCancel(context.Background())
 	err := d.Store.View(func(tx *state.Tx) error {
 		return tx.Each(bucket, func(id string, raw []byte) error {
@@ -183,7 +163,7 @@ func (s *Service) reserve(name, id string) (string, error) {
 	defer s.mu.Unlock()
 	if name == "" {
 		for attempt := 0; name == "" || s.names[name] != ""; attempt++ {
-			name = inventName(attempt)
+			name = request.InventName(attempt)
 		}
 	} else if owner, taken := s.names[name]; taken {
 		return "", nameInUse(name, owner)
@@ -255,6 +235,3 @@ func (s *Service) cgroupPath(r *Record) string {
 
 // defaultCgroup is the group above all containers' groups.
 const defaultCgroup = "/sampan"
-
-// restartReset is how long a container must have run for its back-off to start anew.
-const restartReset = 10 * time.Second

@@ -16,124 +16,17 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func TestTransitions(t *testing.T) {
-	states := []container.ContainerState{container.StateCreated, container.StateRunning, container.StatePaused, container.StateRestarting,
-		container.StateRemoving, container.StateExited, container.StateDead}
-	for _, from := range states {
-		if len(transitions[from]) == 0 {
-			t.Errorf("nothing follows %s", from)
-		}
-	}
-	for _, tt := range []struct {
-		from, to container.ContainerState
-		want     bool
-	}{
-		{container.StateCreated, container.StateRunning, true},
-		{container.StateCreated, container.StateExited, false},
-		{container.StateRunning, container.StateExited, true},
-		{container.StateRunning, container.StateRemoving, false},
-		{container.StateRunning, container.StateCreated, false},
-		{container.StatePaused, container.StateRemoving, false},
-		{container.StateRestarting, container.StateRemoving, true},
-		{container.StateExited, container.StateRunning, true},
-		{container.StateRemoving, container.StateRunning, false},
-		{container.StateRemoving, container.StateDead, true},
-		{container.StateDead, container.StateRunning, false},
-		{container.StateDead, container.StateRemoving, true},
-	} {
-		if got := allowed(tt.from, tt.to); got != tt.want {
-			t.Errorf("%s to %s: %v, want %v", tt.from, tt.to, got, tt.want)
-		}
-	}
+func TestForbiddenTransition(t *testing.T) {
 	e := newEntry(&Record{ID: "x", State: State{Status: container.StateRemoving}})
 	if _, err := e.begin(container.StateRunning, nil); !errors.Is(err, fault.Conflict) {
 		t.Errorf("a forbidden transition gave %v", err)
-	}
-}
-
-func TestNames(t *testing.T) {
-	for name, ok := range map[string]bool{
-		"web": true, "/web": true, "a1": true, "A.b_c-d": true, strings.Repeat("a", 250): true,
-		"": false, "a": false, "-web": false, ".web": false, "we b": false, "web/x": false, "//web": false, "../../x": false,
-		"web\x00": false, "web\n": false, "wéb": false, strings.Repeat("a", 300): false,
-	} {
-		if err := checkName(name); (err == nil) != ok || err != nil && !errors.Is(err, fault.Invalid) {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	seen := map[string]bool{}
-	for i := range 200 {
-		name := inventName(i % 5)
-		if err := checkName(name); err != nil {
-			t.Error(err)
-		}
-		seen[name] = true
-	}
-	if len(seen) < 150 {
-		t.Errorf("only %d different names of 200", len(seen))
-	}
-	for range 100 {
-		if id := newID(); len(id) != 64 || !isHex(id) {
-			t.Errorf("id %q", id)
-		}
-	}
-}
-
-func TestSignals(t *testing.T) {
-	for text, want := range map[string]int{"KILL": 9, "SIGKILL": 9, "sigterm": 15, "15": 15, "RTMIN+3": 37, "SIGRTMAX": 64, "RTMAX-1": 63,
-		"0": 0, "65": 0, "-1": 0, "SIGFOO": 0, "": 0, "RTMIN+99": 0, "RTMINx": 0} {
-		got, err := parseSignal(text)
-		if (err == nil) != (want != 0) || int(got) != want {
-			t.Errorf("%q: %d, %v", text, got, err)
-		}
-	}
-}
-
-func TestBinds(t *testing.T) {
-	for text, want := range map[string]string{
-		"/x":                    "volume  /x",
-		"/a/../b:/x":            "bind /b /x",
-		"data:/x:ro":            "volume data /x ro",
-		"/a:/x:ro,z,rslave":     "bind /a /x ro rslave",
-		"x":                     "refused",
-		"/a:x":                  "refused",
-		"/a:/":                  "refused",
-		"/a:/x/..":              "refused",
-		"/a:/x:ro:rw":           "refused",
-		"/a:/x:ro,rw":           "refused",
-		"/a:/x:fast":            "refused",
-		"/a:/x:nocopy":          "refused",
-		"data:/x:rslave":        "refused",
-		"../data:/x":            "refused",
-		"d:/x":                  "refused",
-		":/x":                   "refused",
-		"/a:/x\x00y":            "refused",
-		"/../../../etc":         "volume  /etc",
-		"name/with/slash:/data": "refused",
-	} {
-		m, err := parseBind(text)
-		got := "refused"
-		if err == nil {
-			name := m.Name + m.Source
-			got = string(m.Type) + " " + name + " " + m.Destination
-			if m.ReadOnly {
-				got += " ro"
-			}
-			if m.Propagation != "" {
-				got += " " + string(m.Propagation)
-			}
-		} else if !errors.Is(err, fault.Invalid) {
-			t.Errorf("%q: %v has no class", text, err)
-		}
-		if got != want {
-			t.Errorf("%q: %s, want %s (%v)", text, got, want, err)
-		}
 	}
 }
 
@@ -455,17 +348,9 @@ func TestRestartPolicy(t *testing.T) {
 	if err := d.Stop(t.Context(), id, StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * firstBackoff)
+	time.Sleep(2 * record.FirstBackoff)
 	if st := d.status(t, id); st.Status != container.StateExited {
 		t.Errorf("a stopped container came back: %+v", st)
-	}
-	backoff, sum := time.Duration(0), time.Duration(0)
-	for range 20 {
-		backoff = nextBackoff(backoff, time.Second)
-		sum += backoff
-	}
-	if backoff != lastBackoff || nextBackoff(backoff, restartReset) != firstBackoff {
-		t.Errorf("back-off %v after 20 (%v in all)", backoff, sum)
 	}
 }
 
@@ -647,91 +532,5 @@ func TestVolumes(t *testing.T) {
 	got, err := d.Service.Inspect(t.Context(), "bb", false)
 	if err != nil || len(got.Mounts) != 1 || got.Mounts[0].RW || got.Mounts[0].Name != "data" {
 		t.Errorf("mounts of b: %+v, %v", got.Mounts, err)
-	}
-}
-
-func TestAccounts(t *testing.T) {
-	dir := t.TempDir()
-	layer := func(name string) string {
-		p := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Join(p, "etc"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	put := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	low, high, empty := layer("low"), layer("high"), layer("empty")
-	put(filepath.Join(low, "etc/passwd"), "low")
-	put(filepath.Join(high, "etc/passwd"), "high")
-	read := func(layers ...string) string {
-		t.Helper()
-		passwd, _, err := accounts(layers)
-		if err != nil {
-			return "error: " + err.Error()
-		}
-		return string(passwd)
-	}
-	if got := read(high, low); got != "high" {
-		t.Errorf("got %q", got)
-	}
-	if got := read(empty, low); got != "low" {
-		t.Errorf("got %q", got)
-	}
-	if got := read(empty); got != "" {
-		t.Errorf("got %q", got)
-	}
-	// A link is resolved inside the merged root, never on the host.
-	link := layer("link")
-	if err := os.Symlink("/etc/other", filepath.Join(link, "etc/passwd")); err != nil {
-		t.Fatal(err)
-	}
-	put(filepath.Join(low, "etc/other"), "other")
-	if got := read(link, low); got != "other" {
-		t.Errorf("got %q", got)
-	}
-	if err := os.Remove(filepath.Join(low, "etc/other")); err != nil {
-		t.Fatal(err)
-	}
-	escape := layer("escape")
-	if err := os.Symlink("../../../../../../../../"+dir+"/low/etc/passwd", filepath.Join(escape, "etc/passwd")); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(escape, empty); got != "" {
-		t.Errorf("read outside of the root: %q", got)
-	}
-	// CVE-2022-4318 and its kind: endless, special and huge files.
-	special := layer("special")
-	if err := os.Mkdir(filepath.Join(special, "etc/passwd"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(special, empty); !strings.HasPrefix(got, "error: ") {
-		t.Errorf("got %q", got)
-	}
-	fifo := layer("fifo")
-	if err := mkfifo(filepath.Join(fifo, "etc/passwd")); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(fifo, empty); !strings.HasPrefix(got, "error: ") {
-		t.Errorf("got %q", got)
-	}
-	huge := layer("huge")
-	put(filepath.Join(huge, "etc/passwd"), "")
-	if err := os.Truncate(filepath.Join(huge, "etc/passwd"), 5<<30); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(huge); !strings.HasPrefix(got, "error: ") {
-		t.Errorf("got %d bytes", len(got))
-	}
-	// A whiteout hides what lies below.
-	gone := layer("gone")
-	if err := whiteout(filepath.Join(gone, "etc/passwd")); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(gone, low); got != "" {
-		t.Errorf("got %q", got)
 	}
 }

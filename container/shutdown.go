@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -67,7 +68,7 @@ func (s *Service) endContainer(ctx context.Context, e *entry) error {
 	if r == nil {
 		return nil
 	}
-	if err := s.signal(ctx, e, r, stopSignal(e.record())); err != nil && !errors.Is(err, fault.Conflict) {
+	if err := s.signal(ctx, e, r, request.StopSignal(e.record().Config)); err != nil && !errors.Is(err, fault.Conflict) {
 		s.log.Warn("send the stop signal", "container", e.id, "error", err)
 	}
 	if waitFor(ctx, r, stopTimeout(e.record())) {

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime"
@@ -163,7 +163,7 @@ func (l *launcher) spawn(ctx context.Context, e *entry) (Shim, error) {
 	if l.rec.HostConfig.AutoRemove {
 		saved <- nil
 	} else {
-		rec := l.rec.clone()
+		rec := l.rec.Clone()
 		go func() { saved <- l.s.save(rec) }()
 	}
 	st := &handle.Start{Config: l.config(), NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.takePending()}
@@ -191,7 +191,7 @@ func (l *launcher) config() wire.Config {
 		ID:        rec.ID,
 		RunDir:    l.s.runDir(rec.ID),
 		Overlay:   &wire.Overlay{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
-		Log:       logConfig(hc.LogConfig, l.s.logPath(rec.ID)),
+		Log:       request.LogConfig(hc.LogConfig, l.s.logPath(rec.ID)),
 		ExitPath:  l.s.exitPath(rec.ID),
 		ExitSync:  !hc.AutoRemove,
 		Terminal:  rec.Config.Tty,
@@ -245,12 +245,4 @@ func (s *Service) startFailed(ctx context.Context, e *entry, cause error) error 
 		s.log.Error("record a failed start", "container", e.id, "error", err)
 	}
 	return cause
-}
-
-func decodeJSON(path string, v any) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(raw, v)
 }

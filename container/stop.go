@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -33,10 +34,10 @@ func (s *Service) Stop(ctx context.Context, ref string, o StopOptions) error {
 
 func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
 	rec := e.record()
-	sig := stopSignal(rec)
+	sig := request.StopSignal(rec.Config)
 	if o.Signal != "" {
 		var err error
-		if sig, err = parseSignal(o.Signal); err != nil {
+		if sig, err = request.ParseSignal(o.Signal); err != nil {
 			return err
 		}
 	}
@@ -219,7 +220,7 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 	}
 	sig := syscall.SIGKILL
 	if signal != "" {
-		if sig, err = parseSignal(signal); err != nil {
+		if sig, err = request.ParseSignal(signal); err != nil {
 			return err
 		}
 	}
@@ -233,7 +234,7 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 	if r == nil {
 		return fault.New(fault.Conflict, "container %s is not running", e.id)
 	}
-	if sig == syscall.SIGKILL || sig == stopSignal(e.record()) {
+	if sig == syscall.SIGKILL || sig == request.StopSignal(e.record().Config) {
 		r.stopping.Store(true)
 	}
 	if sig == syscall.SIGKILL {

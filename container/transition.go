@@ -1,28 +1,25 @@
 package container
 
 import (
-	"slices"
-
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/mounts"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/fault"
 )
 
-// transitions is the whole life of a container: from a state (row) to the
-// states that may follow. A start that fails leaves the state as it was, with an
-// exit code and a reason, hence the loops of created and exited. Removal is
-// allowed from every state without processes.
-var transitions = map[container.ContainerState][]container.ContainerState{
-	container.StateCreated:    {container.StateCreated, container.StateRunning, container.StateRemoving},
-	container.StateRunning:    {container.StateRunning, container.StatePaused, container.StateRestarting, container.StateExited},
-	container.StatePaused:     {container.StatePaused, container.StateRunning, container.StateRestarting, container.StateExited},
-	container.StateRestarting: {container.StateRestarting, container.StateRunning, container.StateExited, container.StateRemoving},
-	container.StateExited:     {container.StateExited, container.StateRunning, container.StateRestarting, container.StateRemoving},
-	container.StateRemoving:   {container.StateRemoving, container.StateDead},
-	container.StateDead:       {container.StateDead, container.StateRemoving},
-}
+// The buckets of the state store. A name maps to an id.
+const (
+	bucket      = "containers"
+	namesBucket = "names"
+)
 
-func allowed(from, to container.ContainerState) bool { return slices.Contains(transitions[from], to) }
+// The types of a container's data, by the names this package uses for them.
+type (
+	Record = record.Record
+	State  = record.State
+	Mount  = mounts.Mount
+)
 
 // move is one change of a container's record on its way: begun, saved, published.
 // The caller holds the container's lock from begin to publish.
@@ -34,10 +31,10 @@ type move struct {
 // begin checks the table and prepares the changed copy.
 func (e *entry) begin(to container.ContainerState, f func(*Record)) (*move, error) {
 	now := e.record()
-	if !allowed(now.State.Status, to) {
+	if !record.Allowed(now.State.Status, to) {
 		return nil, fault.New(fault.Conflict, "container %s is %s and cannot become %s", now.ID, now.State.Status, to)
 	}
-	next := now.clone()
+	next := now.Clone()
 	next.State.Status = to
 	if f != nil {
 		f(next)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
-	sampan "github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/ipam"
 )
@@ -44,7 +44,7 @@ func (c *config) check() error {
 	case c.shutdownTimeout < -1:
 		return fmt.Errorf("--shutdown-timeout %d: want a number of seconds, or -1 for no limit", c.shutdownTimeout)
 	case c.bridge != "" && c.bridge != network.NoBridge && c.bip != "":
-		return fmt.Errorf("you specified --bridge and --bip, which are mutually exclusive; set the address on the bridge itself")
+		return fmt.Errorf("--bridge and --bip are mutually exclusive; set the address on the bridge itself")
 	case c.mtu < 0:
 		return fmt.Errorf("--mtu %d: must not be negative", c.mtu)
 	}
@@ -58,7 +58,7 @@ func (c *config) check() error {
 			return fmt.Errorf("--label %s: want key=value", l)
 		}
 	}
-	if err := sampan.CheckLogOptions(c.logDriver, c.logOpts); err != nil {
+	if err := request.CheckLogOptions(c.logDriver, c.logOpts); err != nil {
 		return err
 	}
 	for _, u := range c.ulimits {
@@ -67,7 +67,7 @@ func (c *config) check() error {
 		}
 	}
 	if p := c.cgroupParent; p != "" && filepath.Clean("/"+p) != "/"+strings.Trim(p, "/") {
-		return fmt.Errorf("--cgroup-parent %s: want a path such as /containers, without . and ..", p)
+		return fmt.Errorf("--cgroup-parent %s: want a path without . and .. such as /containers", p)
 	}
 	_, err := c.network(nil)
 	return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/engine"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
@@ -29,6 +30,7 @@ import (
 	"github.com/sampan-containers/sampan/snapshot"
 	"github.com/sampan-containers/sampan/state"
 	"github.com/sampan-containers/sampan/version"
+	"github.com/sampan-containers/sampan/volume"
 )
 
 // daemon holds the services; each field is set by the step of its name.
@@ -42,6 +44,7 @@ type daemon struct {
 	spawner    *handle.Spawner
 	images     *image.Service
 	snapshots  *snapshot.Overlay
+	volumes    *volume.Local
 	networks   *network.Service
 	containers *container.Service
 	api        *server.Server
@@ -60,6 +63,7 @@ func (d *daemon) steps() []engine.Step {
 		{Name: "state store", Up: d.openStore, Down: func(context.Context) error { return d.store.Close() }},
 		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
 		{Name: "snapshots", Up: d.openSnapshots, Down: func(context.Context) error { return d.snapshots.Close() }},
+		{Name: "volumes", Up: d.openVolumes},
 		{Name: "images", Up: d.openImages, Down: func(context.Context) error { return d.images.Close() }},
 		{Name: "networks", Up: d.openNetworks, Down: func(context.Context) error { return d.networks.Close() }},
 		{Name: "containers", Up: d.openContainers, Down: func(ctx context.Context) error { return d.containers.Shutdown(ctx, !d.cfg.liveRestore) }},
@@ -96,6 +100,11 @@ func (d *daemon) openSnapshots(context.Context) (err error) {
 	return err
 }
 
+func (d *daemon) openVolumes(context.Context) (err error) {
+	d.volumes, err = volume.Open(d.cfg.dataRoot)
+	return err
+}
+
 func (d *daemon) openImages(context.Context) (err error) {
 	d.images, err = image.New(image.Config{Root: d.cfg.dataRoot, BoxBinary: d.cfg.boxBinary, Log: d.log}, d.store, d.events)
 	return err
@@ -121,14 +130,16 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	}
 	c := d.cfg
 	d.containers, err = container.New(container.Options{
-		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupV2: layout == cgroup.V2,
-		Runtime: c.defaultRuntime, LogDriver: c.logDriver, LogOptions: c.logOpts, CgroupParent: c.cgroupParent,
-		ShmSize: int64(c.shmSize), Init: c.init, InitPath: c.initPath,
-		IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
+		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent,
+		Defaults: request.Defaults{
+			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, LogDriver: c.logDriver, LogOptions: c.logOpts,
+			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
+			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
+		},
 		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile},
 		Log:  d.log,
 	}, container.Dependencies{
-		Store: d.store, Images: d.images, Snapshots: d.snapshots, Networks: d.networks,
+		Store: d.store, Images: d.images, Snapshots: d.snapshots, Volumes: d.volumes, Networks: d.networks,
 		Supervisor: engine.Shims{Spawner: d.spawner}, Groups: engine.Groups{}, Events: d.events, Host: ocispec.LocalHost{},
 	})
 	if err != nil {

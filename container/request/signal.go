@@ -1,22 +1,22 @@
-package container
+package request
 
 import (
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/moby/moby/api/types/container"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	nullSignal = syscall.Signal(0)
 	// maxSignal is SIGRTMAX. The C library keeps 32 and 33 for itself.
 	maxSignal = 64
 	rtMin     = 34
 )
 
-// parseSignal reads a name (KILL, SIGKILL, RTMIN+3) or a number.
-func parseSignal(text string) (syscall.Signal, error) {
+// ParseSignal reads a name (KILL, SIGKILL, RTMIN+3) or a number.
+func ParseSignal(text string) (syscall.Signal, error) {
 	if n, err := strconv.Atoi(text); err == nil {
 		if n < 1 || n > maxSignal {
 			return 0, invalid("invalid signal: %s", text)
@@ -46,10 +46,10 @@ func parseSignal(text string) (syscall.Signal, error) {
 	return 0, invalid("invalid signal: %s", text)
 }
 
-// stopSignal is how a container is asked to end.
-func stopSignal(r *Record) syscall.Signal {
-	if r.Config.StopSignal != "" {
-		if sig, err := parseSignal(r.Config.StopSignal); err == nil {
+// StopSignal is how a container is asked to end.
+func StopSignal(c *container.Config) syscall.Signal {
+	if c.StopSignal != "" {
+		if sig, err := ParseSignal(c.StopSignal); err == nil {
 			return sig
 		}
 	}

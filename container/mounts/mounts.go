@@ -1,4 +1,7 @@
-package container
+// Package mounts reads what users write about mounts (-v, --mount, --tmpfs,
+// --volumes-from, VOLUME) into one form. It touches nothing on disk; every
+// refusal is fault.Invalid or fault.NotImplemented, in Docker's words.
+package mounts
 
 import (
 	"path"
@@ -8,11 +11,34 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/volume"
 )
 
-// parseBind reads one value of -v: src:dst[:options], or dst alone for a volume
+// Mount is a mount the user or the image asked for, resolved.
+type Mount struct {
+	Type         mount.Type
+	Name         string `json:",omitempty"` // of a volume
+	Anonymous    bool   `json:",omitempty"` // the volume was made for this container
+	Source       string // on the host
+	Destination  string
+	Mode         string            `json:",omitempty"` // as the user wrote it
+	ReadOnly     bool              `json:",omitempty"`
+	Propagation  mount.Propagation `json:",omitempty"`
+	NonRecursive bool              `json:",omitempty"`
+	// ShallowReadOnly leaves mounts below a read-only bind writable.
+	ShallowReadOnly bool     `json:",omitempty"`
+	Options         []string `json:",omitempty"` // of a tmpfs
+	// FromMounts tells that it came from HostConfig.Mounts, not Binds or Tmpfs.
+	FromMounts bool `json:",omitempty"`
+	// NoCopy leaves a new volume empty.
+	NoCopy bool `json:"-"`
+}
+
+// ParseBind reads one value of -v: src:dst[:options], or dst alone for a volume
 // without a name. src is a host path or a volume's name.
-func parseBind(text string) (Mount, error) {
+func ParseBind(text string) (Mount, error) {
 	parts := strings.Split(text, ":")
 	var m Mount
 	switch len(parts) {
@@ -34,7 +60,7 @@ func parseBind(text string) (Mount, error) {
 			m.Type, m.Source = mount.TypeBind, path.Clean(m.Source)
 		default:
 			m.Type, m.Name, m.Source = mount.TypeVolume, m.Source, ""
-			if err := checkVolumeName(m.Name); err != nil {
+			if err := volume.CheckName(m.Name); err != nil {
 				return m, err
 			}
 		}
@@ -53,7 +79,7 @@ func checkTarget(text string, m *Mount) error {
 	if m.Destination == "/" {
 		return invalid("invalid volume specification: '%s': invalid specification: destination can't be '/'", text)
 	}
-	return checkText("mount", m.Source, m.Destination)
+	return checkText(m.Source, m.Destination)
 }
 
 // parseMode reads the comma-separated options of -v. The SELinux ones (z, Z) and
@@ -82,7 +108,7 @@ func parseMode(m *Mount) error {
 			err = group("consistency")
 		case "nocopy":
 			err = group("copy")
-			m.noCopy = true
+			m.NoCopy = true
 			if m.Type == mount.TypeBind {
 				return invalid("invalid mode: %s", m.Mode)
 			}
@@ -102,8 +128,8 @@ func parseMode(m *Mount) error {
 	return nil
 }
 
-// parseTmpfs reads one --tmpfs.
-func parseTmpfs(target, options string) (Mount, error) {
+// ParseTmpfs reads one --tmpfs.
+func ParseTmpfs(target, options string) (Mount, error) {
 	m := Mount{Type: mount.TypeTmpfs, Destination: target}
 	if err := checkTarget(target, &m); err != nil {
 		return m, err
@@ -132,8 +158,8 @@ func checkTmpfsOption(o string) error {
 	return invalid("invalid tmpfs option [%q]", o)
 }
 
-// parseMount reads one --mount.
-func parseMount(in mount.Mount) (Mount, error) {
+// ParseMount reads one --mount.
+func ParseMount(in mount.Mount) (Mount, error) {
 	bad := func(format string, args ...any) (Mount, error) {
 		return Mount{}, invalid(`invalid mount config for type "`+string(in.Type)+`": `+format, args...)
 	}
@@ -147,7 +173,7 @@ func parseMount(in mount.Mount) (Mount, error) {
 	if m.Destination == "/" {
 		return bad("invalid specification: destination can't be '/'")
 	}
-	if err := checkText("mount", in.Source, in.Target); err != nil {
+	if err := checkText(in.Source, in.Target); err != nil {
 		return m, err
 	}
 	switch in.Type {
@@ -195,16 +221,16 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 	}
 	m.Name, m.Anonymous = in.Source, in.Source == ""
 	if m.Name != "" {
-		if err := checkVolumeName(m.Name); err != nil {
+		if err := volume.CheckName(m.Name); err != nil {
 			return m, err
 		}
 	}
 	if o := in.VolumeOptions; o != nil {
-		m.noCopy = o.NoCopy
+		m.NoCopy = o.NoCopy
 		switch {
 		case o.Subpath != "":
 			return m, notYet("volume-subpath is not available yet")
-		case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != localDriver:
+		case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != volume.LocalDriver:
 			return m, notYet("volume driver %s is not available yet (use local)", o.DriverConfig.Name)
 		case o.DriverConfig != nil && len(o.DriverConfig.Options) > 0:
 			return m, notYet("options of volume drivers (volume-opt) are not available yet")
@@ -245,14 +271,17 @@ func tmpfsOptions(m Mount, in mount.Mount) (Mount, error) {
 	return m, nil
 }
 
-// parseMounts reads everything that asks for a mount: --volumes-from, -v,
-// --mount, --tmpfs, and the volumes of the image or request that nothing else
-// covers. It touches nothing on disk.
-func (s *Service) parseMounts(c *container.Config, hc *container.HostConfig) ([]Mount, error) {
+// Collect reads everything that asks for a mount: --volumes-from (through from),
+// -v, --mount, --tmpfs, and the volumes of the image or request that nothing else
+// covers.
+func Collect(c *container.Config, hc *container.HostConfig, from func(ref string) ([]Mount, error)) ([]Mount, error) {
 	at := map[string]int{}
 	var out []Mount
 	var inherited int
-	add := func(m Mount) error {
+	add := func(m Mount, err error) error {
+		if err != nil {
+			return err
+		}
 		if i, dup := at[m.Destination]; dup {
 			if i >= inherited {
 				return invalid("Duplicate mount point: %s", m.Destination)
@@ -264,75 +293,63 @@ func (s *Service) parseMounts(c *container.Config, hc *container.HostConfig) ([]
 		out = append(out, m)
 		return nil
 	}
-	for _, from := range hc.VolumesFrom {
-		mounts, err := s.volumesFrom(from)
+	for _, text := range hc.VolumesFrom {
+		others, err := inherit(text, from)
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range mounts {
+		for _, m := range others {
 			if _, dup := at[m.Destination]; !dup {
-				_ = add(m) // cannot be a duplicate
+				_ = add(m, nil) // cannot be a duplicate
 			}
 		}
 	}
 	inherited = len(out)
 	for _, b := range hc.Binds {
-		m, err := parseBind(b)
-		if err == nil {
-			err = add(m)
-		}
-		if err != nil {
+		if err := add(ParseBind(b)); err != nil {
 			return nil, err
 		}
 	}
 	for _, in := range hc.Mounts {
-		m, err := parseMount(in)
-		if err == nil {
-			err = add(m)
-		}
-		if err != nil {
+		if err := add(ParseMount(in)); err != nil {
 			return nil, err
 		}
 	}
 	for target, options := range hc.Tmpfs {
-		m, err := parseTmpfs(target, options)
-		if err == nil {
-			err = add(m)
-		}
-		if err != nil {
+		if err := add(ParseTmpfs(target, options)); err != nil {
 			return nil, err
 		}
 	}
 	for v := range c.Volumes {
-		m, err := parseBind(v)
+		m, err := ParseBind(v)
 		if err != nil {
 			return nil, err
 		}
 		if _, covered := at[m.Destination]; !covered {
-			_ = add(m)
+			_ = add(m, nil)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Mount) int { return strings.Compare(a.Destination, b.Destination) })
 	return out, nil
 }
 
-// volumesFrom returns another container's data mounts: NAME[:ro|rw].
-func (s *Service) volumesFrom(text string) ([]Mount, error) {
+// inherit returns another container's data mounts: NAME[:ro|rw].
+func inherit(text string, from func(ref string) ([]Mount, error)) ([]Mount, error) {
 	ref, mode, _ := strings.Cut(text, ":")
 	if mode != "" && mode != "ro" && mode != "rw" {
 		return nil, invalid("invalid mode for volumes-from: %s", mode)
 	}
-	e, err := s.find(ref)
+	others, err := from(ref)
 	if err != nil {
 		return nil, err
 	}
 	var out []Mount
-	for _, m := range e.record().dataMounts() {
+	for _, m := range others {
 		if m.Type == mount.TypeTmpfs {
 			continue
 		}
 		m.Anonymous = false // it belongs to the other container
-		m.noCopy = true
+		m.NoCopy = true
 		m.FromMounts = false
 		if mode == "ro" {
 			m.ReadOnly = true
@@ -340,4 +357,20 @@ func (s *Service) volumesFrom(text string) ([]Mount, error) {
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
+
+func notYet(format string, args ...any) error {
+	return fault.New(fault.NotImplemented, format, args...)
+}
+
+// checkText refuses NUL bytes, which would cut a path short in the kernel.
+func checkText(texts ...string) error {
+	for _, t := range texts {
+		if strings.IndexByte(t, 0) >= 0 {
+			return invalid("invalid mount %q: a NUL byte is not allowed", t)
+		}
+	}
+	return nil
 }

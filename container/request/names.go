@@ -1,4 +1,4 @@
-package container
+package request
 
 import (
 	"crypto/rand"
@@ -15,42 +15,35 @@ const (
 	namePattern = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 	// maxName keeps a name below what a file name may hold on every file system.
 	maxName = 250
-	// shortID is the length of an abbreviated id.
-	shortID = 12
+	// ShortID is the length of an abbreviated id.
+	ShortID = 12
 )
 
 var validName = regexp.MustCompile(`^/?` + namePattern + `+$`)
 
-func checkName(name string) error {
+// CheckName refuses names that cannot be a container's, with Docker's words.
+func CheckName(name string) error {
 	if !validName.MatchString(name) || len(name) > maxName {
 		return fault.New(fault.Invalid, "Invalid container name (%s), only %s are allowed", name, namePattern)
 	}
 	return nil
 }
 
-func noSuchContainer(ref string) error {
-	return fault.New(fault.NotFound, "No such container: %s", ref)
-}
-
-func nameInUse(name, owner string) error {
-	return fault.New(fault.Conflict, `Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.`, "/"+name, owner)
-}
-
-// newID returns 64 hexadecimal digits whose short form is not a number: such an
+// NewID returns 64 hexadecimal digits whose short form is not a number: such an
 // id could be taken for one where ids and numbers are both allowed.
-func newID() string {
+func NewID() string {
 	for {
 		var b [32]byte
 		rand.Read(b[:])
 		id := hex.EncodeToString(b[:])
-		if _, err := strconv.ParseUint(id[:shortID], 10, 64); err != nil {
+		if _, err := strconv.ParseUint(id[:ShortID], 10, 64); err != nil {
 			return id
 		}
 	}
 }
 
-// inventName makes a name such as quiet_lugger; attempt > 0 adds digits.
-func inventName(attempt int) string {
+// InventName makes a name such as quiet_lugger; attempt > 0 adds digits.
+func InventName(attempt int) string {
 	name := pick(nameMoods) + "_" + pick(nameCrafts)
 	if attempt > 0 {
 		name += strconv.Itoa(randomInt(10 * attempt * attempt * attempt))

@@ -1,10 +1,16 @@
-package container
+// Package request judges and completes a create request: what Docker refuses is
+// refused with its words, what Sampan cannot do yet is refused by name, the
+// image's configuration is merged in, and defaults are filled in as Docker shows
+// them. It looks at nothing but the request, the daemon's defaults and, for a few
+// checks, the machine.
+package request
 
 import (
 	"maps"
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,14 +20,11 @@ import (
 
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/volume"
 )
 
-// Limits of a request's own text; a record must stay small enough to be kept in
-// memory for every container.
-const (
-	maxHostname = 64
-	maxRecord   = 4 << 20
-)
+// maxHostname is the kernel's limit (HOST_NAME_MAX).
+const maxHostname = 64
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
 
@@ -29,8 +32,8 @@ func notYet(format string, args ...any) error {
 	return fault.New(fault.NotImplemented, format, args...)
 }
 
-// checkConfig refuses what can never run. It sees the merged configuration.
-func (s *Service) checkConfig(c *container.Config, hc *container.HostConfig) error {
+// CheckConfig refuses what can never run. It sees the merged configuration.
+func CheckConfig(c *container.Config) error {
 	if c.WorkingDir != "" {
 		c.WorkingDir = path.Clean(c.WorkingDir)
 		if !path.IsAbs(c.WorkingDir) {
@@ -42,13 +45,13 @@ func (s *Service) checkConfig(c *container.Config, hc *container.HostConfig) err
 			return invalid("invalid environment variable: %s", e)
 		}
 	}
-	if err := checkText("environment variable", c.Env...); err != nil {
+	if err := CheckText("environment variable", c.Env...); err != nil {
 		return err
 	}
-	if err := checkText("command", append(slices.Clone(c.Cmd), c.Entrypoint...)...); err != nil {
+	if err := CheckText("command", append(slices.Clone(c.Cmd), c.Entrypoint...)...); err != nil {
 		return err
 	}
-	if err := checkText("working directory", c.WorkingDir); err != nil {
+	if err := CheckText("working directory", c.WorkingDir); err != nil {
 		return err
 	}
 	if len(c.Hostname) > maxHostname || strings.ContainsAny(c.Hostname, "\x00\n\r /") {
@@ -58,7 +61,7 @@ func (s *Service) checkConfig(c *container.Config, hc *container.HostConfig) err
 		return invalid("invalid domain name %q: at most %d characters, without blanks and slashes", c.Domainname, maxHostname)
 	}
 	if c.StopSignal != "" {
-		if _, err := parseSignal(c.StopSignal); err != nil {
+		if _, err := ParseSignal(c.StopSignal); err != nil {
 			return err
 		}
 	}
@@ -68,8 +71,8 @@ func (s *Service) checkConfig(c *container.Config, hc *container.HostConfig) err
 	return nil
 }
 
-// checkText refuses NUL bytes, which would cut a string short in the kernel.
-func checkText(what string, texts ...string) error {
+// CheckText refuses NUL bytes, which would cut a string short in the kernel.
+func CheckText(what string, texts ...string) error {
 	for _, t := range texts {
 		if strings.IndexByte(t, 0) >= 0 {
 			return invalid("invalid %s %q: a NUL byte is not allowed", what, t)
@@ -78,11 +81,11 @@ func checkText(what string, texts ...string) error {
 	return nil
 }
 
-// checkHost refuses what the host configuration cannot mean, and by name what
+// Check refuses what the host configuration cannot mean, and by name what
 // Sampan cannot do yet. It sees the request before the defaults are filled in.
-func (s *Service) checkHost(c *container.Config, hc *container.HostConfig) error {
+func (d *Defaults) Check(c *container.Config, hc *container.HostConfig) error {
 	checks := []func(*container.Config, *container.HostConfig) error{
-		checkModes, checkNetwork, checkPorts, checkSecurity, s.checkLimits, checkRestart, s.checkLog, s.checkMissing,
+		checkModes, checkNetwork, checkPorts, checkSecurity, d.checkLimits, checkRestart, d.checkLog, d.checkMissing,
 	}
 	for _, check := range checks {
 		if err := check(c, hc); err != nil {
@@ -168,7 +171,7 @@ func checkPorts(c *container.Config, hc *container.HostConfig) error {
 			return invalid("invalid port specification: %q", port.String())
 		}
 		for _, b := range bindings {
-			if _, _, err := hostPorts(b.HostPort); err != nil {
+			if _, _, err := HostPorts(b.HostPort); err != nil {
 				return err
 			}
 		}
@@ -176,8 +179,8 @@ func checkPorts(c *container.Config, hc *container.HostConfig) error {
 	return nil
 }
 
-// hostPorts reads "", "8080" or "8000-9000".
-func hostPorts(text string) (first, last uint16, err error) {
+// HostPorts reads "", "8080" or "8000-9000".
+func HostPorts(text string) (first, last uint16, err error) {
 	if text == "" {
 		return 0, 0, nil
 	}
@@ -210,8 +213,8 @@ func checkSecurity(_ *container.Config, hc *container.HostConfig) error {
 	return ocispec.CheckSysctls(hc)
 }
 
-func (s *Service) checkLimits(_ *container.Config, hc *container.HostConfig) error {
-	if err := ocispec.CheckResources(&hc.Resources, cpuCount()); err != nil {
+func (d *Defaults) checkLimits(_ *container.Config, hc *container.HostConfig) error {
+	if err := ocispec.CheckResources(&hc.Resources, runtime.NumCPU()); err != nil {
 		return err
 	}
 	for _, set := range []struct{ what, list, online string }{
@@ -261,10 +264,10 @@ func checkRestart(_ *container.Config, hc *container.HostConfig) error {
 	return nil
 }
 
-func (s *Service) checkLog(_ *container.Config, hc *container.HostConfig) error {
+func (d *Defaults) checkLog(_ *container.Config, hc *container.HostConfig) error {
 	driver := hc.LogConfig.Type
 	if driver == "" {
-		driver = s.opts.LogDriver
+		driver = d.LogDriver
 	}
 	return CheckLogOptions(driver, hc.LogConfig.Config)
 }
@@ -304,37 +307,28 @@ func CheckLogOptions(driver string, options map[string]string) error {
 }
 
 // checkMissing refuses by name what works in Docker and not here yet.
-func (s *Service) checkMissing(c *container.Config, hc *container.HostConfig) error {
+func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) error {
 	switch {
-	case hc.Runtime != "" && hc.Runtime != s.opts.Runtime:
-		return invalid("unknown or invalid runtime name: %s (this daemon has %s)", hc.Runtime, s.opts.Runtime)
+	case hc.Runtime != "" && hc.Runtime != d.Runtime:
+		return invalid("unknown or invalid runtime name: %s (this daemon has %s)", hc.Runtime, d.Runtime)
 	case len(hc.StorageOpt) > 0:
 		return notYet("--storage-opt is not available yet")
-	case hc.VolumeDriver != "" && hc.VolumeDriver != localDriver:
+	case hc.VolumeDriver != "" && hc.VolumeDriver != volume.LocalDriver:
 		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():
 		return invalid("invalid isolation '%s': it exists on Windows only", hc.Isolation)
 	case c.Healthcheck != nil && len(c.Healthcheck.Test) > 0 && c.Healthcheck.Test[0] != "NONE":
 		return notYet("health checks (--health-cmd) are not available yet; use --no-healthcheck")
-	case hc.Init != nil && *hc.Init && s.initPath() == "":
+	case hc.Init != nil && *hc.Init && d.Init() == "":
 		return notYet("--init needs docker-init or tini on the host (install one, or name it with the daemon's --init-path)")
-	}
-	if hc.IpcMode.IsContainer() {
-		other, err := s.find(hc.IpcMode.Container())
-		if err != nil {
-			return err
-		}
-		if mode := other.record().HostConfig.IpcMode; !mode.IsShareable() {
-			return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.id, mode)
-		}
 	}
 	return nil
 }
 
-// initPath is the host's init binary for --init, or empty.
-func (s *Service) initPath() string {
-	if s.opts.InitPath != "" {
-		return s.opts.InitPath
+// Init is the host's init binary for --init, or empty.
+func (d *Defaults) Init() string {
+	if d.InitPath != "" {
+		return d.InitPath
 	}
 	for _, name := range []string{"docker-init", "tini-static", "tini"} {
 		if p, err := exec.LookPath(name); err == nil {

@@ -1,4 +1,9 @@
-package container
+// Package rootview reads the root file system of an image or a container on
+// behalf of the daemon: its account files, and a directory that a new volume
+// begins with. Everything in it is hostile: links are resolved inside the root,
+// only regular files are read, and all sizes are bounded. Nothing is mounted on
+// the host; a container's own root is mounted by its shim only.
+package rootview
 
 import (
 	"errors"
@@ -16,10 +21,10 @@ import (
 // maxAccountFile bounds /etc/passwd and /etc/group of an image (CVE-2022-4318).
 const maxAccountFile = 4 << 20
 
-// viewLayers opens layers, top first, merged and read-only, without a mount
+// Open opens layers, top first, merged and read-only, without a mount
 // that anybody else could see. It serves the rare reads of an image's tree by
 // the daemon; the container's own root is mounted by its shim only.
-func viewLayers(layers []string) (*inroot.Root, error) {
+func Open(layers []string) (*inroot.Root, error) {
 	if len(layers) == 1 {
 		return inroot.Open(layers[0])
 	}
@@ -77,9 +82,9 @@ func overlayHere(layers []string) (*inroot.Root, error) {
 	return inroot.Open(target)
 }
 
-// accounts reads /etc/passwd and /etc/group of a container whose root consists
+// Accounts reads /etc/passwd and /etc/group of a container whose root consists
 // of the layers, top first. A missing file is empty.
-func accounts(layers []string) (passwd, group []byte, err error) {
+func Accounts(layers []string) (passwd, group []byte, err error) {
 	if passwd, err = readAccount(layers, "passwd"); err != nil {
 		return nil, nil, err
 	}
@@ -174,7 +179,7 @@ func xattr(fd int, name string) bool {
 }
 
 func accountInView(layers []string, name string) ([]byte, error) {
-	root, err := viewLayers(layers)
+	root, err := Open(layers)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
-package container
+package show
 
 import (
-	"context"
 	"path"
 	"slices"
 	"strconv"
@@ -11,6 +10,10 @@ import (
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/mounts"
+	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/event/filter"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -18,9 +21,9 @@ import (
 var listFilters = []string{"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation",
 	"label", "name", "network", "publish", "since", "status", "volume"}
 
-// compiled is a Filters value whose references have been looked up.
-type compiled struct {
-	Filters
+// Filter is a filter whose references have been looked up.
+type Filter struct {
+	filter.Args
 	before, since   time.Time
 	exited          []int
 	ancestors       map[string]bool // image ids
@@ -28,11 +31,13 @@ type compiled struct {
 	isTask, hasTask bool
 }
 
-func (s *Service) compileFilters(ctx context.Context, f Filters) (*compiled, error) {
+// Compile checks filters and looks their references up: created tells a
+// container's time of creation, imageID an image's id or "".
+func Compile(f filter.Args, created func(ref string) (time.Time, error), imageID func(ref string) string) (*Filter, error) {
 	if err := f.Validate(listFilters...); err != nil {
 		return nil, err
 	}
-	c := &compiled{Filters: f}
+	c := &Filter{Args: f}
 	var err error
 	for _, v := range f.Get("status") {
 		if err := container.ValidateContainerState(container.ContainerState(v)); err != nil {
@@ -47,14 +52,14 @@ func (s *Service) compileFilters(ctx context.Context, f Filters) (*compiled, err
 	for _, v := range f.Get("exited") {
 		code, err := strconv.Atoi(v)
 		if err != nil {
-			return nil, invalid("invalid filter 'exited=%s'", v)
+			return nil, fault.New(fault.Invalid, "invalid filter 'exited=%s'", v)
 		}
 		c.exited = append(c.exited, code)
 	}
-	if c.before, err = s.bound(f.Get("before"), true); err != nil {
+	if c.before, err = bound(created, f.Get("before"), true); err != nil {
 		return nil, err
 	}
-	if c.since, err = s.bound(f.Get("since"), false); err != nil {
+	if c.since, err = bound(created, f.Get("since"), false); err != nil {
 		return nil, err
 	}
 	if c.publish, err = portRanges("publish", f.Get("publish")); err != nil {
@@ -72,8 +77,8 @@ func (s *Service) compileFilters(ctx context.Context, f Filters) (*compiled, err
 		c.ancestors = map[string]bool{}
 		for _, ref := range f.Get("ancestor") {
 			// An image that does not exist selects nothing, and is no error.
-			if img, err := s.Images.Get(ctx, ref); err == nil {
-				c.ancestors[img.ID.String()] = true
+			if id := imageID(ref); id != "" {
+				c.ancestors[id] = true
 			}
 		}
 	}
@@ -82,16 +87,15 @@ func (s *Service) compileFilters(ctx context.Context, f Filters) (*compiled, err
 
 // bound is the time of creation of the earliest (before) or latest (since)
 // container named.
-func (s *Service) bound(refs []string, earliest bool) (time.Time, error) {
+func bound(created func(ref string) (time.Time, error), refs []string, earliest bool) (time.Time, error) {
 	var t time.Time
 	for _, ref := range refs {
-		e, err := s.find(ref)
+		at, err := created(ref)
 		if err != nil {
 			return t, err
 		}
-		created := e.record().Created
-		if t.IsZero() || earliest == created.Before(t) {
-			t = created
+		if t.IsZero() || earliest == at.Before(t) {
+			t = at
 		}
 	}
 	return t, nil
@@ -102,18 +106,20 @@ func portRanges(key string, values []string) ([]mobynet.PortRange, error) {
 	for _, v := range values {
 		r, err := mobynet.ParsePortRange(v)
 		if err != nil {
-			return nil, invalid("invalid filter '%s=%s': %v", key, v, err)
+			return nil, fault.New(fault.Invalid, "invalid filter '%s=%s': %v", key, v, err)
 		}
 		out = append(out, r)
 	}
 	return out, nil
 }
 
-func (c *compiled) impliesAll() bool {
+// ImpliesAll tells whether the filter selects containers that do not run too.
+func (c *Filter) ImpliesAll() bool {
 	return c.Has("status") || c.Has("exited") || c.Has("before") || c.Has("since")
 }
 
-func (c *compiled) match(r *Record) bool {
+// Match tells whether a container passes.
+func (c *Filter) Match(r *record.Record) bool {
 	if !c.matchName(r.Name) || !c.Prefix("id", r.ID) || !c.Labels("label", r.Config.Labels) || !c.Labels("annotation", r.HostConfig.Annotations) {
 		return false
 	}
@@ -139,11 +145,11 @@ func (c *compiled) match(r *Record) bool {
 }
 
 // matchName lets an anchored expression be written with and without the slash.
-func (c *compiled) matchName(name string) bool {
-	return !c.Has("name") || c.Match("name", "/"+name) || c.Match("name", name)
+func (c *Filter) matchName(name string) bool {
+	return !c.Has("name") || c.Args.Match("name", "/"+name) || c.Args.Match("name", name)
 }
 
-func (c *compiled) matchNetwork(r *Record) bool {
+func (c *Filter) matchNetwork(r *record.Record) bool {
 	if !c.Has("network") {
 		return true
 	}
@@ -158,18 +164,18 @@ func (c *compiled) matchNetwork(r *Record) bool {
 	return false
 }
 
-func (c *compiled) matchVolume(r *Record) bool {
+func (c *Filter) matchVolume(r *record.Record) bool {
 	if !c.Has("volume") {
 		return true
 	}
-	return slices.ContainsFunc(r.Mounts, func(m Mount) bool {
+	return slices.ContainsFunc(r.Mounts, func(m mounts.Mount) bool {
 		return slices.ContainsFunc(c.Get("volume"), func(v string) bool {
 			return v == m.Name || path.Clean(v) == m.Destination || strings.HasPrefix(v, "/") && path.Clean(v) == m.Source
 		})
 	})
 }
 
-func (c *compiled) matchPorts(r *Record) bool {
+func (c *Filter) matchPorts(r *record.Record) bool {
 	in := func(ranges []mobynet.PortRange, num uint16, proto string) bool {
 		return slices.ContainsFunc(ranges, func(pr mobynet.PortRange) bool {
 			return num >= pr.Start() && num <= pr.End() && string(pr.Proto()) == proto
@@ -189,7 +195,7 @@ func (c *compiled) matchPorts(r *Record) bool {
 	}
 	for port, bindings := range r.HostConfig.PortBindings {
 		for _, b := range bindings {
-			first, last, err := hostPorts(b.HostPort)
+			first, last, err := request.HostPorts(b.HostPort)
 			if err == nil && first != 0 && (in(c.publish, first, string(port.Proto())) || in(c.publish, last, string(port.Proto()))) {
 				return true
 			}

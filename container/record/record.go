@@ -1,4 +1,7 @@
-package container
+// Package record holds what is known of one container, the states it may be in
+// and how they follow each other, and what its restart policy says. It is data:
+// package container changes it and keeps it.
+package record
 
 import (
 	"slices"
@@ -8,18 +11,13 @@ import (
 	"github.com/moby/moby/api/types/mount"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/snapshot"
 )
 
-// The buckets of the state store. A name maps to an id.
-const (
-	bucket      = "containers"
-	namesBucket = "names"
-)
-
 // Record is all that is known of one container. A published record is never
-// changed: a change makes a copy (see entry.begin), so that readers need no lock.
+// changed: a change makes a copy, so that readers need no lock.
 type Record struct {
 	ID       string
 	Name     string // without Docker's leading slash
@@ -34,7 +32,7 @@ type Record struct {
 	Config     *container.Config
 	HostConfig *container.HostConfig
 	Endpoints  map[string]*mobynet.EndpointSettings `json:",omitempty"`
-	Mounts     []Mount                              `json:",omitempty"`
+	Mounts     []mounts.Mount                       `json:",omitempty"`
 	Root       snapshot.Mount
 	// BaseSize is the size of the image's layers.
 	BaseSize int64
@@ -64,32 +62,43 @@ func (s *State) Running() bool {
 	return s.Status == container.StateRunning || s.Status == container.StatePaused
 }
 
-// Mount is a mount the user or the image asked for, resolved.
-type Mount struct {
-	Type         mount.Type
-	Name         string `json:",omitempty"` // of a volume
-	Anonymous    bool   `json:",omitempty"` // the volume was made for this container
-	Source       string // on the host
-	Destination  string
-	Mode         string            `json:",omitempty"` // as the user wrote it
-	ReadOnly     bool              `json:",omitempty"`
-	Propagation  mount.Propagation `json:",omitempty"`
-	NonRecursive bool              `json:",omitempty"`
-	// ShallowReadOnly leaves mounts below a read-only bind writable.
-	ShallowReadOnly bool     `json:",omitempty"`
-	Options         []string `json:",omitempty"` // of a tmpfs
-	// FromMounts tells that it came from HostConfig.Mounts, not Binds or Tmpfs.
-	FromMounts bool `json:",omitempty"`
-	noCopy     bool
-}
-
-func (r *Record) clone() *Record {
+// Clone copies the record; Config and HostConfig are shared.
+func (r *Record) Clone() *Record {
 	c := *r
 	return &c
 }
 
-// dataMounts are the mounts that inspect shows; those of --tmpfs are in
+// DataMounts are the mounts that inspect shows; those of --tmpfs are in
 // HostConfig.Tmpfs alone, as in Docker.
-func (r *Record) dataMounts() []Mount {
-	return slices.DeleteFunc(slices.Clone(r.Mounts), func(m Mount) bool { return m.Type == mount.TypeTmpfs && !m.FromMounts })
+func (r *Record) DataMounts() []mounts.Mount {
+	return slices.DeleteFunc(slices.Clone(r.Mounts), func(m mounts.Mount) bool { return m.Type == mount.TypeTmpfs && !m.FromMounts })
+}
+
+// Anonymous lists the volumes that were made for this container alone.
+func (r *Record) Anonymous() []string {
+	var names []string
+	for _, m := range r.Mounts {
+		if m.Type == mount.TypeVolume && m.Anonymous {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// MaxSize bounds a record: every container's is kept in memory.
+const MaxSize = 4 << 20
+
+// Size estimates the part of the record that the user's texts make up.
+func (r *Record) Size() int {
+	n := 0
+	for _, e := range r.Config.Env {
+		n += len(e)
+	}
+	for _, a := range r.Args {
+		n += len(a)
+	}
+	for k, v := range r.Config.Labels {
+		n += len(k) + len(v)
+	}
+	return n
 }

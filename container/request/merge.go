@@ -1,9 +1,7 @@
-package container
+package request
 
 import (
 	"maps"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -15,9 +13,41 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 )
 
-// mergeImage fills c with what the image says and the request does not, by
+// Defaults are the daemon's settings that a request falls back on.
+type Defaults struct {
+	CgroupV2     bool   // the machine has the unified hierarchy only
+	Runtime      string // name shown and accepted as HostConfig.Runtime
+	LogDriver    string // json-file or none
+	LogOptions   map[string]string
+	ShmSize      int64
+	AlwaysInit   bool   // --init for everybody
+	InitPath     string // empty: found in PATH
+	IpcMode      container.IpcMode
+	CgroupnsMode container.CgroupnsMode
+}
+
+// Complete fills in what the daemon's flags left out.
+func (d *Defaults) Complete() {
+	if d.ShmSize <= 0 {
+		d.ShmSize = ocispec.DefaultShmSize
+	}
+	if d.LogDriver == "" {
+		d.LogDriver = "json-file"
+	}
+	if d.IpcMode.IsEmpty() {
+		d.IpcMode = container.IPCModePrivate
+	}
+	if d.CgroupnsMode.IsEmpty() {
+		d.CgroupnsMode = container.CgroupnsModeHost
+		if d.CgroupV2 {
+			d.CgroupnsMode = container.CgroupnsModePrivate
+		}
+	}
+}
+
+// MergeImage fills c with what the image says and the request does not, by
 // Docker's rules: a request's entrypoint drops the image's command.
-func mergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error {
+func MergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error {
 	if c.User == "" {
 		c.User = img.User
 	}
@@ -84,8 +114,8 @@ func mergeEnv(image, own []string) []string {
 	return out
 }
 
-// command returns the program and its arguments.
-func command(c *container.Config) (string, []string, error) {
+// Command returns the program and its arguments.
+func Command(c *container.Config) (string, []string, error) {
 	// --entrypoint "" arrives as one empty word and means none.
 	if len(c.Entrypoint) == 1 && c.Entrypoint[0] == "" {
 		c.Entrypoint = nil
@@ -101,25 +131,25 @@ func command(c *container.Config) (string, []string, error) {
 	return argv[0], args, nil
 }
 
-// normalize gives the host configuration the values that Docker shows for what
+// Normalize gives the host configuration the values that Docker shows for what
 // the request left out.
-func (s *Service) normalize(hc *container.HostConfig) {
+func (d *Defaults) Normalize(hc *container.HostConfig) {
 	if hc.NetworkMode == "" || hc.NetworkMode.IsDefault() {
 		hc.NetworkMode = mobynet.NetworkBridge
 	}
 	if hc.IpcMode.IsEmpty() {
-		hc.IpcMode = s.opts.IpcMode
+		hc.IpcMode = d.IpcMode
 	}
 	if hc.CgroupnsMode.IsEmpty() {
-		hc.CgroupnsMode = s.opts.CgroupnsMode
+		hc.CgroupnsMode = d.CgroupnsMode
 	}
 	if hc.ShmSize == 0 {
-		hc.ShmSize = s.opts.ShmSize
+		hc.ShmSize = d.ShmSize
 	}
 	if hc.LogConfig.Type == "" {
-		hc.LogConfig.Type = s.opts.LogDriver
+		hc.LogConfig.Type = d.LogDriver
 		if len(hc.LogConfig.Config) == 0 {
-			hc.LogConfig.Config = maps.Clone(s.opts.LogOptions)
+			hc.LogConfig.Config = maps.Clone(d.LogOptions)
 		}
 	}
 	if hc.LogConfig.Config == nil {
@@ -129,7 +159,7 @@ func (s *Service) normalize(hc *container.HostConfig) {
 		hc.RestartPolicy.Name = container.RestartPolicyDisabled
 	}
 	if hc.Runtime == "" {
-		hc.Runtime = s.opts.Runtime
+		hc.Runtime = d.Runtime
 	}
 	if hc.MemorySwappiness != nil && *hc.MemorySwappiness == -1 {
 		hc.MemorySwappiness = nil
@@ -137,7 +167,7 @@ func (s *Service) normalize(hc *container.HostConfig) {
 	if hc.Memory > 0 && hc.MemorySwap == 0 {
 		hc.MemorySwap = 2 * hc.Memory
 	}
-	if hc.OomKillDisable == nil && !s.opts.CgroupV2 {
+	if hc.OomKillDisable == nil && !d.CgroupV2 {
 		hc.OomKillDisable = new(bool)
 	}
 	if hc.PidsLimit != nil && *hc.PidsLimit == 0 {
@@ -146,7 +176,7 @@ func (s *Service) normalize(hc *container.HostConfig) {
 	if hc.PortBindings == nil {
 		hc.PortBindings = mobynet.PortMap{}
 	}
-	if hc.Init == nil && s.opts.Init {
+	if hc.Init == nil && d.AlwaysInit {
 		hc.Init = new(true)
 	}
 	if hc.Privileged {
@@ -161,21 +191,3 @@ func (s *Service) normalize(hc *container.HostConfig) {
 		}
 	}
 }
-
-// hostname chooses the name a container sees as its own.
-func (s *Service) hostname(id string, c *container.Config, hc *container.HostConfig) {
-	switch {
-	case c.Hostname != "":
-	case hc.NetworkMode.IsHost() || hc.UTSMode.IsHost():
-		c.Hostname, _ = os.Hostname()
-	case hc.NetworkMode.IsContainer():
-		if e, err := s.find(hc.NetworkMode.ConnectedContainer()); err == nil {
-			c.Hostname = e.record().Config.Hostname
-			c.Domainname = e.record().Config.Domainname
-		}
-	default:
-		c.Hostname = id[:shortID]
-	}
-}
-
-func cpuCount() int { return runtime.NumCPU() }

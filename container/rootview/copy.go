@@ -1,9 +1,11 @@
-package container
+package rootview
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -21,6 +23,37 @@ const (
 )
 
 type inode struct{ dev, ino uint64 }
+
+// Copy copies what the layers, top first, have at target into dir, an empty
+// directory on the host. Layers without target copy nothing.
+func Copy(ctx context.Context, layers []string, target, dir string) error {
+	if !hasPath(layers, target) {
+		return nil
+	}
+	root, err := Open(layers)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	from, err := root.Sub(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s of the image into the volume: %w", target, err)
+	}
+	defer from.Close()
+	to, err := inroot.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	c := copier{from: from, to: to, links: map[inode]string{}}
+	if err := c.directory(ctx, ".", 0); err != nil {
+		return fmt.Errorf("copy %s of the image into the volume: %w", target, err)
+	}
+	return nil
+}
 
 // copier copies a tree of an image into a volume, with owners, modes, times,
 // extended attributes and hard links. Both sides are reached below a root

@@ -1,0 +1,89 @@
+package show
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/storage"
+
+	"github.com/sampan-containers/sampan/container/record"
+)
+
+// driverName is what Docker calls the storage driver.
+const driverName = "overlay2"
+
+// Paths are a container's files on the host.
+type Paths struct {
+	Files string // the directory of hosts, hostname and resolv.conf
+	Log   string
+}
+
+// Inspect is the full description of a container.
+func Inspect(r *record.Record, p Paths, execs []string) *container.InspectResponse {
+	out := &container.InspectResponse{
+		ID:             r.ID,
+		Created:        r.Created.Format(time.RFC3339Nano),
+		Path:           r.Path,
+		Args:           r.Args,
+		State:          inspectState(&r.State),
+		Image:          r.ImageID,
+		ResolvConfPath: filepath.Join(p.Files, "resolv.conf"),
+		HostnamePath:   filepath.Join(p.Files, "hostname"),
+		HostsPath:      filepath.Join(p.Files, "hosts"),
+		Name:           "/" + r.Name,
+		RestartCount:   r.State.RestartCount,
+		Driver:         driverName,
+		Platform:       r.Platform,
+		ExecIDs:        execs,
+		HostConfig:     r.HostConfig,
+		GraphDriver:    graphDriver(r),
+		Mounts:         mountPoints(r),
+		Config:         r.Config,
+		NetworkSettings: &container.NetworkSettings{
+			Ports:    portMap(r),
+			Networks: networks(r),
+		},
+	}
+	if r.HostConfig.LogConfig.Type != "none" {
+		out.LogPath = p.Log
+	}
+	if r.State.Running() {
+		out.NetworkSettings.SandboxID = r.ID
+		out.NetworkSettings.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", r.State.Pid)
+	}
+	return out
+}
+
+func inspectState(st *record.State) *container.State {
+	return &container.State{
+		Status:     st.Status,
+		Running:    st.Running() || st.Status == container.StateRestarting,
+		Paused:     st.Status == container.StatePaused,
+		Restarting: st.Status == container.StateRestarting,
+		OOMKilled:  st.OOMKilled,
+		Dead:       st.Status == container.StateDead,
+		Pid:        st.Pid,
+		ExitCode:   st.ExitCode,
+		Error:      st.Error,
+		StartedAt:  st.StartedAt.Format(time.RFC3339Nano),
+		FinishedAt: st.FinishedAt.Format(time.RFC3339Nano),
+	}
+}
+
+// graphDriver names the directories of the root. There is no merged directory
+// on the host; while the container runs, its root is reached through its process.
+func graphDriver(r *record.Record) *storage.DriverData {
+	merged := ""
+	if r.State.Pid != 0 {
+		merged = fmt.Sprintf("/proc/%d/root", r.State.Pid)
+	}
+	return &storage.DriverData{Name: driverName, Data: map[string]string{
+		"LowerDir":  strings.Join(r.Root.Lower, ":"),
+		"MergedDir": merged,
+		"UpperDir":  r.Root.Upper,
+		"WorkDir":   r.Root.Work,
+	}}
+}

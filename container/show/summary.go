@@ -1,0 +1,177 @@
+// Package show turns a container's record into the answers of the API: the
+// summary of list, the full description of inspect, and list's filters.
+package show
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/volume"
+)
+
+// Summary is a container in list's answer. image is the name shown for its image.
+func Summary(r *record.Record, image string, now time.Time) container.Summary {
+	sum := container.Summary{
+		ID:      r.ID,
+		Names:   []string{"/" + r.Name},
+		Image:   image,
+		ImageID: r.ImageID,
+		Command: commandLine(r),
+		Created: r.Created.Unix(),
+		Ports:   portSummaries(r),
+		Labels:  r.Config.Labels,
+		State:   r.State.Status,
+		Status:  statusText(&r.State, now),
+		Health:  &container.HealthSummary{Status: container.NoHealthcheck},
+		Mounts:  mountPoints(r),
+		NetworkSettings: &container.NetworkSettingsSummary{
+			Networks: networks(r),
+		},
+	}
+	if sum.Labels == nil {
+		sum.Labels = map[string]string{}
+	}
+	sum.HostConfig.NetworkMode = string(r.HostConfig.NetworkMode)
+	sum.HostConfig.Annotations = r.HostConfig.Annotations
+	return sum
+}
+
+// commandLine is the command as ps shows it.
+func commandLine(r *record.Record) string {
+	if len(r.Args) == 0 {
+		return r.Path
+	}
+	words := make([]string, len(r.Args))
+	for i, a := range r.Args {
+		words[i] = a
+		if strings.Contains(a, " ") {
+			words[i] = "'" + a + "'"
+		}
+	}
+	return r.Path + " " + strings.Join(words, " ")
+}
+
+// statusText is the state in words: "Up 5 minutes", "Exited (0) 3 hours ago".
+func statusText(st *record.State, now time.Time) string {
+	since := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) }
+	switch st.Status {
+	case container.StateRunning:
+		return "Up " + since(st.StartedAt)
+	case container.StatePaused:
+		return "Up " + since(st.StartedAt) + " (Paused)"
+	case container.StateRestarting:
+		return fmt.Sprintf("Restarting (%d) %s ago", st.ExitCode, since(st.FinishedAt))
+	case container.StateRemoving:
+		return "Removal In Progress"
+	case container.StateDead:
+		return "Dead"
+	case container.StateExited:
+		return fmt.Sprintf("Exited (%d) %s ago", st.ExitCode, since(st.FinishedAt))
+	}
+	return "Created"
+}
+
+// portSummaries lists published ports, then those only exposed.
+func portSummaries(r *record.Record) []container.PortSummary {
+	out := []container.PortSummary{}
+	if !r.State.Running() {
+		return out
+	}
+	published := map[string]bool{}
+	if ep := r.State.Endpoint; ep != nil {
+		for _, p := range ep.Ports {
+			published[fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto)] = true
+			out = append(out, container.PortSummary{IP: p.HostIP, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Proto})
+		}
+	}
+	for port := range r.Config.ExposedPorts {
+		if !published[port.String()] && !r.HostConfig.NetworkMode.IsHost() {
+			out = append(out, container.PortSummary{PrivatePort: port.Num(), Type: string(port.Proto())})
+		}
+	}
+	slices.SortFunc(out, func(a, b container.PortSummary) int {
+		switch {
+		case a.PrivatePort != b.PrivatePort:
+			return int(a.PrivatePort) - int(b.PrivatePort)
+		case a.PublicPort != b.PublicPort:
+			return int(a.PublicPort) - int(b.PublicPort)
+		case a.Type != b.Type:
+			return strings.Compare(a.Type, b.Type)
+		}
+		return a.IP.Compare(b.IP)
+	})
+	return out
+}
+
+func mountPoints(r *record.Record) []container.MountPoint {
+	out := []container.MountPoint{}
+	for _, m := range r.DataMounts() {
+		p := container.MountPoint{Type: m.Type, Name: m.Name, Source: m.Source, Destination: m.Destination, Mode: m.Mode, RW: !m.ReadOnly, Propagation: m.Propagation}
+		if m.Name != "" {
+			p.Driver = volume.LocalDriver
+			if p.Mode == "" && !m.FromMounts {
+				p.Mode = "z" // Docker's default mode of a volume
+			}
+		}
+		if p.Propagation == "" && m.Source != "" && m.Name == "" {
+			p.Propagation = "rprivate"
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// networks describes the container's place in its networks.
+func networks(r *record.Record) map[string]*mobynet.EndpointSettings {
+	out := map[string]*mobynet.EndpointSettings{}
+	for name, wanted := range r.Endpoints {
+		es := wanted.Copy()
+		if es == nil {
+			es = &mobynet.EndpointSettings{}
+		}
+		if ep := r.State.Endpoint; ep != nil && ep.Network == name {
+			es.NetworkID, es.EndpointID = ep.NetworkID, ep.EndpointID
+			es.Gateway, es.IPAddress, es.IPPrefixLen = ep.Gateway, ep.IP.Addr(), ep.IP.Bits()
+			es.MacAddress = mobynet.HardwareAddr(ep.MAC)
+		}
+		out[name] = es
+	}
+	return out
+}
+
+// portMap describes published ports as inspect does; an exposed port that is
+// not published maps to null.
+func portMap(r *record.Record) mobynet.PortMap {
+	out := mobynet.PortMap{}
+	if !r.State.Running() {
+		return out
+	}
+	for port := range r.Config.ExposedPorts {
+		out[port] = nil
+	}
+	if ep := r.State.Endpoint; ep != nil {
+		for _, p := range ep.Ports {
+			port, ok := mobynet.PortFrom(p.ContainerPort, mobynet.IPProtocol(p.Proto))
+			if !ok {
+				continue
+			}
+			out[port] = append(out[port], mobynet.PortBinding{HostIP: hostIP(p.HostIP), HostPort: fmt.Sprint(p.HostPort)})
+		}
+	}
+	return out
+}
+
+func hostIP(a netip.Addr) netip.Addr {
+	if !a.IsValid() {
+		return netip.IPv4Unspecified()
+	}
+	return a
+}
