@@ -18,7 +18,7 @@ const (
 	// keptExecs is how many ended ones are remembered for the daemon.
 	keptExecs = 64
 	// execGarbage is roughly what one exec leaves on the heap.
-	execGarbage = 32 << 10
+	execGarbage = 64 << 10
 )
 
 // exec starts a further process beside the loop: a start can take long, in a
@@ -131,6 +131,7 @@ func (s *shim) execEnded(p *proc) {
 	p.release()
 	p.orphan()
 	s.mem.drop(s, execGarbage)
+	s.mem.unmapped = false
 	s.finished = append(s.finished, p.id)
 	s.forgetExecs()
 }

@@ -18,7 +18,7 @@ const (
 	// garbageMuch is from where on a collection is worth its time once it is quiet,
 	// garbageLimit from where on it happens at once. The collector never runs by
 	// itself (GOGC=off, see handle): it would every two minutes, in every shim.
-	garbageMuch  = 512 << 10
+	garbageMuch  = 384 << 10
 	garbageLimit = 2 << 20
 	// startGarbage is roughly what a start leaves: the specification's text, the
 	// list of system calls, the seccomp program's making.
