@@ -199,8 +199,8 @@ func (s *Service) ExecResize(ctx context.Context, execID string, height, width u
 	if err != nil {
 		return err
 	}
-	if st := x.Status(ctx); !st.Running {
-		return fault.New(fault.Conflict, "exec %s is not running", execID)
+	if err := x.AwaitStart(ctx); err != nil {
+		return err
 	}
 	return x.Shim.ExecResize(ctx, execID, height, width)
 }

@@ -19,6 +19,8 @@ import (
 const (
 	// kept is how long an exec that has ended can still be inspected.
 	kept = 5 * time.Minute
+	// startWait bounds the wait for a process that is being started.
+	startWait = 10 * time.Second
 	// maxPerContainer bounds what one container's execs take in memory.
 	maxPerContainer = 10_000
 )
@@ -41,6 +43,7 @@ type Exec struct {
 
 	mu      sync.Mutex
 	started bool
+	ready   chan struct{} // made by the first who waits; closed when it runs or has ended
 	pid     int
 	ended   bool
 	code    int
@@ -68,6 +71,40 @@ func (x *Exec) Began(pid int) {
 	if !x.ended {
 		x.pid = pid
 	}
+	x.wake()
+}
+
+func (x *Exec) wake() {
+	if x.ready != nil {
+		close(x.ready)
+		x.ready = nil
+	}
+}
+
+// AwaitStart waits until the process runs, and fails if it never does. A client
+// resizes the terminal as soon as its connection is taken over, which is before.
+func (x *Exec) AwaitStart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	x.mu.Lock()
+	if x.pid == 0 && !x.ended {
+		if x.ready == nil {
+			x.ready = make(chan struct{})
+		}
+		ready := x.ready
+		x.mu.Unlock()
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return fault.New(fault.Deadline, "exec %s has not started: %w", x.ID, context.Cause(ctx))
+		}
+		x.mu.Lock()
+	}
+	defer x.mu.Unlock()
+	if x.ended {
+		return fault.New(fault.Conflict, "exec %s is not running", x.ID)
+	}
+	return nil
 }
 
 // End records an exit code unless there is one already.
@@ -77,6 +114,7 @@ func (x *Exec) End(code int) {
 	if !x.ended {
 		x.ended, x.code, x.pid, x.at = true, code, 0, time.Now()
 	}
+	x.wake()
 }
 
 func (x *Exec) expired() bool {

@@ -69,3 +69,33 @@ func TestLife(t *testing.T) {
 		t.Error("an exec of a removed container is still known")
 	}
 }
+
+func TestAwaitStart(t *testing.T) {
+	for name, began := range map[string]bool{"runs": true, "fails": false} {
+		t.Run(name, func(t *testing.T) {
+			x := &Exec{ID: "x"}
+			got := make(chan error, 2)
+			for range 2 {
+				go func() { got <- x.AwaitStart(t.Context()) }()
+			}
+			if began {
+				x.Began(5)
+			} else {
+				x.End(127)
+			}
+			for range 2 {
+				if err := <-got; (err == nil) != began {
+					t.Errorf("got %v", err)
+				}
+			}
+			if err := x.AwaitStart(t.Context()); (err == nil) != began {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := (&Exec{ID: "never"}).AwaitStart(ctx); !errors.Is(err, fault.Deadline) {
+		t.Errorf("got %v", err)
+	}
+}
