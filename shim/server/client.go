@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/shim/detach"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -41,7 +42,7 @@ type client struct {
 	fd int
 
 	stdin, stdout, stderr, mux bool
-	keys                       detacher
+	keys                       detach.Finder
 
 	pend     []byte // to be written next
 	store    []byte // pend's memory
@@ -64,7 +65,7 @@ func (p *proc) attach(fd int, a *wire.Attach) *client {
 	c := &client{p: p, fd: fd, stdout: a.Stdout, stderr: a.Stderr, mux: a.Mux, progress: p.s.now}
 	c.stdin = a.Stdin && p.in != nil
 	if p.tty {
-		c.keys.keys = append([]byte(nil), a.DetachKeys...)
+		c.keys.Keys = append([]byte(nil), a.DetachKeys...)
 	}
 	p.clients = append(p.clients, c)
 	if c.stdin && !p.in.closed {
@@ -250,11 +251,11 @@ func (c *client) readable() {
 }
 
 func (c *client) input(data []byte) {
-	if len(c.keys.keys) == 0 {
+	if len(c.keys.Keys) == 0 {
 		c.p.in.write(data)
 		return
 	}
-	out, detached := c.keys.feed(nil, data)
+	out, detached := c.keys.Feed(nil, data)
 	c.p.in.write(out)
 	if detached {
 		c.finish()
@@ -273,7 +274,7 @@ func (c *client) endOfInput() {
 	case c.p.stdinOnce && !c.p.tty:
 		c.p.in.end()
 	default:
-		c.p.in.write(c.keys.flush(nil))
+		c.p.in.write(c.keys.Flush(nil))
 		c.finish()
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/logs/jsonfile"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/ocijson"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -66,7 +67,7 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 		return nil, err
 	}
 	if s.exitPath != "" {
-		if err := prepareExit(s.exitPath); err != nil {
+		if err := exitrecord.Prepare(s.exitPath); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +133,7 @@ func (s *shim) undo() {
 	s.unlisten()
 	s.closePorts()
 	if s.exitPath != "" {
-		unix.Unlink(s.exitPath + ".new")
+		exitrecord.Abandon(s.exitPath)
 	}
 }
 

@@ -1,8 +1,8 @@
-package server
+package detach
 
 import "testing"
 
-func TestDetacher(t *testing.T) {
+func TestFinder(t *testing.T) {
 	for _, tc := range []struct {
 		name, keys string
 		in         []string
@@ -21,11 +21,11 @@ func TestDetacher(t *testing.T) {
 		{"one key", "q", []string{"abqd"}, "ab", true, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := detacher{keys: []byte(tc.keys)}
+			d := Finder{Keys: []byte(tc.keys)}
 			var got []byte
 			detached := false
 			for _, in := range tc.in {
-				if got, detached = d.feed(got, []byte(in)); detached {
+				if got, detached = d.Feed(got, []byte(in)); detached {
 					break
 				}
 			}
@@ -33,7 +33,7 @@ func TestDetacher(t *testing.T) {
 				t.Errorf("got %q, %v, want %q, %v", got, detached, tc.want, tc.detached)
 			}
 			if !detached {
-				if held := d.flush(nil); string(held) != tc.held {
+				if held := d.Flush(nil); string(held) != tc.held {
 					t.Errorf("held %q, want %q", held, tc.held)
 				}
 			}
@@ -42,21 +42,21 @@ func TestDetacher(t *testing.T) {
 }
 
 // Whatever the input, nothing of it is lost or doubled before the sequence.
-func FuzzDetacher(f *testing.F) {
+func FuzzFinder(f *testing.F) {
 	f.Add([]byte("\x10\x11"), []byte("abc\x10\x10\x11x"), uint8(3))
 	f.Add([]byte("aab"), []byte("aaaaab"), uint8(1))
 	f.Fuzz(func(t *testing.T, keys, in []byte, step uint8) {
-		d := detacher{keys: keys}
+		d := Finder{Keys: keys}
 		var got []byte
 		detached := false
 		n := int(step%16) + 1
 		for rest := in; len(rest) > 0 && !detached; {
 			part := rest[:min(n, len(rest))]
 			rest = rest[len(part):]
-			got, detached = d.feed(got, part)
+			got, detached = d.Feed(got, part)
 		}
 		if !detached {
-			got = d.flush(got)
+			got = d.Flush(got)
 		} else {
 			got = append(got, keys...)
 		}
