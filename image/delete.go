@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/events"
@@ -50,7 +51,13 @@ func (s *Service) Delete(ctx context.Context, ref string, force, prune bool) ([]
 	if err := d.reclaim(); err != nil {
 		return nil, err
 	}
-	return d.response, nil
+	// Also those that an earlier run of the daemon left.
+	left, err := s.settle()
+	if left > 0 && !s.waiting {
+		s.waiting = true
+		go s.awaitRelease()
+	}
+	return d.response, err
 }
 
 func (d *deletion) run(ref string) error {
@@ -278,31 +285,64 @@ func (s *Service) dropLayers(layers []digest.Digest, u *used) error {
 	return nil
 }
 
-// Released tells the service that a container is gone. An image that was
-// deleted by force under it, and that no other container needs, goes now.
-func (s *Service) Released(ctx context.Context, id digest.Digest) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d := &deletion{s: s}
-	var r *record
-	err := s.store.View(func(tx *state.Tx) (err error) { r, err = getRecord(tx, id); return err })
-	if fault.Of(err) == fault.NotFound || err == nil && !r.Orphan {
-		return nil
+// releaseInterval is how often an orphan is looked at.
+const releaseInterval = 2 * time.Second
+
+// awaitRelease removes orphans when their last containers are gone. It runs
+// only while there are orphans.
+func (s *Service) awaitRelease() {
+	for {
+		select {
+		case <-s.closed:
+			return
+		case <-time.After(releaseInterval):
+		}
+		s.mu.Lock()
+		left, err := s.settle()
+		s.waiting = left > 0
+		s.mu.Unlock()
+		if err != nil {
+			s.log.Warn("the disk space of a deleted image is not given back yet", "error", err)
+		}
+		if left == 0 {
+			return
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if len(s.users(id)) > 0 {
-		return nil
-	}
-	err = s.store.Update(func(tx *state.Tx) error {
-		d.tx = tx
-		return d.erase(id, r)
+}
+
+// settle removes the orphans that no container needs any more, and returns how
+// many are left. The caller holds mu.
+func (s *Service) settle() (left int, err error) {
+	orphans := map[digest.Digest]*record{}
+	err = s.store.View(func(tx *state.Tx) error {
+		return eachRecord(tx, func(id digest.Digest, r *record) error {
+			if r.Orphan {
+				orphans[id] = r
+			}
+			return nil
+		})
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return d.reclaim()
+	for id, r := range orphans {
+		if len(s.users(id)) > 0 {
+			left++
+			continue
+		}
+		d := &deletion{s: s}
+		err := s.store.Update(func(tx *state.Tx) error {
+			d.tx = tx
+			return d.erase(id, r)
+		})
+		if err == nil {
+			err = d.reclaim()
+		}
+		if err != nil {
+			return left, err
+		}
+	}
+	return left, nil
 }
 
 func (s *Service) users(id digest.Digest) []Container {

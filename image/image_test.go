@@ -517,7 +517,8 @@ func TestForcedDeleteLeavesTheContainerItsImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	users = nil
-	if err := e.Released(t.Context(), id); err != nil {
+	e.load(t, "other", "g")
+	if _, err := e.Delete(t.Context(), "other", false, true); err != nil {
 		t.Fatal(err)
 	}
 	if left := e.onDisk(t); len(left) != 0 {

@@ -81,18 +81,22 @@ type Service struct {
 	log    *slog.Logger
 
 	// InUse lists the containers made from an image. The engine sets it before
-	// the first request; nil means none.
+	// the first request; nil means none. It is called while an image is being
+	// deleted and must not wait for anything that waits for this service.
 	InUse func(imageID string) []Container
 
-	// mu makes "is it still used" and "take it away" one step.
+	// mu makes "is it still used" and "take it away" one step, and guards waiting.
 	mu      sync.Mutex
+	waiting bool // awaitRelease runs
+	closed  chan struct{}
+	closing sync.Once
 	configs configCache
 	builtin sync.Mutex
 }
 
 // New opens the stores below cfg.Root and removes what a crash left there.
 func New(cfg Config, store *state.Store, bus Publisher) (*Service, error) {
-	s := &Service{cfg: cfg, store: store, events: bus, log: cfg.Log}
+	s := &Service{cfg: cfg, store: store, events: bus, log: cfg.Log, closed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -110,7 +114,10 @@ func New(cfg Config, store *state.Store, bus Publisher) (*Service, error) {
 }
 
 // Close waits until the background removal has stopped at a safe point.
-func (s *Service) Close() error { return s.layers.Close() }
+func (s *Service) Close() error {
+	s.closing.Do(func() { close(s.closed) })
+	return s.layers.Close()
+}
 
 // Wait returns when the files of all removed layers are gone.
 func (s *Service) Wait() { s.layers.Wait() }

@@ -109,6 +109,8 @@ func tarError(n int, err error) error {
 		return fault.New(fault.Invalid, "this is not a tar archive (plain, or compressed with gzip, zstd, xz or bzip2)")
 	case errors.Is(err, tar.ErrHeader):
 		return fault.New(fault.Invalid, "the archive is damaged: the header of its entry number %d is not valid", n+1)
+	case errors.Is(err, io.ErrUnexpectedEOF) && fault.Of(err) == nil && n == 0:
+		return fault.New(fault.Invalid, "this is not a tar archive, or it is cut off in its first entry")
 	case errors.Is(err, io.ErrUnexpectedEOF) && fault.Of(err) == nil:
 		return fault.New(fault.Invalid, "the archive is cut off in its entry number %d", n+1)
 	}
