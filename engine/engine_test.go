@@ -86,30 +86,29 @@ func TestRootsAreClosed(t *testing.T) {
 
 func TestPidFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d", "pid")
-	for _, stale := range []string{"", "1", "999999999", "../../etc", "x"} {
+	// What a crash left, also with the number of a process that runs.
+	for _, stale := range []string{"", "1", strconv.Itoa(os.Getppid()), "999999999", "../../etc", "x"} {
 		if stale != "" {
 			if err := os.WriteFile(path, []byte(stale), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := WritePidFile(path); err != nil {
-			t.Errorf("over %q: %v", stale, err)
+		l, err := LockPidFile(path)
+		if err != nil {
+			t.Fatalf("over %q: %v", stale, err)
 		}
-		if raw, _ := os.ReadFile(path); string(raw) != strconv.Itoa(os.Getpid()) {
+		if raw, _ := os.ReadFile(path); strings.TrimSpace(string(raw)) != strconv.Itoa(os.Getpid()) {
 			t.Errorf("over %q: got %q", stale, raw)
 		}
-	}
-	if err := RemovePidFile(path); err != nil {
-		t.Error(err)
-	}
-	if err := os.WriteFile(path, []byte("1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := RemovePidFile(path); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Error("the file of another process was removed")
+		if _, err := LockPidFile(path); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
+			t.Errorf("a second daemon got %v", err)
+		}
+		if err := l.Remove(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Error("the file is still there")
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -38,7 +37,7 @@ func makeRoot(dir string, mode os.FileMode) error {
 	return os.Chmod(dir, mode)
 }
 
-// Lock keeps a second daemon off a data root.
+// Lock keeps a second daemon off a file of ours.
 type Lock struct{ f *os.File }
 
 // maxPid bounds the text of a pid file.
@@ -47,7 +46,36 @@ const maxPid = 32
 // LockRoot takes the data root's lock, or fails with fault.Conflict and the
 // pid of the daemon that has it. The lock ends with the process, however it ends.
 func LockRoot(dir string) (*Lock, error) {
-	path := filepath.Join(dir, "lock")
+	l, err := lockFile(filepath.Join(dir, "lock"))
+	var held held
+	if errors.As(err, &held) {
+		return nil, fault.New(fault.Conflict, "data root %s is in use by another sampand%s; stop that one, or give this one its own --data-root", dir, held.owner)
+	}
+	return l, err
+}
+
+// LockPidFile writes this process's pid to a file and locks it. A file that
+// another daemon holds is fault.Conflict; one left by a crash is replaced, whoever
+// has its number by now.
+func LockPidFile(path string) (*Lock, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("pid file: %w", err)
+	}
+	l, err := lockFile(path)
+	var held held
+	if errors.As(err, &held) {
+		return nil, fault.New(fault.Conflict, "pid file %s belongs to a sampand that runs%s; stop it, or choose another --pidfile", path, held.owner)
+	}
+	return l, err
+}
+
+// held tells that another process has the lock.
+type held struct{ owner string }
+
+func (h held) Error() string { return "the file is locked" + h.owner }
+
+// lockFile locks a file and writes this process's pid to it.
+func lockFile(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -55,20 +83,19 @@ func LockRoot(dir string) (*Lock, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.New(fault.Conflict, "data root %s is in use by another sampand%s; stop that one, or give this one its own --data-root", dir, owner(f))
+			return nil, held{owner(f)}
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := errors.Join(f.Truncate(0), writePid(f)); err != nil {
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return &Lock{f}, nil
-}
-
-func writePid(f *os.File) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
 }
 
 func owner(f *os.File) string {
@@ -80,34 +107,8 @@ func owner(f *os.File) string {
 	return ""
 }
 
-// Unlock gives the data root free.
+// Unlock gives the lock free and leaves the file.
 func (l *Lock) Unlock() error { return l.f.Close() }
 
-// WritePidFile writes this process's pid. A file that names another daemon that
-// runs is fault.Conflict; one left by a crash is replaced.
-func WritePidFile(path string) error {
-	if raw, err := os.ReadFile(path); err == nil && len(raw) <= maxPid {
-		pid := strings.TrimSpace(string(raw))
-		// The number may have been given to any other program meanwhile.
-		comm, err := os.ReadFile("/proc/" + filepath.Base(pid) + "/comm")
-		if err == nil && pid != strconv.Itoa(os.Getpid()) && strings.TrimSpace(string(comm)) == "sampand" {
-			return fault.New(fault.Conflict, "pid file %s: sampand with pid %s is running; stop it, or choose another --pidfile", path, pid)
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("pid file: %w", err)
-	}
-	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-		return fmt.Errorf("pid file: %w", err)
-	}
-	return nil
-}
-
-// RemovePidFile removes the file if it is this process's.
-func RemovePidFile(path string) error {
-	raw, err := os.ReadFile(path)
-	if err != nil || strings.TrimSpace(string(raw)) != strconv.Itoa(os.Getpid()) {
-		return nil
-	}
-	return os.Remove(path)
-}
+// Remove removes the file and gives the lock free.
+func (l *Lock) Remove() error { return errors.Join(os.Remove(l.f.Name()), l.f.Close()) }

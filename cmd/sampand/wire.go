@@ -39,6 +39,7 @@ type daemon struct {
 	log *slog.Logger
 
 	lock       *engine.Lock
+	pidFile    *engine.Lock
 	store      *state.Store
 	events     *event.Bus
 	spawner    *handle.Spawner
@@ -58,8 +59,7 @@ func (d *daemon) steps() []engine.Step {
 	return []engine.Step{
 		{Name: "directories", Up: d.directories},
 		{Name: "lock", Up: d.takeLock, Down: func(context.Context) error { return d.lock.Unlock() }},
-		{Name: "pid file", Up: func(context.Context) error { return engine.WritePidFile(d.cfg.pidFile) },
-			Down: func(context.Context) error { return engine.RemovePidFile(d.cfg.pidFile) }},
+		{Name: "pid file", Up: d.writePid, Down: func(context.Context) error { return d.pidFile.Remove() }},
 		{Name: "state store", Up: d.openStore, Down: func(context.Context) error { return d.store.Close() }},
 		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
 		{Name: "snapshots", Up: d.openSnapshots, Down: func(context.Context) error { return d.snapshots.Close() }},
@@ -77,6 +77,11 @@ func (d *daemon) directories(context.Context) error {
 
 func (d *daemon) takeLock(context.Context) (err error) {
 	d.lock, err = engine.LockRoot(d.cfg.dataRoot)
+	return err
+}
+
+func (d *daemon) writePid(context.Context) (err error) {
+	d.pidFile, err = engine.LockPidFile(d.cfg.pidFile)
 	return err
 }
 
