@@ -224,6 +224,21 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
+// mustEnd waits for the end of a process.
+func mustEnd(t *testing.T, pidfd int) {
+	t.Helper()
+	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for deadline := time.Now().Add(within); ; {
+		n, err := unix.Poll(p, int(time.Until(deadline).Milliseconds()))
+		if n == 1 {
+			return
+		}
+		if err != unix.EINTR {
+			t.Fatalf("the container's process outlives its shim: %v", err)
+		}
+	}
+}
+
 func TestKilledShim(t *testing.T) {
 	s := newSpawner(t)
 	r := plain(t, "sleep", "1000")
@@ -240,10 +255,7 @@ func TestKilledShim(t *testing.T) {
 	if _, err := r.shim.Exit(); !errors.Is(err, handle.ErrLost) {
 		t.Errorf("Exit = %v, want ErrLost", err)
 	}
-	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(p, int(within.Milliseconds())); n != 1 || err != nil {
-		t.Errorf("the container's process outlives its shim: %d, %v", n, err)
-	}
+	mustEnd(t, pidfd)
 	if _, err := handle.Connect(ctx(t), r.start.Config.RunDir); !errors.Is(err, fault.NotFound) {
 		t.Errorf("Connect = %v", err)
 	}

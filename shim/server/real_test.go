@@ -335,10 +335,7 @@ func TestContainerWhoseShimIsKilled(t *testing.T) {
 	if _, err := r.shim.Exit(); !errors.Is(err, handle.ErrLost) {
 		t.Errorf("Exit = %v", err)
 	}
-	p := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(p, int(within.Milliseconds())); n != 1 || err != nil {
-		t.Fatalf("the container outlives its shim: %d, %v", n, err)
-	}
+	mustEnd(t, pidfd)
 	// What the daemon does then.
 	g, err := cgroup.Load(r.spec.Linux.CgroupsPath)
 	if err != nil {
