@@ -51,6 +51,7 @@ type command struct {
 	args    string // for the usage line
 	about   string
 	run     func(*call) (int, error)
+	seal    bool   // see seal.go
 	missing string // why there is no run, for a verb that cannot be carried out
 }
 
@@ -58,13 +59,13 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "run", args: "[options] ID", about: "create and start a container, and wait for its end", run: runCommand},
-		{name: "create", args: "[options] ID", about: "create a container, up to its start", run: createCommand},
+		{name: "create", args: "[options] ID", about: "create a container, up to its start", run: createCommand, seal: true},
 		{name: "start", args: "ID", about: "start a created container", run: startCommand},
 		{name: "kill", args: "[--all] ID [SIGNAL]", about: "send a signal (default TERM) to a container's first process", run: killCommand},
 		{name: "delete", args: "[--force] ID", about: "remove what is left of a container", run: deleteCommand},
 		{name: "state", args: "ID", about: "print a container's state as JSON", run: stateCommand},
 		{name: "list", args: "[--format table|json] [--quiet]", about: "list containers", run: listCommand},
-		{name: "exec", args: "[options] ID COMMAND [ARG...]", about: "run a further process in a container", run: execCommand},
+		{name: "exec", args: "[options] ID COMMAND [ARG...]", about: "run a further process in a container", run: execCommand, seal: true},
 		{name: "pause", args: "ID", about: "stop all processes of a container", run: pauseCommand},
 		{name: "resume", args: "ID", about: "let the processes of a paused container go on", run: resumeCommand},
 		{name: "spec", args: "[--bundle DIR]", about: "write an example config.json", run: specCommand},
@@ -171,6 +172,11 @@ func (c *call) dispatch() (int, error) {
 		}
 		if cmd.run == nil {
 			return 0, fault.New(fault.NotImplemented, "%s: %s", cmd.name, cmd.missing)
+		}
+		if cmd.seal {
+			if err := seal(); err != nil {
+				return 0, err
+			}
 		}
 		c.log.debugf("%s %q", c.verb, c.args)
 		code, err := cmd.run(c)

@@ -57,6 +57,11 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err != nil {
 		return nil, nil, err
 	}
+	if !alone(spec) {
+		if err := seal(); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := o.checkTerminal(spec.Process); err != nil {
 		return nil, nil, err
 	}
