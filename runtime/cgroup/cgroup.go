@@ -99,7 +99,7 @@ func Mode() (Layout, error) {
 
 // Create makes the group in all hierarchies and applies the limits. The path is
 // absolute from the root of each hierarchy ("/sampan/ID"); a relative one lies
-// below the caller's own group. res may be nil: no limits, but the device
+// below the caller's own group, on v2 beside it. res may be nil: no limits, but the device
 // filter is always there (deny all but the standard devices). An existing group
 // is taken over when it is empty and refused when there are processes in it
 // (fault.Conflict). On failure everything that was made is removed again.

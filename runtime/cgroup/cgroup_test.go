@@ -262,7 +262,11 @@ func TestRelativePath(t *testing.T) {
 	must(t, err)
 	for i := range g.parts {
 		p := &g.parts[i]
-		if want := filepath.Join("/", ownGroup(string(table), p.h), name); p.rel != want {
+		own := ownGroup(string(table), p.h)
+		if p.h.v2 {
+			own = filepath.Dir(own)
+		}
+		if want := filepath.Join("/", own, name); p.rel != want {
 			t.Errorf("%v: %s, want %s", p.h.controllers, p.rel, want)
 		}
 	}

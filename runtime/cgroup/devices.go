@@ -109,6 +109,9 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) (*deviceSet, error) {
 			return nil, err
 		}
 	}
+	if set.allow {
+		return set, nil // what is denied then, is denied by name
+	}
 	for _, d := range standardDevices {
 		if err := set.add(d.device, d.access, true); err != nil {
 			return nil, err

@@ -193,6 +193,11 @@ func (m *machine) place(h *hierarchy, group string) (string, error) {
 		m.own = string(data)
 	}
 	own := ownGroup(m.own, h)
+	if h.v2 {
+		// We are in our own group, and on v2 a group with processes cannot
+		// have others with limits below it: beside it, as runc does.
+		own = path.Dir(own)
+	}
 	// Inside a container the mount shows the tree from our own group on.
 	if h.root != "/" {
 		own = strings.TrimPrefix(own, h.root)
