@@ -279,19 +279,34 @@ func (u *diskUsage) measure(path string, level int) int64 {
 	return bytes
 }
 
-// walk is filepath.WalkDir that reports errors and goes on.
+// walk calls f for root and everything below it, parents first, with paths that
+// begin as root does. It reports errors and goes on; fs.SkipDir of f spares a
+// directory.
 func walk(c *tool.Call, root string, f func(path string, e fs.DirEntry) error) {
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			c.FailPath(path, err)
-			if e != nil && e.IsDir() {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		return f(path, e)
-	})
-	if err != nil && !errors.Is(err, fs.SkipAll) {
+	st, err := os.Lstat(root)
+	if err != nil {
 		c.FailPath(root, err)
+		return
+	}
+	descend(c, root, fs.FileInfoToDirEntry(st), f)
+}
+
+func descend(c *tool.Call, path string, e fs.DirEntry, f func(path string, e fs.DirEntry) error) {
+	err := f(path, e)
+	if errors.Is(err, fs.SkipDir) {
+		return
+	}
+	if err != nil {
+		c.FailPath(path, err)
+	}
+	if !e.IsDir() {
+		return
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.FailPath(path, err)
+	}
+	for _, below := range entries {
+		descend(c, strings.TrimSuffix(path, "/")+"/"+below.Name(), below, f)
 	}
 }

@@ -140,7 +140,7 @@ func (l *lister) directory(dir string, title bool) {
 	for _, f := range list {
 		if f.is(unix.S_IFDIR) && f.name != "." && f.name != ".." {
 			fmt.Fprintln(l.c.Out)
-			l.directory(filepath.Join(dir, f.name), true)
+			l.directory(strings.TrimSuffix(dir, "/")+"/"+f.name, true)
 		}
 	}
 }

@@ -206,7 +206,7 @@ func pwd(c *tool.Call) int {
 }
 
 func mktemp(c *tool.Call) int {
-	o, status, ok := c.Options("dp:ut q")
+	o, status, ok := c.Options("dp:utq")
 	if !ok {
 		return status
 	}

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 	"mvdan.cc/sh/v3/interp"
@@ -27,6 +28,9 @@ func (s *shell) replace(ctx context.Context, args []string) error {
 		std[i] = f
 	}
 	path, err := find(hc, args[0])
+	if status, ok := interp.IsExitStatus(err); ok && !s.interactive {
+		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(int(status))})
+	}
 	if err != nil {
 		return err
 	}
