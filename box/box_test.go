@@ -271,27 +271,28 @@ func TestSignalsAsPid1(t *testing.T) {
 	}
 	for _, args := range [][]string{{"sleep", "60"}, {"sh", "-c", "sleep 60"}, {"sh", "-c", "while :; do :; done"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			cmd := command(t, t.TempDir(), "", args...)
-			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			// Until its handler is there, a signal from outside has no effect.
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
-			for {
+			// Before its handler is there, Go's runtime ends a program with status
+			// 2: then it was too early, and the next try waits longer.
+			for wait := 20 * time.Millisecond; wait < 5*time.Second; wait *= 2 {
+				cmd := command(t, t.TempDir(), "", args...)
+				cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
 				if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
 					t.Fatal(err)
 				}
-				select {
-				case <-done:
-					if code := cmd.ProcessState.ExitCode(); code != 143 {
-						t.Errorf("status %d (%v), want 143", code, cmd.ProcessState)
-					}
+				err := cmd.Wait()
+				code := cmd.ProcessState.ExitCode()
+				if code == 143 {
 					return
-				case <-time.After(50 * time.Millisecond):
+				}
+				if code != 2 {
+					t.Fatalf("status %d (%v), want 143", code, err)
 				}
 			}
+			t.Error("SIGTERM is not handled")
 		})
 	}
 }

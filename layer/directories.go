@@ -82,16 +82,24 @@ func (d *directories) forget() {
 	}
 }
 
-func (d *directories) keep(name string, f *os.File) (*directory, error) {
+// inside returns the path below the root of an open directory.
+func (d *directories) inside(f *os.File, name string) (string, error) {
 	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("name directory %q: %w", name, err)
+		return "", fmt.Errorf("name directory %q: %w", name, err)
 	}
-	inside, ok := strings.CutPrefix(real, d.rootReal)
-	if !ok || inside != "" && inside[0] != '/' {
+	rest, ok := strings.CutPrefix(real, d.rootReal)
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", fault.New(fault.Invalid, "path %q leaves the layer", name)
+	}
+	return path.Join(".", rest), nil
+}
+
+func (d *directories) keep(name string, f *os.File) (*directory, error) {
+	real, err := d.inside(f, name)
+	if err != nil {
 		f.Close()
-		return nil, fault.New(fault.Invalid, "path %q leaves the layer", name)
+		return nil, err
 	}
 	if len(d.open) >= openDirectories {
 		d.forget()
@@ -99,7 +107,7 @@ func (d *directories) keep(name string, f *os.File) (*directory, error) {
 	if old := d.open[name]; old != nil {
 		old.f.Close()
 	}
-	dir := &directory{f: f, real: path.Join(".", inside)}
+	dir := &directory{f: f, real: real}
 	d.open[name] = dir
 	return dir, nil
 }

@@ -163,18 +163,12 @@ func (x *extractor) hardlink(parent *directory, name, base string, h *tar.Header
 	if err != nil {
 		return linkError(name, target, err)
 	}
-	from, err := x.dirs.keep("\x00link source", f) // no cleaned path has this name
+	defer f.Close()
+	real, err := x.dirs.inside(f, path.Dir(target))
 	if err != nil {
 		return err
 	}
-	// Keeping the source's directory may have dropped the parent.
-	if parent, err = x.dirs.get(path.Dir(name)); err != nil {
-		return err
-	}
-	if from = x.dirs.open["\x00link source"]; from == nil {
-		return fault.New(fault.Invalid, "entry %q: its directory changed while it was linked", name)
-	}
-	if from.join(path.Base(target)) == parent.join(base) {
+	if path.Join(real, path.Base(target)) == parent.join(base) {
 		return nil
 	}
 	_, err = x.create(parent, name, base, func(p *directory) error {

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strconv"
 
@@ -28,7 +29,8 @@ func (s *shell) replace(ctx context.Context, args []string) error {
 		std[i] = f
 	}
 	path, err := find(hc, args[0])
-	if status, ok := interp.IsExitStatus(err); ok && !s.interactive {
+	var status interp.ExitStatus
+	if errors.As(err, &status) && !s.interactive {
 		return hc.Builtin(ctx, []string{"exit", strconv.Itoa(int(status))})
 	}
 	if err != nil {

@@ -52,7 +52,6 @@ type invocation struct {
 	hasCommand          bool
 	interactive, login  bool
 	fromStdin           bool
-	params              []string // for the interpreter, with its options
 	name, file          string
 	arguments, settings []string
 }
@@ -168,10 +167,10 @@ func (s *shell) run(ctx context.Context, node syntax.Node) (status int, exit boo
 	markSubshells(node)
 	markBackground(node)
 	err := s.runner.Run(ctx, node)
-	if status, ok := interp.IsExitStatus(err); ok {
-		return int(status), s.runner.Exited()
-	}
+	var ended interp.ExitStatus
 	switch {
+	case errors.As(err, &ended):
+		return int(ended), s.runner.Exited()
 	case err == nil:
 		return 0, s.runner.Exited()
 	case errors.Is(err, context.Canceled):
@@ -209,17 +208,16 @@ func (s *shell) scriptFile(c *tool.Call, path string) int {
 func (s *shell) stream(r io.Reader) int {
 	ctx, done := s.traps.begin()
 	defer done()
-	status, exit := 0, false
-	err := syntax.NewParser().Stmts(&oneByte{r}, func(stmt *syntax.Stmt) bool {
-		status, exit = s.run(ctx, stmt)
-		return !exit
-	})
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "sh: %v\n", err)
-		return statusMisuse
-	}
-	if exit {
-		return status
+	status := 0
+	for stmt, err := range syntax.NewParser().StmtsSeq(&oneByte{r}) {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "sh: %v\n", err)
+			return statusMisuse
+		}
+		var exit bool
+		if status, exit = s.run(ctx, stmt); exit {
+			return status
+		}
 	}
 	return s.leave(status)
 }
