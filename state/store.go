@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -41,7 +42,7 @@ type Tx struct{ tx *bbolt.Tx }
 // fault.Unavailable when the file was written by a newer schema.
 func Open(path string) (*Store, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fault.New(fault.Conflict, "state store %s is in use by another sampand (give this one its own --data-root)", path)
 	}
 	if err != nil {

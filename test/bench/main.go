@@ -3,6 +3,9 @@
 // ratios; and writes them to docs/benchmarks.md. Each engine has a fresh
 // loop-mounted ext4 and a network namespace of its own. test/bench/run.sh
 // starts it in mount and pid namespaces that end with it.
+//
+// With arguments (runtime, engine, memory) only these parts run, and nothing is
+// written.
 package main
 
 import (
@@ -12,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +23,7 @@ import (
 )
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -27,7 +31,8 @@ func main() {
 
 func fields(s string) []string { return strings.Fields(s) }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, parts []string) error {
+	wanted := func(part string) bool { return len(parts) == 0 || slices.Contains(parts, part) }
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return err
 	}
@@ -49,10 +54,12 @@ func run(ctx context.Context) error {
 	defer unix.Unmount(runtimesDir, unix.MNT_DETACH)
 	// crun refuses a hybrid hierarchy; in this mount namespace there is none.
 	_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
-	if rep.runtimes, err = measureRuntimes(runtimesDir, tar); err != nil {
-		return err
+	if wanted("runtime") {
+		if rep.runtimes, err = measureRuntimes(runtimesDir, tar); err != nil {
+			return err
+		}
+		rep.printRuntimes(os.Stdout)
 	}
-	rep.printRuntimes(os.Stdout)
 
 	ours, peer, err := engines(dir, tar)
 	defer func() {
@@ -68,6 +75,9 @@ func run(ctx context.Context) error {
 	}
 	fmt.Println()
 	for _, r := range rows() {
+		if !wanted("engine") {
+			break
+		}
 		res, err := measure(ctx, r, []*engine{ours, peer})
 		if err != nil {
 			return err
@@ -75,16 +85,21 @@ func run(ctx context.Context) error {
 		rep.rows = append(rep.rows, res)
 		rep.printRow(os.Stdout, res)
 	}
-	if rep.memory, err = measureMemory(ctx, ours, peer); err != nil {
-		return err
+	if wanted("memory") {
+		if rep.memory, err = measureMemory(ctx, ours, peer); err != nil {
+			return err
+		}
+		rep.printMemory(os.Stdout)
 	}
-	rep.printMemory(os.Stdout)
+	if len(parts) > 0 {
+		return nil
+	}
 	return rep.write("docs/benchmarks.md")
 }
 
 // engines starts Sampan and docker.io and gives both the same image.
 func engines(dir, tar string) (ours, peer *engine, err error) {
-	ours = &engine{name: "sampan", dir: filepath.Join(dir, "s"), cgroup: "sampan", shimName: "sampan-shim"}
+	ours = &engine{name: "sampan", dir: filepath.Join(dir, "s"), cgroup: "sampan-bench", shimName: "sampan-shim"}
 	ours.client = []string{"bin/sampan", "-H", "unix://" + ours.dir + "/s.sock"}
 	peer = &engine{name: peerName, dir: filepath.Join(dir, "d"), cgroup: "docker", shimName: "containerd-shim"}
 	peer.client = []string{"/usr/bin/docker", "-H", "unix://" + peer.dir + "/d.sock"}
@@ -104,7 +119,7 @@ func engines(dir, tar string) (ours, peer *engine, err error) {
 	data := func(e *engine) []string {
 		return []string{"--data-root", e.dir + "/data", "--exec-root", e.dir + "/exec", "--pidfile", e.dir + "/pid", "-H", e.client[2], "--log-driver", "json-file"}
 	}
-	if err := ours.start(append([]string{"bin/sampand"}, data(ours)...)...); err != nil {
+	if err := ours.start(append([]string{"bin/sampand", "--cgroup-parent", "/sampan-bench"}, data(ours)...)...); err != nil {
 		return ours, peer, err
 	}
 	if err := peer.start(append([]string{"dockerd"}, data(peer)...)...); err != nil {

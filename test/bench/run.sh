@@ -9,7 +9,8 @@ mkdir -p .cache
 gcc -O2 -static -o .cache/floor test/bench/floor.c
 go build -o .cache/bench ./test/bench
 status=0
-unshare --mount --pid --fork --mount-proc --kill-child .cache/bench "$@" || status=$?
+# bash is pid 1 there and reaps what the daemons orphan.
+unshare --mount --pid --fork --mount-proc --kill-child bash -c '.cache/bench "$@"; exit $?' bash "$@" || status=$?
 # docker.io leaves its parent groups; they are empty now.
 find /sys/fs/cgroup -depth -type d \( -name docker -o -path '*/docker/*' \) -exec rmdir {} + 2>/dev/null || true
 exit $status

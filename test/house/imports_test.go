@@ -60,7 +60,8 @@ var layers = [][]string{
 	{"content"},
 	{"layer"},
 	{"snapshot", "network", "volume"},
-	{"image", "box"},
+	{"box"},
+	{"image"},
 	{"container"},
 	{"server"},
 	{"engine"},
@@ -119,6 +120,7 @@ func TestClientLinksNothingOfTheDaemon(t *testing.T) {
 var closedImports = []string{
 	"golang.org/x/sys/unix",
 	"github.com/opencontainers/runtime-spec/specs-go",
+	"github.com/opencontainers/runtime-spec/specs-go/features",
 }
 
 // heavyStandard must not be linked into sampan-runtime: each costs start time

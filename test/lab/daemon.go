@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -197,5 +196,5 @@ func Eventually(t testing.TB, within time.Duration, what string, check func() bo
 			return
 		}
 	}
-	t.Fatal(fmt.Sprintf("not within %v: %s", within, what))
+	t.Fatalf("not within %v: %s", within, what)
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -68,7 +69,9 @@ func TestWrongInput(t *testing.T) {
 
 func TestGarbageOnTheAPI(t *testing.T) {
 	d := start(t)
-	hc := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", "/run/sampan/sampan.sock") }}}
+	hc := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", "/run/sampan/sampan.sock")
+	}}}
 	defer hc.CloseIdleConnections()
 	pid := d.Pid()
 	for name, body := range map[string][]byte{
