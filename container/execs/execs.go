@@ -126,6 +126,12 @@ func (x *Exec) expired() bool {
 // Status asks the shim, which knows of an exec's end before its stream ends.
 func (x *Exec) Status(ctx context.Context) handle.ExecState {
 	x.mu.Lock()
+	if x.started && x.pid == 0 && !x.ended {
+		// A short command's stream may end before the answer to its start is here.
+		x.mu.Unlock()
+		_ = x.AwaitStart(ctx) // an exec that never ran has an exit code as well
+		x.mu.Lock()
+	}
 	st := handle.ExecState{Running: x.started && x.pid != 0 && !x.ended, Pid: x.pid, ExitCode: x.code}
 	x.mu.Unlock()
 	if !st.Running {

@@ -39,7 +39,13 @@ func TestLife(t *testing.T) {
 	if err := x.Claim(); !errors.Is(err, fault.Conflict) {
 		t.Errorf("a second start gave %v", err)
 	}
+	// Who asks while it is being started waits for the answer.
+	asked := make(chan *container.ExecInspectResponse)
+	go func() { asked <- x.Inspect(t.Context()) }()
 	x.Began(7)
+	if got := <-asked; !got.Running || got.Pid != 7 {
+		t.Errorf("starting: %+v", got)
+	}
 	if ids := r.Running("c"); len(ids) != 1 {
 		t.Errorf("running: %v", ids)
 	}
