@@ -46,7 +46,7 @@ func readAt(dir int, name string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 0, 4096)
+	buf := make([]byte, 0, 256)
 	for {
 		if len(buf) == cap(buf) {
 			if len(buf) >= maxRead {

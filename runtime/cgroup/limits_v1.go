@@ -108,7 +108,7 @@ func v1Memory(m *specs.LinuxMemory, fresh bool, warn func(string)) []setting {
 	if m.Reservation != nil && *m.Reservation != 0 {
 		add("memory.soft_limit_in_bytes", strconv.FormatInt(*m.Reservation, 10), "memory reservation of "+amount(*m.Reservation), false)
 	}
-	//nolint:staticcheck // The field is deprecated: that is what the warning says.
+	//lint:ignore SA1019 The field is deprecated: that is what the warning says.
 	if m.Kernel != nil && *m.Kernel != 0 {
 		warn("kernel memory limit is ignored: the kernel counts kernel memory into the memory limit since Linux 5.4")
 	}

@@ -129,7 +129,7 @@ func v2Memory(m *specs.LinuxMemory, warn func(string)) ([]setting, error) {
 	if m.Reservation != nil && *m.Reservation != 0 {
 		add("memory.low", *m.Reservation, "memory reservation of "+amount(*m.Reservation))
 	}
-	//nolint:staticcheck // The field is deprecated: that is what the warning says.
+	//lint:ignore SA1019 The field is deprecated: that is what the warning says.
 	if m.Kernel != nil && *m.Kernel != 0 || m.KernelTCP != nil && *m.KernelTCP != 0 {
 		warn("kernel memory limits are ignored: cgroup v2 counts kernel memory into the memory limit")
 	}

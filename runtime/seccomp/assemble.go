@@ -194,7 +194,7 @@ func (p *profile) oneOf(e *emitter, list []entry, narrow bool, yes, no label) la
 	if narrow {
 		return at
 	}
-	at = e.jump(opJeq, uint32(c.value>>32), at, no)
+	e.jump(opJeq, uint32(c.value>>32), at, no)
 	return e.put(opLoad, c.at()+highHalf)
 }
 

@@ -179,7 +179,8 @@ func hooks(s *specs.Spec) error {
 		name string
 		list []specs.Hook
 	}{
-		{"prestart", s.Hooks.Prestart}, //nolint:staticcheck // deprecated, but in use
+		//lint:ignore SA1019 deprecated, but in use
+		{"prestart", s.Hooks.Prestart},
 		{"createRuntime", s.Hooks.CreateRuntime},
 		{"createContainer", s.Hooks.CreateContainer},
 		{"startContainer", s.Hooks.StartContainer},
