@@ -1,0 +1,128 @@
+package parity
+
+import (
+	"fmt"
+	"reflect"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// missing stands for a key or an element that one side lacks.
+type missing struct{}
+
+func (missing) String() string { return "nothing" }
+
+// compare reports every difference of two decoded JSON answers that no row of
+// exceptions excuses.
+func (p *pair) compare(t *testing.T, kind, what string, ours, theirs any) {
+	t.Helper()
+	for _, d := range p.differences(kind, nil, ours, theirs) {
+		// The same difference in the next version or container is said once.
+		line := kind + strings.Join(d.path, ".") + show(d.ours) + show(d.theirs)
+		if !p.said[line] {
+			p.said[line] = true
+			t.Errorf("%s: %s: %s has %s, %s has %s", what, strings.Join(d.path, "."), p.ours.name, show(d.ours), p.theirs.name, show(d.theirs))
+		}
+	}
+}
+
+func show(v any) string {
+	if _, ok := v.(string); ok {
+		return fmt.Sprintf("%q", v)
+	}
+	return fmt.Sprintf("%v", v)
+}
+
+type difference struct {
+	path         []string
+	ours, theirs any
+}
+
+// differences walks both answers to what no row excuses. Objects are compared
+// by key, lists by place.
+func (p *pair) differences(kind string, path []string, ours, theirs any) (found []difference) {
+	if reflect.DeepEqual(ours, theirs) || p.excused(kind, difference{path, ours, theirs}) {
+		return nil
+	}
+	at := func(key string) []string { return append(append([]string{}, path...), key) }
+	if a, ok := ours.(map[string]any); ok {
+		if b, ok := theirs.(map[string]any); ok {
+			for _, key := range keys(a, b) {
+				found = append(found, p.differences(kind, at(key), lookup(a, key), lookup(b, key))...)
+			}
+			return found
+		}
+	}
+	if a, ok := ours.([]any); ok {
+		if b, ok := theirs.([]any); ok {
+			for i := range max(len(a), len(b)) {
+				var x, y any = missing{}, missing{}
+				if i < len(a) {
+					x = a[i]
+				}
+				if i < len(b) {
+					y = b[i]
+				}
+				found = append(found, p.differences(kind, at(strconv.Itoa(i)), x, y)...)
+			}
+			return found
+		}
+	}
+	return []difference{{path, ours, theirs}}
+}
+
+func keys(a, b map[string]any) []string {
+	all := make([]string, 0, len(a))
+	for key := range a {
+		all = append(all, key)
+	}
+	for key := range b {
+		if _, ok := a[key]; !ok {
+			all = append(all, key)
+		}
+	}
+	sort.Strings(all)
+	return all
+}
+
+func lookup(m map[string]any, key string) any {
+	if v, ok := m[key]; ok {
+		return v
+	}
+	return missing{}
+}
+
+// excused tells whether a row of exceptions allows a difference, and notes it.
+func (p *pair) excused(kind string, d difference) bool {
+	for i, e := range exceptions {
+		if (e.kind == kind || e.kind == "") && match(strings.Split(e.path, "."), d.path) && e.allow(d.ours, d.theirs) {
+			p.used[i] = true
+			return true
+		}
+	}
+	return false
+}
+
+// match compares a path with a pattern, in which * stands for one key or place.
+func match(pattern, path []string) bool {
+	if len(pattern) != len(path) {
+		return false
+	}
+	for i := range pattern {
+		if pattern[i] != "*" && pattern[i] != path[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// reportUnused fails for rows that excused nothing: they would hide a bug later.
+func (p *pair) reportUnused(t *testing.T) {
+	for i, e := range exceptions {
+		if !p.used[i] && !e.depends {
+			t.Errorf("the exception %s %s excuses nothing: remove it", e.kind, e.path)
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package parity
+
+import (
+	"sort"
+	"strings"
+	"testing"
+	"time"
+)
+
+// compareContainers makes every case on both engines and compares what each
+// reports about it alone and in lists.
+func compareContainers(t *testing.T, p *pair) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { p.create(t, c) })
+	}
+	t.Run("lists", p.compareLists)
+	ours, theirs := p.must(t, "volume", "ls", "-q", "--filter", "name=named")
+	if ours != theirs {
+		t.Errorf("volume ls: %q and %q", ours, theirs)
+	}
+	p.removeAll(t)
+}
+
+func (p *pair) create(t *testing.T, c containerCase) {
+	verb := []string{"run", "-d"}
+	if c.until == "created" {
+		verb = []string{"create"}
+	}
+	image, command := c.image, c.command
+	if image == "" {
+		image = busybox
+	}
+	if command == nil {
+		command = []string{"sleep", "1000"}
+	}
+	args := append(append(append(append(verb, "--name", c.name), c.flags...), image), command...)
+	a, b := p.docker(t, args...)
+	if a.Code != b.Code || (a.Code == 0) == (c.until == "failed") {
+		t.Fatalf("docker %s: %s: exit %d %s\n%s: exit %d %s", strings.Join(args, " "), p.ours.name, a.Code, a.Err, p.theirs.name, b.Code, b.Err)
+	}
+	if !sameWarnings(a.Err, b.Err) && c.until != "failed" {
+		t.Errorf("docker %s prints on stderr\n%s: %s\n%s: %s", strings.Join(args, " "), p.ours.name, a.Err, p.theirs.name, b.Err)
+	}
+	if c.until == "exited" {
+		p.must(t, "wait", c.name)
+	}
+	// A health check's first result must not come between the two answers.
+	p.inspect(t, c.name)
+	for _, v := range versions {
+		p.get(t, "container", "/v"+v+"/containers/"+c.name+"/json")
+	}
+}
+
+func sameWarnings(a, b string) bool {
+	lines := func(s string) []string {
+		l := strings.Split(strings.TrimSpace(s), "\n")
+		sort.Strings(l)
+		return l
+	}
+	return strings.Join(lines(a), "\n") == strings.Join(lines(b), "\n")
+}
+
+// inspect compares what the client prints, which is what scripts read.
+func (p *pair) inspect(t *testing.T, name string) {
+	t.Helper()
+	ours, theirs := p.must(t, "inspect", name)
+	a, b := decode(t, ours).([]any), decode(t, theirs).([]any)
+	if len(a) != 1 || len(b) != 1 {
+		t.Fatalf("docker inspect %s gives %d and %d objects", name, len(a), len(b))
+	}
+	p.compare(t, "container", "docker inspect "+name, a[0], b[0])
+}
+
+// compareLists compares docker ps and the lists of the API, with filters.
+func (p *pair) compareLists(t *testing.T) {
+	ours, theirs := p.must(t, "ps", "-a", "--no-trunc", "--size", "--format", "{{json .}}")
+	p.compareLines(t, "ps", "docker ps", ours, theirs)
+	for _, query := range []string{"?all=1", "", "?limit=3", "?all=1&size=1", `?filters={"label":["tier"]}`, `?filters={"status":["created"]}`,
+		`?filters={"status":["exited"]}`, `?filters={"exited":["3"]}`, `?filters={"name":["^/plain$"]}`, `?filters={"network":["host"]}`,
+		`?filters={"volume":["named"]}`, `?filters={"ancestor":["` + full + `"]}`, `?filters={"publish":["18080"]}`, `?filters={"expose":["90/tcp"]}`,
+		`?filters={"before":["plain"]}`, `?all=1&filters={"since":["directory"]}`, `?filters={"health":["none"]}`} {
+		for _, v := range versions {
+			p.get(t, "list", "/v"+v+"/containers/json"+query)
+		}
+	}
+	for _, format := range []string{"{{.Names}}", "{{.Names}} {{.Ports}}", "{{.Names}} {{.Status}}", "{{.Names}}|{{.Command}}|{{.Image}}|{{.Networks}}|{{.LocalVolumes}}|{{.State}}"} {
+		ours, theirs := p.must(t, "ps", "-a", "--format", format)
+		p.compareText(t, "docker ps --format "+format, ours, theirs)
+	}
+}
+
+func (p *pair) compareLines(t *testing.T, kind, what, ours, theirs string) {
+	t.Helper()
+	split := func(s string) (all []any) {
+		for line := range strings.Lines(s) {
+			all = append(all, decode(t, line))
+		}
+		return all
+	}
+	p.compare(t, kind, what, split(ours), split(theirs))
+}
+
+// compareText compares lines, in which only how long ago may differ.
+func (p *pair) compareText(t *testing.T, what, ours, theirs string) {
+	t.Helper()
+	a, b := strings.Split(ours, "\n"), strings.Split(theirs, "\n")
+	if len(a) != len(b) {
+		t.Errorf("%s: %s\n%s", what, ours, theirs)
+		return
+	}
+	for i := range a {
+		if x, y := plain(a[i]), plain(b[i]); x != y {
+			t.Errorf("%s: %s has %q, %s %q", what, p.ours.name, a[i], p.theirs.name, b[i])
+		}
+	}
+}
+
+func (p *pair) removeAll(t *testing.T) {
+	t.Helper()
+	p.both(t, func(e *engine) any {
+		ids := strings.Fields(e.docker(t, "ps", "-aq").Must(t))
+		if len(ids) > 0 {
+			e.docker(t, append([]string{"rm", "-fv"}, ids...)...).Must(t)
+		}
+		return nil
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ours, theirs := p.must(t, "ps", "-aq")
+		if ours == "" && theirs == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("containers stay: %s and %s", ours, theirs)
+		}
+	}
+}

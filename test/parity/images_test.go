@@ -1,0 +1,35 @@
+package parity
+
+import (
+	"testing"
+)
+
+// full is an image with everything in its configuration.
+const full = "full:test"
+
+var changes = []string{
+	"ENV A=1", "ENV PATH=/bin:/usr/bin", "EXPOSE 80 81/udp", "VOLUME /data", "LABEL tier=front", "USER app", "WORKDIR /tmp",
+	`ENTRYPOINT ["/bin/busybox"]`, `CMD ["sleep","1000"]`, "ONBUILD RUN true", `HEALTHCHECK --interval=1h CMD true`,
+}
+
+func compareImages(t *testing.T, p *pair) {
+	args := []string{"import"}
+	for _, c := range changes {
+		args = append(args, "-c", c)
+	}
+	rootfs := busyboxTar(t)
+	p.must(t, append(args, "-m", "made by a test", rootfs, full)...)
+	p.must(t, "tag", full, "other/name:v1")
+	for _, name := range []string{busybox, full} {
+		for _, v := range versions {
+			p.get(t, "image", "/v"+v+"/images/"+name+"/json")
+			p.get(t, "history", "/v"+v+"/images/"+name+"/history")
+		}
+	}
+	for _, v := range versions {
+		for _, query := range []string{"", "?all=1", `?filters={"reference":["other/*"]}`, `?filters={"label":["tier=front"]}`, `?filters={"dangling":["true"]}`} {
+			p.get(t, "images", "/v"+v+"/images/json"+query)
+		}
+	}
+	p.must(t, "rmi", "other/name:v1")
+}
