@@ -61,7 +61,7 @@ func (l *launcher) waitForHooks() {
 
 // run is called while the child waits.
 func (h *hookPoints) run(spec *specs.Spec, state *specs.State) error {
-	ctx := context.Background()                                                   // a hook has its own timeout
+	ctx := context.Background() // a hook has its own timeout
 	//lint:ignore SA1019 prestart is deprecated, not removed
 	if err := RunHooks(ctx, "prestart", spec.Hooks.Prestart, state); err != nil {
 		return err

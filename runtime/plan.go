@@ -91,6 +91,9 @@ func (p *plan) compileFilter() error {
 	}
 	var err error
 	p.filter, p.flags, err = seccomp.Compile(s, goruntime.GOARCH)
+	if err == nil && p.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		return fault.New(fault.NotImplemented, "seccomp: the action SCMP_ACT_NOTIFY is not supported")
+	}
 	return err
 }
 
