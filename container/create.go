@@ -218,7 +218,7 @@ func (s *Service) record(rec *Record) error {
 func (s *Service) hostname(id string, c *container.Config, hc *container.HostConfig) {
 	switch {
 	case c.Hostname != "":
-	case hc.NetworkMode.IsHost() || hc.UTSMode.IsHost():
+	case hc.NetworkMode.IsHost():
 		c.Hostname, _ = os.Hostname()
 	case hc.NetworkMode.IsContainer():
 		if e, err := s.find(hc.NetworkMode.ConnectedContainer()); err == nil {
@@ -230,8 +230,16 @@ func (s *Service) hostname(id string, c *container.Config, hc *container.HostCon
 	}
 }
 
-// joinable checks that another container shares its IPC namespace.
+// joinable finds the containers whose PID and IPC namespaces are joined, whose
+// names may pass to others, and checks that the latter is shared.
 func (s *Service) joinable(hc *container.HostConfig) error {
+	if hc.PidMode.IsContainer() {
+		other, err := s.find(hc.PidMode.Container())
+		if err != nil {
+			return err
+		}
+		hc.PidMode = container.PidMode("container:" + other.id)
+	}
 	if !hc.IpcMode.IsContainer() {
 		return nil
 	}
@@ -242,6 +250,7 @@ func (s *Service) joinable(hc *container.HostConfig) error {
 	if mode := other.record().HostConfig.IpcMode; !mode.IsShareable() {
 		return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.id, mode)
 	}
+	hc.IpcMode = container.IpcMode("container:" + other.id)
 	return nil
 }
 

@@ -57,6 +57,7 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	m, err := e.begin(container.StateRunning, func(r *Record) {
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
+		r.State.NetworkID = s.networkID(r)
 		if also != nil {
 			also(r)
 		}
@@ -78,6 +79,18 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	s.event(m.next, events.ActionStart, nil)
 	s.supervise(e, r)
 	return nil
+}
+
+// networkID is the id of a container's network, "" for one without its own.
+func (s *Service) networkID(r *Record) string {
+	if r.HostConfig.NetworkMode.IsContainer() {
+		return ""
+	}
+	n, err := s.Networks.Inspect(string(r.HostConfig.NetworkMode))
+	if err != nil { // the network is gone: the start says so
+		return ""
+	}
+	return n.ID
 }
 
 // launcher collects what a start makes before the shim has it.
@@ -233,6 +246,7 @@ func (s *Service) startFailed(ctx context.Context, e *entry, cause error) error 
 	auto := e.record().HostConfig.AutoRemove
 	err := s.change(e, status, !auto, func(r *Record) {
 		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Endpoint = code, cause.Error(), 0, nil
+		r.State.NetworkID = s.networkID(r)
 		if status == container.StateExited {
 			r.State.FinishedAt = time.Now().UTC()
 		}

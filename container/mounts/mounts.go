@@ -36,6 +36,10 @@ type Mount struct {
 	NoCopy bool `json:"-"`
 }
 
+// volumeMode is what Docker reports for a volume that was asked for without a
+// mode, but neither for those of an image nor for those of --volumes-from.
+const volumeMode = "z"
+
 // ParseBind reads one value of -v: src:dst[:options], or dst alone for a volume
 // without a name. src is a host path or a volume's name.
 func ParseBind(text string) (Mount, error) {
@@ -68,7 +72,13 @@ func ParseBind(text string) (Mount, error) {
 	if err := checkTarget(text, &m); err != nil {
 		return m, err
 	}
-	return m, parseMode(&m)
+	if err := parseMode(&m); err != nil {
+		return m, err
+	}
+	if m.Name != "" && m.Mode == "" {
+		m.Mode = volumeMode
+	}
+	return m, nil
 }
 
 func checkTarget(text string, m *Mount) error {
@@ -219,7 +229,7 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 	if in.BindOptions != nil || in.TmpfsOptions != nil {
 		return m, invalid(`invalid mount config for type "volume": only volume options may be given`)
 	}
-	m.Name, m.Anonymous = in.Source, in.Source == ""
+	m.Name, m.Anonymous, m.Mode = in.Source, in.Source == "", volumeMode
 	if m.Name != "" {
 		if err := volume.CheckName(m.Name); err != nil {
 			return m, err
@@ -350,7 +360,7 @@ func inherit(text string, from func(ref string) ([]Mount, error)) ([]Mount, erro
 		}
 		m.Anonymous = false // it belongs to the other container
 		m.NoCopy = true
-		m.FromMounts = false
+		m.FromMounts, m.Mode = false, ""
 		if mode == "ro" {
 			m.ReadOnly = true
 		}

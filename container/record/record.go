@@ -49,6 +49,8 @@ type State struct {
 	StartedAt    time.Time
 	FinishedAt   time.Time
 	RestartCount int `json:",omitempty"`
+	// NetworkID is the network of the last start.
+	NetworkID string `json:",omitempty"`
 	// Stopped tells that a user ended it: unless-stopped leaves it alone then.
 	Stopped bool `json:",omitempty"`
 

@@ -24,35 +24,40 @@ type Paths struct {
 // Inspect is the full description of a container.
 func Inspect(r *record.Record, p Paths, execs []string) *container.InspectResponse {
 	out := &container.InspectResponse{
-		ID:             r.ID,
-		Created:        r.Created.Format(time.RFC3339Nano),
-		Path:           r.Path,
-		Args:           r.Args,
-		State:          inspectState(&r.State),
-		Image:          r.ImageID,
-		ResolvConfPath: filepath.Join(p.Files, "resolv.conf"),
-		HostnamePath:   filepath.Join(p.Files, "hostname"),
-		HostsPath:      filepath.Join(p.Files, "hosts"),
-		Name:           "/" + r.Name,
-		RestartCount:   r.State.RestartCount,
-		Driver:         driverName,
-		Platform:       r.Platform,
-		ExecIDs:        execs,
-		HostConfig:     r.HostConfig,
-		GraphDriver:    graphDriver(r),
-		Mounts:         mountPoints(r),
-		Config:         r.Config,
+		ID:           r.ID,
+		Created:      r.Created.Format(time.RFC3339Nano),
+		Path:         r.Path,
+		Args:         r.Args,
+		State:        inspectState(&r.State),
+		Image:        r.ImageID,
+		Name:         "/" + r.Name,
+		RestartCount: r.State.RestartCount,
+		Driver:       driverName,
+		Platform:     r.Platform,
+		ExecIDs:      execs,
+		HostConfig:   r.HostConfig,
+		GraphDriver:  graphDriver(r),
+		Mounts:       mountPoints(r),
+		Config:       r.Config,
 		NetworkSettings: &container.NetworkSettings{
 			Ports:    portMap(r),
 			Networks: networks(r),
 		},
 	}
+	if r.State.Status == container.StateCreated && r.State.Error == "" {
+		return out // the first start makes the rest
+	}
+	out.ResolvConfPath = filepath.Join(p.Files, "resolv.conf")
+	out.HostnamePath = filepath.Join(p.Files, "hostname")
+	out.HostsPath = filepath.Join(p.Files, "hosts")
 	if r.HostConfig.LogConfig.Type != "none" {
 		out.LogPath = p.Log
 	}
-	if r.State.Running() {
+	if !r.HostConfig.NetworkMode.IsContainer() { // else the sandbox is the other's
 		out.NetworkSettings.SandboxID = r.ID
-		out.NetworkSettings.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", r.State.Pid)
+		if r.State.Running() {
+			out.NetworkSettings.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", r.State.Pid)
+		}
 	}
 	return out
 }

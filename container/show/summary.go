@@ -117,9 +117,6 @@ func mountPoints(r *record.Record) []container.MountPoint {
 		p := container.MountPoint{Type: m.Type, Name: m.Name, Source: m.Source, Destination: m.Destination, Mode: m.Mode, RW: !m.ReadOnly, Propagation: m.Propagation}
 		if m.Name != "" {
 			p.Driver = volume.LocalDriver
-			if p.Mode == "" && !m.FromMounts {
-				p.Mode = "z" // Docker's default mode of a volume
-			}
 		}
 		if p.Propagation == "" && m.Source != "" && m.Name == "" {
 			p.Propagation = "rprivate"
@@ -136,6 +133,10 @@ func networks(r *record.Record) map[string]*mobynet.EndpointSettings {
 		es := wanted.Copy()
 		if es == nil {
 			es = &mobynet.EndpointSettings{}
+		}
+		es.NetworkID = r.State.NetworkID
+		if r.State.Running() && r.State.Endpoint == nil {
+			es.EndpointID = r.ID // in host and none: the container itself is the endpoint
 		}
 		if ep := r.State.Endpoint; ep != nil && ep.Network == name {
 			es.NetworkID, es.EndpointID = ep.NetworkID, ep.EndpointID
