@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"maps"
 	"time"
 
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
@@ -86,6 +87,7 @@ var imageTable = []step[imageInspect]{
 		if i.GraphDriver == nil {
 			i.GraphDriver = &storage.DriverData{Name: "overlay2"}
 		}
+		i.GraphDriver = allDirectories(i.GraphDriver)
 	}},
 	{v1_50, func(i *imageInspect) {
 		if c, ok := i.Config.(*runConfig); ok && c != nil {
@@ -102,6 +104,14 @@ var imageTable = []step[imageInspect]{
 			i.Created = time.Time{}.Format(time.RFC3339Nano)
 		}
 	}},
+}
+
+// allDirectories adds the keys that overlay2 always had: our layers are never
+// mounted, and have no work directory.
+func allDirectories(d *storage.DriverData) *storage.DriverData {
+	all := &storage.DriverData{Name: d.Name, Data: map[string]string{"MergedDir": "", "WorkDir": ""}}
+	maps.Copy(all.Data, d.Data)
+	return all
 }
 
 // Image is the answer of GET /images/{name}/json.
@@ -129,6 +139,9 @@ var imageSummaryTable = []step[imageSummary]{
 	{v1_43, func(i *imageSummary) {
 		if len(i.RepoTags) == 0 && len(i.RepoDigests) == 0 {
 			i.RepoTags, i.RepoDigests = []string{"<none>:<none>"}, []string{"<none>@<none>"}
+		}
+		if len(i.RepoDigests) == 0 {
+			i.RepoDigests = nil // null, not []
 		}
 	}},
 }

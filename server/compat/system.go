@@ -2,6 +2,7 @@ package compat
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/events"
@@ -78,7 +79,13 @@ var infoTable = []step[info]{
 			i.Runtimes[name] = system.RuntimeWithStatus{Runtime: rt.Runtime}
 		}
 	}},
-	{v1_42, func(i *info) { i.kernelMemorySupport = &kernelMemorySupport{i.legacy.KernelMemory} }},
+	{v1_42, func(i *info) {
+		i.kernelMemorySupport = &kernelMemorySupport{i.legacy.KernelMemory}
+		i.SecurityOptions = slices.Clone(i.SecurityOptions)
+		for n, option := range i.SecurityOptions { // the profile's name since Docker 23
+			i.SecurityOptions[n] = strings.Replace(option, "name=seccomp,profile=builtin", "name=seccomp,profile=default", 1)
+		}
+	}},
 	{v1_25, func(i *info) {
 		i.executionDriver = &executionDriver{"<not supported>"}
 		names := make([]string, len(i.SecurityOptions))
