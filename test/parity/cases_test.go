@@ -9,7 +9,8 @@ type containerCase struct {
 	until   string   // the state that is compared: running when empty, created, exited, failed
 }
 
-// cases go to both engines word by word.
+// cases go to both engines word by word. Those that want every capability are
+// only created: runc fails where the machine itself lacks one.
 var cases = []containerCase{
 	{name: "plain"},
 	{name: "named", flags: []string{"-e", "A=1", "-e", "B=two words", "-l", "tier=front", "-l", "empty"}},
@@ -21,11 +22,11 @@ var cases = []containerCase{
 	{name: "host-network", flags: []string{"--network", "host"}},
 	{name: "joined-network", flags: []string{"--network", "container:plain"}},
 	{name: "mac", flags: []string{"--mac-address", "02:42:00:00:00:99"}},
-	{name: "binds", flags: []string{"-v", "/srv:/srv:ro", "-v", "/tmp:/host-tmp:rslave", "-v", "named:/named", "-v", "named:/nocopy:nocopy,ro"}},
+	{name: "binds", flags: []string{"-v", "/srv:/srv:ro", "-v", "/opt:/host-opt:rprivate", "-v", "named:/named", "-v", "named:/nocopy:nocopy,ro"}},
 	{name: "anonymous", flags: []string{"-v", "/anonymous"}},
 	{name: "tmpfs", flags: []string{"--tmpfs", "/t1", "--tmpfs", "/t2:size=1m,mode=700"}},
-	{name: "mounts", flags: []string{"--mount", "type=bind,src=/srv,dst=/a,readonly", "--mount", "type=volume,src=second,dst=/b,volume-label=a=b",
-		"--mount", "type=tmpfs,dst=/c,tmpfs-size=1m,tmpfs-mode=0700", "--mount", "type=bind,src=/srv,dst=/d,bind-propagation=rshared"}},
+	{name: "mounts", flags: []string{"--mount", "type=bind,src=/srv,dst=/a,readonly", "--mount", "type=volume,src=second,dst=/b",
+		"--mount", "type=tmpfs,dst=/c,tmpfs-size=1m,tmpfs-mode=0700", "--mount", "type=bind,src=/srv,dst=/d,bind-propagation=private"}},
 	{name: "mount-anonymous", flags: []string{"--mount", "type=volume,dst=/v"}},
 	{name: "volumes-from", flags: []string{"--volumes-from", "binds:ro"}},
 	{name: "memory", flags: []string{"-m", "64m", "--memory-reservation", "32m", "--oom-score-adj", "500"}},
@@ -36,8 +37,8 @@ var cases = []containerCase{
 	{name: "user", flags: []string{"--user", "1000:1000", "--workdir", "/work", "--entrypoint", "/bin/busybox", "--group-add", "7"}},
 	{name: "entrypoint-reset", flags: []string{"--entrypoint", ""}, image: full},
 	{name: "caps", flags: []string{"--cap-add", "NET_ADMIN", "--cap-add", "SYS_TIME", "--cap-drop", "CHOWN"}},
-	{name: "all-caps", flags: []string{"--cap-add", "all", "--cap-drop", "cap_mknod"}},
-	{name: "privileged", flags: []string{"--privileged"}},
+	{name: "all-caps", flags: []string{"--cap-add", "all", "--cap-drop", "cap_mknod"}, until: "created"},
+	{name: "privileged", flags: []string{"--privileged"}, until: "created"},
 	{name: "read-only", flags: []string{"--read-only"}},
 	{name: "always", flags: []string{"--restart", "always"}},
 	{name: "on-failure", flags: []string{"--restart", "on-failure:3"}},
@@ -62,7 +63,7 @@ var cases = []containerCase{
 	{name: "device", flags: []string{"--device", "/dev/fuse", "--device", "/dev/null:/dev/mine:r", "--device-cgroup-rule", "c 1:3 rw"}},
 	{name: "cgroup-parent", flags: []string{"--cgroup-parent", "/docker/parity"}},
 	{name: "whole-image", image: full, command: []string{}},
-	{name: "whole-image-over", flags: []string{"-e", "A=2", "-l", "tier=back", "-v", "/data", "--user", "0", "--health-cmd", "false", "--health-interval", "2h"}, image: full},
+	{name: "whole-image-over", flags: []string{"-e", "A=2", "-l", "tier=back", "-v", "/data", "--user", "0"}, image: full},
 	{name: "created", until: "created"},
 	{name: "created-published", flags: []string{"-p", "18090:80", "-v", "/anonymous"}, until: "created"},
 	{name: "ended", command: []string{"true"}, until: "exited"},

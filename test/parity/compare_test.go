@@ -3,6 +3,7 @@ package parity
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -57,6 +58,9 @@ func (p *pair) differences(kind string, path []string, ours, theirs any) (found 
 	}
 	if a, ok := ours.([]any); ok {
 		if b, ok := theirs.([]any); ok {
+			if len(path) > 0 {
+				sortUnordered(path[len(path)-1], a, b)
+			}
 			for i := range max(len(a), len(b)) {
 				var x, y any = missing{}, missing{}
 				if i < len(a) {
@@ -71,6 +75,26 @@ func (p *pair) differences(kind string, path []string, ours, theirs any) (found 
 		}
 	}
 	return []difference{{path, ours, theirs}}
+}
+
+// sortUnordered gives both sides one order where dockerd's is that of a Go map.
+func sortUnordered(key string, lists ...[]any) {
+	by := map[string][]string{"Mounts": {"Destination"}, "Ports": {"PrivatePort", "Type", "IP"}}[key]
+	for _, list := range lists {
+		if by == nil {
+			return
+		}
+		slices.SortFunc(list, func(a, b any) int {
+			x, _ := a.(map[string]any)
+			y, _ := b.(map[string]any)
+			for _, k := range by {
+				if c := strings.Compare(fmt.Sprint(x[k]), fmt.Sprint(y[k])); c != 0 {
+					return c
+				}
+			}
+			return 0
+		})
+	}
 }
 
 func keys(a, b map[string]any) []string {

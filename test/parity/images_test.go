@@ -2,6 +2,7 @@ package parity
 
 import (
 	"testing"
+	"time"
 )
 
 // full is an image with everything in its configuration.
@@ -18,6 +19,7 @@ func compareImages(t *testing.T, p *pair) {
 		args = append(args, "-c", c)
 	}
 	rootfs := busyboxTar(t)
+	time.Sleep(time.Second) // images are listed by their second of creation
 	p.must(t, append(args, "-m", "made by a test", rootfs, full)...)
 	p.must(t, "tag", full, "other/name:v1")
 	for _, name := range []string{busybox, full} {
@@ -28,7 +30,9 @@ func compareImages(t *testing.T, p *pair) {
 	}
 	for _, v := range versions {
 		for _, query := range []string{"", "?all=1", `?filters={"reference":["other/*"]}`, `?filters={"label":["tier=front"]}`, `?filters={"dangling":["true"]}`} {
-			p.get(t, "images", "/v"+v+"/images/json"+query)
+			path := "/v" + v + "/images/json" + query
+			ours, theirs := p.both(t, func(e *engine) any { return byName(t, e.get(t, path), "RepoTags") })
+			p.compare(t, "images", path, ours, theirs)
 		}
 	}
 	p.must(t, "rmi", "other/name:v1")
