@@ -15,7 +15,8 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 	if err != nil {
 		return nil, err
 	}
-	// As in Docker, a filter on the state, a limit or a bound means all containers.
+	// As in Docker, a filter on the state or a limit means all containers; one on
+	// the exit code or the order does not.
 	all := o.All || o.Limit > 0 || f.ImpliesAll()
 	out := []container.Summary{}
 	names := imageNames{}

@@ -115,7 +115,7 @@ func portRanges(key string, values []string) ([]mobynet.PortRange, error) {
 
 // ImpliesAll tells whether the filter selects containers that do not run too.
 func (c *Filter) ImpliesAll() bool {
-	return c.Has("status") || c.Has("exited") || c.Has("before") || c.Has("since")
+	return c.Has("status")
 }
 
 // Match tells whether a container passes.
