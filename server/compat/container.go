@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 	"github.com/sampan-containers/sampan/server"
@@ -114,6 +115,10 @@ var containerTable = []step[containerInspect]{
 			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
 			c.HostConfig.NetworkMode = network.NetworkDefault
 		}
+		if c.HostConfig != nil && slices.ContainsFunc(c.HostConfig.Mounts, shallow) {
+			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
+			c.HostConfig.Mounts = withoutShallow(c.HostConfig.Mounts)
+		}
 		if c.GraphDriver.Data["ID"] != "" { // added in Docker 27
 			c.GraphDriver = &storage.DriverData{Name: c.GraphDriver.Name, Data: maps.Clone(c.GraphDriver.Data)}
 			delete(c.GraphDriver.Data, "ID")
@@ -130,6 +135,25 @@ var containerTable = []step[containerInspect]{
 			c.HostConfig.kernelMemory = &kernelMemory{}
 		}
 	}},
+}
+
+// shallow tells whether a bind leaves mounts below it writable: all did before
+// 1.44, and there was no field for it.
+func shallow(m mount.Mount) bool { return m.BindOptions != nil && m.BindOptions.ReadOnlyNonRecursive }
+
+func withoutShallow(list []mount.Mount) []mount.Mount {
+	list = slices.Clone(list)
+	for i, m := range list {
+		if !shallow(m) {
+			continue
+		}
+		options := clone(m.BindOptions)
+		options.ReadOnlyNonRecursive = false
+		if list[i].BindOptions = options; *options == (mount.BindOptions{}) {
+			list[i].BindOptions = nil // it was added for this alone
+		}
+	}
+	return list
 }
 
 // Container is the answer of GET /containers/{id}/json.
