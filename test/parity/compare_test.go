@@ -77,9 +77,10 @@ func (p *pair) differences(kind string, path []string, ours, theirs any) (found 
 	return []difference{{path, ours, theirs}}
 }
 
-// sortUnordered gives both sides one order where dockerd's is that of a Go map.
+// sortUnordered gives both sides one order where theirs, or the
+// client's, is that of a Go map.
 func sortUnordered(key string, lists ...[]any) {
-	by := map[string][]string{"Mounts": {"Destination"}, "Ports": {"PrivatePort", "Type", "IP"}}[key]
+	by := map[string][]string{"Mounts": {"Destination"}, "Ports": {"PrivatePort", "Type", "IP"}, "Binds": {}, "Env": {}}[key]
 	for _, list := range lists {
 		if by == nil {
 			return
@@ -92,7 +93,7 @@ func sortUnordered(key string, lists ...[]any) {
 					return c
 				}
 			}
-			return 0
+			return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
 		})
 	}
 }

@@ -24,14 +24,22 @@ var (
 	random = regexp.MustCompile(`:(3[2-9]|[45]\d|60)\d\d\d->`)
 )
 
+// plain is a line without them, and without the state of a health check, which
+// Sampan says it does not run yet.
 func plain(line string) string {
-	return random.ReplaceAllString(ago.ReplaceAllString(line, "<age>"), ":<port>->")
+	return random.ReplaceAllString(ago.ReplaceAllString(strings.TrimSuffix(line, " (health: starting)"), "<age>"), ":<port>->")
 }
+
+var ids = regexp.MustCompile(`\b(sha256:)?([0-9a-f]{64}|[0-9a-f]{12})\b`)
+
+// withoutIDs is a text without ids.
+func withoutIDs(text string) string { return ids.ReplaceAllString(text, "<id>") }
 
 var (
 	id64    = form(`^[0-9a-f]{64}$`)
 	id12    = form(`^[0-9a-f]{12}$`)
 	image   = form(`^sha256:[0-9a-f]{64}$`)
+	anyID   = form(`^(sha256:)?[0-9a-f]{64}$`)
 	path    = form(`^(/.+)?$`)
 	mac     = form(`^02:42:([0-9a-f]{2}:){3}[0-9a-f]{2}$`)
 	address = form(`^172\.17\.\d+\.\d+$`)
@@ -82,6 +90,8 @@ func values(ours, theirs any) func(any, any) bool {
 	is := func(v, want any) bool { return want == "*" || fmt.Sprint(v) == fmt.Sprint(want) }
 	return func(a, b any) bool { return is(a, ours) && is(b, theirs) }
 }
+
+func missingOurs(ours, theirs any) bool { return ours == missing{} }
 
 func healthStarting(ours, theirs any) bool {
 	b, _ := theirs.(string)
@@ -136,15 +146,17 @@ func superset(ours, theirs any) bool {
 }
 
 const (
-	ownPath   = "a path below the engine's own roots"
-	ownName   = "the engine's own name"
-	drawn     = "drawn at random by each engine"
-	inOrder   = "each engine gives its addresses in its own order"
-	clock     = "a moment"
-	linkText  = "ours is the size of the files, theirs has the text of symbolic links too"
-	health    = "health checks are not available yet, and said so"
-	stale     = "dockerd's list keeps the addresses of a start that failed"
-	notBefore = "the id of an image holds its time of creation"
+	ownPath    = "a path below the engine's own roots"
+	ownName    = "the engine's own name"
+	drawn      = "drawn at random by each engine"
+	inOrder    = "each engine gives its addresses in its own order"
+	clock      = "a moment"
+	newest     = "the newest version of the API that each speaks"
+	ownVersion = "of the engine's own build"
+	linkText   = "ours is the size of the files, theirs has the text of symbolic links too"
+	health     = "health checks are not available yet, and said so"
+	stale      = "dockerd's list keeps the addresses of a start that failed"
+	notBefore  = "the id of an image holds its time of creation"
 )
 
 var exceptions = []exception{
@@ -202,6 +214,7 @@ var exceptions = []exception{
 	{kind: "list", path: "*.NetworkSettings.Networks.*.IPAddress", allow: values("", "*"), reason: stale},
 	{kind: "list", path: "*.NetworkSettings.Networks.*.IPPrefixLen", allow: values(0, "*"), reason: stale},
 	{kind: "list", path: "*.NetworkSettings.Networks.*.MacAddress", allow: values("", "*"), reason: stale},
+	{kind: "ps", path: "*.Labels", allow: sameSet, reason: "the client's order is that of a Go map"},
 	{kind: "ps", path: "*.Mounts", allow: sameSet, reason: "dockerd's order is that of a Go map"},
 	{kind: "list", path: "*.Status", allow: sameStatus, reason: clock},
 	{kind: "list", path: "*.Mounts.*.Source", allow: path, reason: ownPath},
@@ -227,6 +240,48 @@ var exceptions = []exception{
 	{kind: "history", path: "*.Created", allow: positive, reason: clock},
 	{kind: "images", path: "*.Id", allow: image, reason: notBefore},
 	{kind: "images", path: "*.Created", allow: positive, reason: clock},
+
+	{kind: "exec", path: "ID", allow: id64, reason: drawn},
+	{kind: "exec", path: "ContainerID", allow: id64, reason: drawn},
+	{kind: "exec", path: "Pid", allow: positive, reason: "process id"},
+	{kind: "container", path: "ExecIDs.*", allow: id64, reason: drawn},
+	{kind: "event", path: "id", allow: anyID, reason: drawn},
+	{kind: "event", path: "time", allow: positive, reason: clock},
+	{kind: "event", path: "timeNano", allow: positive, reason: clock},
+	{kind: "event", path: "Actor.ID", allow: anyID, reason: drawn},
+	{kind: "event", path: "Actor.Attributes.execID", allow: id64, reason: drawn},
+	{kind: "event", path: "Actor.Attributes.container", allow: id64, reason: drawn},
+	{kind: "event", path: "Actor.Attributes.name", allow: image, reason: notBefore},
+
+	{kind: "version", path: "ApiVersion", allow: form(`^1\.\d+$`), reason: newest},
+	{kind: "version", path: "MinAPIVersion", allow: values("1.24", "1.12"), reason: "Docker's clients since 2016 speak 1.24"},
+	{kind: "version", path: "Version", allow: sameType, reason: ownVersion},
+	{kind: "version", path: "GitCommit", allow: sameType, reason: ownVersion},
+	{kind: "version", path: "GoVersion", allow: form(`^go1\.`), reason: ownVersion},
+	{kind: "version", path: "Platform.Name", allow: sameType, reason: ownName},
+	{kind: "version", path: "BuildTime", allow: values(missing{}, "*"), reason: "our builds are reproducible: they hold no time"},
+	{kind: "version", path: "Components.0.Version", allow: sameType, reason: ownVersion},
+	{kind: "version", path: "Components.0.Details.*", allow: sameType, reason: ownVersion},
+	{kind: "version", path: "Components.*", allow: missingOurs, reason: "containerd, runc and docker-init are programs of their own; Sampan has none of them"},
+
+	{kind: "info", path: "ID", allow: sameType, reason: drawn},
+	{kind: "info", path: "SystemTime", allow: moments, reason: clock},
+	{kind: "info", path: "NFd", allow: positive, reason: "open files of the daemon"},
+	{kind: "info", path: "NGoroutines", allow: positive, reason: "of the daemon"},
+	{kind: "info", path: "ServerVersion", allow: sameType, reason: ownVersion},
+	{kind: "info", path: "DockerRootDir", allow: path, reason: ownPath},
+	{kind: "info", path: "DefaultRuntime", allow: values("sampan", "runc"), reason: ownName},
+	{kind: "info", path: "Runtimes", allow: sameType, reason: ownName},
+	{kind: "info", path: "InitBinary", allow: values("", "docker-init"), reason: "--init is not available yet, and said so"},
+	{kind: "info", path: "ContainerdCommit.*", allow: values("", "*"), reason: "there is no containerd"},
+	{kind: "info", path: "RuncCommit.*", allow: values("", "*"), reason: "there is no runc"},
+	{kind: "info", path: "DriverStatus", allow: sameType, reason: "another file system below, the lab's tmpfs"},
+	{kind: "info", path: "OperatingSystem", allow: sameType, reason: "dockerd takes a pid namespace of the lab for a container"},
+	{kind: "info", path: "LiveRestoreEnabled", allow: values(true, false), reason: "containers outlive our daemon by default"},
+	{kind: "info", path: "Plugins.Log", allow: sameType, reason: "drivers of logs come one by one; others are refused by name"},
+	{kind: "info", path: "Plugins.Network", allow: sameType, reason: "drivers of networks come one by one; others are refused by name"},
+	{kind: "info", path: "RegistryConfig.InsecureRegistryCIDRs", allow: superset, reason: "newer Docker versions list ::1 too"},
+	{kind: "info", path: "Warnings", allow: sameType, reason: "each names what its own firewall needs", depends: true},
 
 	{kind: "network", path: "Id", allow: id64, reason: drawn},
 	{kind: "network", path: "Created", allow: moments, reason: clock},
