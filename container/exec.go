@@ -110,7 +110,7 @@ func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptio
 	if err != nil {
 		text := []byte(err.Error() + "\r\n")
 		if !x.Request.Tty {
-			text = append(stream.Header("stderr", len(text)), text...)
+			text = append(stream.Header("stdout", len(text)), text...) // Docker's choice
 		}
 		_, _ = spare.Write(text) // a client that has gone needs no reason
 	}
@@ -188,7 +188,7 @@ func (s *Service) execEvent(e *entry, x *execs.Exec, action events.Action, comma
 		attributes[k] = v
 	}
 	if command {
-		action += events.Action(": " + strings.Join(x.Request.Cmd, " "))
+		action += events.Action(": " + x.Request.Cmd[0] + " " + strings.Join(x.Request.Cmd[1:], " "))
 	}
 	s.event(e.record(), action, attributes)
 }

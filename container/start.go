@@ -75,7 +75,7 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	e.run = r
 	e.mu.Unlock()
 	m.publish()
-	s.networkEvent(m.next, events.ActionConnect)
+	s.mountEvents(m.next)
 	s.event(m.next, events.ActionStart, nil)
 	s.supervise(e, r)
 	return nil
@@ -137,6 +137,8 @@ func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err e
 	if l.net.Endpoint != nil {
 		m.next.State.Endpoint = l.net.Endpoint
 	}
+	s.networkEvent(m.next, events.ActionConnect)
+	l.undo.push(func() error { s.networkEvent(m.next, events.ActionDisconnect); return nil })
 	return l.spawn(ctx, e)
 }
 

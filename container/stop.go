@@ -133,15 +133,13 @@ func waitFor(ctx context.Context, r *run, timeout time.Duration) bool {
 	return false
 }
 
-// signal sends a signal to the first process and publishes it.
+// signal sends a signal to the first process and publishes it: before, since
+// the end that it may bring is published by another goroutine, at once.
 func (s *Service) signal(ctx context.Context, e *entry, r *run, sig syscall.Signal) error {
 	ctx, cancel := context.WithTimeout(ctx, killWait)
 	defer cancel()
-	if err := r.shim.Signal(ctx, sig); err != nil {
-		return err
-	}
 	s.event(e.record(), events.ActionKill, map[string]string{"signal": strconv.Itoa(int(sig))})
-	return nil
+	return r.shim.Signal(ctx, sig)
 }
 
 // kill ends a run for sure: through the shim, or past one that hangs.

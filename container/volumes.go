@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/sampan-containers/sampan/container/request"
@@ -26,6 +28,7 @@ func (s *Service) resolveMounts(ctx context.Context, rec *Record) (made []string
 			var fresh bool
 			if fresh, err = s.resolveVolume(ctx, rec, m); fresh {
 				made = append(made, m.Name)
+				s.volumeEvent(m.Name, events.ActionCreate, map[string]string{})
 			}
 		}
 		if err != nil {
@@ -77,7 +80,14 @@ func (s *Service) resolveVolume(ctx context.Context, rec *Record, m *Mount) (fre
 
 // removeVolumes deletes volumes that no other container uses; those in use stay.
 func (s *Service) removeVolumes(names []string) error {
-	return s.Volumes.Remove(names, s.volumeInUse)
+	unused := slices.DeleteFunc(slices.Clone(names), s.volumeInUse)
+	if err := s.Volumes.Remove(unused, s.volumeInUse); err != nil {
+		return err
+	}
+	for _, name := range unused {
+		s.volumeEvent(name, events.ActionDestroy, map[string]string{})
+	}
+	return nil
 }
 
 func (s *Service) volumeInUse(name string) bool {

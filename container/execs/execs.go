@@ -112,7 +112,7 @@ func (x *Exec) End(code int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.ended {
-		x.ended, x.code, x.pid, x.at = true, code, 0, time.Now()
+		x.ended, x.code, x.at = true, code, time.Now()
 	}
 	x.wake()
 }
@@ -139,6 +139,7 @@ func (x *Exec) Status(ctx context.Context) handle.ExecState {
 	}
 	now, err := x.Shim.ExecState(ctx, x.ID)
 	if err == nil {
+		now.Pid = st.Pid // also after its end, as in Docker
 		return now
 	}
 	x.mu.Lock()
@@ -146,7 +147,7 @@ func (x *Exec) Status(ctx context.Context) handle.ExecState {
 	if !x.ended {
 		return st
 	}
-	return handle.ExecState{ExitCode: x.code}
+	return handle.ExecState{Pid: x.pid, ExitCode: x.code}
 }
 
 // Inspect describes the exec for the API.
@@ -157,7 +158,7 @@ func (x *Exec) Inspect(ctx context.Context) *container.ExecInspectResponse {
 	x.mu.Unlock()
 	r := x.Request
 	out := &container.ExecInspectResponse{
-		ID: x.ID, Running: st.Running, ContainerID: x.Container, Pid: st.Pid, CanRemove: started && !st.Running,
+		ID: x.ID, Running: st.Running, ContainerID: x.Container, Pid: st.Pid,
 		OpenStdin: r.AttachStdin, OpenStdout: r.AttachStdout, OpenStderr: r.AttachStderr,
 		DetachKeys: []byte{},
 		ProcessConfig: &container.ExecProcessConfig{
