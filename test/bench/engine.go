@@ -32,7 +32,6 @@ type engine struct {
 	daemon   *exec.Cmd
 	cgroup   string // name of its parent group in every hierarchy
 	shimName string // name of its per-container process, as in /proc/PID/comm
-	baseline int    // links that it has with no container
 }
 
 // disk makes a fresh ext4 in a sparse file and mounts it at dir.
@@ -75,7 +74,6 @@ func (e *engine) start(argv ...string) error {
 	}
 	for deadline := time.Now().Add(readyWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if e.command("ps").Run() == nil {
-			e.baseline = e.links()
 			return nil
 		}
 	}
@@ -123,7 +121,7 @@ func (e *engine) importImage(tar, name string) error {
 	return err
 }
 
-// links counts the network links of the engine's namespace.
+// links counts the containers' network links in the engine's namespace.
 func (e *engine) links() int {
 	if e.daemon == nil {
 		return 0
@@ -139,7 +137,13 @@ func (e *engine) links() int {
 	}
 	defer h.Close()
 	all, _ := h.LinkList()
-	return len(all)
+	n := 0
+	for _, link := range all {
+		if link.Type() == "veth" {
+			n++
+		}
+	}
+	return n
 }
 
 // remains names the first thing of an ended container that still exists, or "".
@@ -147,18 +151,29 @@ func (e *engine) remains() string {
 	for _, pattern := range []string{"/sys/fs/cgroup/*/" + e.cgroup + "/*", filepath.Join(e.dir, "data/containers/*"), filepath.Join(e.dir, "exec/netns/*")} {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
-			if info, err := os.Stat(path); err == nil && info.IsDir() || strings.Contains(path, "/netns/") {
+			if exists(path) {
 				return path
 			}
 		}
 	}
-	if n := e.links(); n > e.baseline {
-		return fmt.Sprintf("%d links", n-e.baseline)
+	if n := e.links(); n > 0 {
+		return fmt.Sprintf("%d links", n)
 	}
 	if pids := processes(e.shimName); len(pids) > 0 {
 		return "process " + strconv.Itoa(pids[0])
 	}
 	return ""
+}
+
+// exists tells whether path is a directory or a namespace. docker.io leaves the
+// empty file on which a namespace was mounted for a minute: that is neither.
+func exists(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	var fs unix.Statfs_t
+	return info.IsDir() || unix.Statfs(path, &fs) == nil && fs.Type == unix.NSFS_MAGIC
 }
 
 // waitGone waits until nothing of ended containers exists.

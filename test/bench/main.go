@@ -101,7 +101,7 @@ func run(ctx context.Context, parts []string) error {
 func engines(dir, tar string) (ours, peer *engine, err error) {
 	ours = &engine{name: "sampan", dir: filepath.Join(dir, "s"), cgroup: "sampan-bench", shimName: "sampan-shim"}
 	ours.client = []string{"bin/sampan", "-H", "unix://" + ours.dir + "/s.sock"}
-	peer = &engine{name: peerName, dir: filepath.Join(dir, "d"), cgroup: "docker", shimName: "containerd-shim"}
+	peer = &engine{name: peerName, dir: filepath.Join(dir, "d"), cgroup: "docker-bench", shimName: "containerd-shim"}
 	peer.client = []string{"/usr/bin/docker", "-H", "unix://" + peer.dir + "/d.sock"}
 	for _, e := range []*engine{ours, peer} {
 		if err := disk(e.dir); err != nil {
@@ -122,7 +122,7 @@ func engines(dir, tar string) (ours, peer *engine, err error) {
 	if err := ours.start(append([]string{"bin/sampand", "--cgroup-parent", "/sampan-bench"}, data(ours)...)...); err != nil {
 		return ours, peer, err
 	}
-	if err := peer.start(append([]string{"dockerd"}, data(peer)...)...); err != nil {
+	if err := peer.start(append([]string{"dockerd", "--cgroup-parent", "/docker-bench"}, data(peer)...)...); err != nil {
 		return ours, peer, err
 	}
 	for _, e := range []*engine{ours, peer} {

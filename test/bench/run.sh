@@ -12,5 +12,5 @@ status=0
 # bash is pid 1 there and reaps what the daemons orphan.
 unshare --mount --pid --fork --mount-proc --kill-child bash -c '.cache/bench "$@"; exit $?' bash "$@" || status=$?
 # docker.io leaves its parent groups; they are empty now.
-find /sys/fs/cgroup -depth -type d \( -name docker -o -path '*/docker/*' \) -exec rmdir {} + 2>/dev/null || true
+find /sys/fs/cgroup -depth -type d \( -name docker-bench -o -path '*/docker-bench/*' \) -exec rmdir {} + 2>/dev/null || true
 exit $status

@@ -22,9 +22,11 @@ func TestTerminal(t *testing.T) {
 			term.Resize(50, 132)
 			term.Type("sleep 0.2; stty size\r")
 			term.Expect("50 132")
-			term.Type("sleep 1000\r")
-			term.Expect("sleep 1000")
-			term.Type("\x03") // ctrl-c ends the sleep, not the shell
+			// Ctrl-c ends what runs in the foreground, not the shell. The echo tells
+			// that it runs, not only that it was typed.
+			term.Type("sh -c 'echo on-$((6*7)); sleep 1000'\r")
+			term.Expect("on-42")
+			term.Type("\x03")
 			term.Expect("ready> ")
 			term.Type("sleep 1000 &\r")
 			term.Type("jobs\r")
