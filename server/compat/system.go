@@ -130,6 +130,13 @@ var eventTable = []step[eventMessage]{
 			e.legacyEvent = &legacyEvent{Status: string(e.Action), ID: e.Actor.ID}
 		}
 	}},
+	{v1_42, func(e *eventMessage) {
+		if _, ok := e.Actor.Attributes["execDuration"]; ok && e.Action == events.ActionDie { // added in Docker 23
+			e.Message = clone(e.Message)
+			e.Actor.Attributes = maps.Clone(e.Actor.Attributes)
+			delete(e.Actor.Attributes, "execDuration")
+		}
+	}},
 }
 
 // Event is one message of GET /events, or nil if this version does not know it.
