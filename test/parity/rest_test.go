@@ -82,7 +82,7 @@ var exitCases = []struct {
 	{args: []string{"run", "--rm", busybox, "/etc/noexec"}, both: "permission denied"},
 	{args: []string{"run", "--rm", busybox, "/etc/nointerpreter"}, both: "/etc/nointerpreter: no such file or directory", mended: 127,
 		reason: "runc has reported success when its last execve fails, and exits with 1; ours reports the failed execve"},
-	{args: []string{"run", "--rm", busybox, "/etc/noformat"}, both: "/etc/noformat: exec format error", mended: 126,
+	{args: []string{"run", "--rm", busybox, "/etc/noformat"}, both: "/etc/noformat: exec format error", mended: 125,
 		reason: "runc has reported success when its last execve fails, and exits with 1; ours reports the failed execve"},
 	{args: []string{"run", "--rm", "--entrypoint", "absent", busybox}, both: `exec: "absent": executable file not found in $PATH`},
 	{args: []string{"run", "--rm", "--workdir", "/etc/passwd", busybox, "true"}, both: "/etc/passwd"},
