@@ -62,6 +62,13 @@ func TestValid(t *testing.T) {
 	if err := Check(s); err != nil {
 		t.Error(err)
 	}
+	s = valid()
+	s.Process.Capabilities.Permitted = []string{"CAP_KILL"}
+	s.Process.Capabilities.Ambient = []string{"CAP_KILL"}
+	s.Process.Capabilities.Inheritable = nil
+	if err := Check(s); err != nil {
+		t.Errorf("ambient but not inheritable, as runc spec writes it: %v", err)
+	}
 	if err := Check(&specs.Spec{Process: &specs.Process{Args: []string{"a"}, Cwd: "/"}}); err != nil {
 		t.Errorf("the smallest specification: %v", err)
 	}
@@ -92,7 +99,7 @@ func TestInvalid(t *testing.T) {
 		{"capability without prefix", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CHOWN"} }, "write it as CAP_CHOWN"},
 		{"two capabilities in one", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_CHOWN DAC_OVERRIDE"} }, "no capability"},
 		{"effective", func(s *specs.Spec) { s.Process.Capabilities.Effective = []string{"CAP_CHOWN"} }, "not in permitted"},
-		{"ambient", func(s *specs.Spec) { s.Process.Capabilities.Ambient = []string{"CAP_KILL"} }, "ambient has CAP_KILL"},
+		{"ambient", func(s *specs.Spec) { s.Process.Capabilities.Ambient = []string{"CAP_NONE"} }, `ambient has "CAP_NONE"`},
 		{"rlimit", func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "NOFILE"}} }, `has "NOFILE"`},
 		{"rlimit order", func(s *specs.Spec) {
 			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 2, Hard: 1}}
