@@ -6,7 +6,7 @@ type containerCase struct {
 	flags   []string
 	image   string   // busybox when empty
 	command []string // sleep 1000 when nil
-	until   string   // the state that is compared: running when empty, created, exited, failed
+	until   string   // the state that is compared: running when empty, created, exited, stopped, restarted, failed
 }
 
 // cases go to both engines word by word. Those that want every capability are
@@ -35,7 +35,7 @@ var cases = []containerCase{
 	{name: "quota", flags: []string{"--cpu-period", "50000", "--cpu-quota", "25000", "--pids-limit", "100"}},
 	{name: "unlimited-pids", flags: []string{"--pids-limit", "-1"}},
 	{name: "user", flags: []string{"--user", "1000:1000", "--workdir", "/work", "--entrypoint", "/bin/busybox", "--group-add", "7"}},
-	{name: "entrypoint-reset", flags: []string{"--entrypoint", ""}, image: full},
+	{name: "checked-entrypoint-reset", flags: []string{"--entrypoint", ""}, image: full},
 	{name: "caps", flags: []string{"--cap-add", "NET_ADMIN", "--cap-add", "SYS_TIME", "--cap-drop", "CHOWN"}},
 	{name: "all-caps", flags: []string{"--cap-add", "all", "--cap-drop", "cap_mknod"}, until: "created"},
 	{name: "privileged", flags: []string{"--privileged"}, until: "created"},
@@ -62,14 +62,43 @@ var cases = []containerCase{
 	{name: "security", flags: []string{"--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"}},
 	{name: "device", flags: []string{"--device", "/dev/fuse", "--device", "/dev/null:/dev/mine:r", "--device-cgroup-rule", "c 1:3 rw"}},
 	{name: "cgroup-parent", flags: []string{"--cgroup-parent", "/docker/parity"}},
-	{name: "whole-image", image: full, command: []string{}},
-	{name: "whole-image-over", flags: []string{"-e", "A=2", "-l", "tier=back", "-v", "/data", "--user", "0"}, image: full},
+	{name: "checked-whole-image", image: full, command: []string{}},
+	{name: "checked-whole-image-over", flags: []string{"-e", "A=2", "-l", "tier=back", "-v", "/data", "--user", "0"}, image: full},
 	{name: "created", until: "created"},
 	{name: "created-published", flags: []string{"-p", "18090:80", "-v", "/anonymous"}, until: "created"},
 	{name: "ended", command: []string{"true"}, until: "exited"},
 	{name: "ended-three", flags: []string{"-p", "18091:80"}, command: []string{"sh", "-c", "exit 3"}, until: "exited"},
 	{name: "killed", command: []string{"sh", "-c", "kill -9 $$"}, until: "exited"},
-	{name: "missing-command", command: []string{"absent"}, until: "failed"},
-	{name: "directory", command: []string{"/etc"}, until: "failed"},
-	{name: "no-right", command: []string{"/etc/noexec"}, until: "failed"},
+	{name: "stopped", flags: []string{"--stop-timeout", "0"}, until: "stopped"},
+	{name: "restarted", flags: []string{"--restart", "on-failure:1"}, command: []string{"sh", "-c", "exit 4"}, until: "restarted"},
+	{name: "failed-command", command: []string{"absent"}, until: "failed"},
+	{name: "failed-directory", command: []string{"/etc"}, until: "failed"},
+	{name: "failed-right", command: []string{"/etc/noexec"}, until: "failed"},
+}
+
+// notYet are flags that Sampan refuses by name. One that it no longer refuses
+// fails the test: its row belongs in cases then.
+var notYet = [][]string{
+	{"--health-cmd", "true"},
+	{"--init"},
+	{"--mount", "type=volume,dst=/v,volume-label=a=b"},
+	{"--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs"},
+	{"--network", "host", "--log-driver", "syslog"},
+	{"--userns", "private-nonsense"},
+}
+
+// bodies are create requests as other clients than docker's send them; what is
+// left out gets its default from the version of the API.
+var bodies = []string{
+	`{"Image":"` + busybox + `","Cmd":["true"]}`,
+	`{"Image":"` + busybox + `","Cmd":"true","Entrypoint":"/bin/busybox"}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"bridge","PidsLimit":0,"ShmSize":0}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"","Binds":[],"CapAdd":[],"OomKillDisable":null,"MemorySwappiness":-1}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"Env":null,"Labels":null,"Volumes":{"/v":{}},"ExposedPorts":{"80/tcp":{},"81":{}}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"18200"}],"81/udp":[{}],"82/tcp":null}}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"Memory":67108864,"CpuShares":2,"RestartPolicy":{"Name":"always"}}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"Mounts":[{"Type":"bind","Source":"/srv","Target":"/a","ReadOnly":true}]}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"NetworkingConfig":{"EndpointsConfig":{}},"HostConfig":{"AutoRemove":true}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"Hostname":"h","Domainname":"d","User":"1","Tty":true,"OpenStdin":true,"StdinOnce":true,"StopSignal":"SIGHUP","StopTimeout":7}`,
 }

@@ -130,13 +130,14 @@ func (p *pair) excused(kind string, d difference) bool {
 	return false
 }
 
-// match compares a path with a pattern, in which * stands for one key or place.
+// match compares a path with a pattern, in which a key may end in *.
 func match(pattern, path []string) bool {
 	if len(pattern) != len(path) {
 		return false
 	}
 	for i := range pattern {
-		if pattern[i] != "*" && pattern[i] != path[i] {
+		prefix, open := strings.CutSuffix(pattern[i], "*")
+		if pattern[i] != path[i] && (!open || !strings.HasPrefix(path[i], prefix)) {
 			return false
 		}
 	}

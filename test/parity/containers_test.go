@@ -2,6 +2,8 @@ package parity
 
 import (
 	"fmt"
+	"github.com/sampan-containers/sampan/test/lab"
+	"net/http"
 	"sort"
 	"strings"
 	"testing"
@@ -15,7 +17,52 @@ func compareContainers(t *testing.T, p *pair) {
 		t.Run(c.name, func(t *testing.T) { p.create(t, c) })
 	}
 	t.Run("lists", p.compareLists)
+	t.Run("bridge", func(t *testing.T) {
+		for _, v := range versions {
+			ours, theirs := p.both(t, func(e *engine) any {
+				n := e.get(t, "/v"+v+"/networks/bridge").(map[string]any)
+				var list []any
+				for _, endpoint := range n["Containers"].(map[string]any) {
+					list = append(list, endpoint)
+				}
+				n["Containers"] = byName(t, list, "Name")
+				delete(n["Containers"].(map[string]any), "order")
+				return n
+			})
+			p.compare(t, "network", "bridge in use at "+v, ours, theirs)
+		}
+	})
 	p.removeAll(t)
+	for _, v := range versions {
+		for i, body := range bodies {
+			t.Run(fmt.Sprintf("body-%d-%s", i, v), func(t *testing.T) { p.createRaw(t, v, body) })
+		}
+	}
+	for _, flags := range notYet {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			r := p.ours.docker(t, append(append([]string{"create"}, flags...), busybox, "true")...)
+			if r.Code == 0 || !strings.Contains(r.Err, "not available") && !strings.Contains(r.Err, "not supported") {
+				t.Errorf("exit %d: %s; want it refused by name", r.Code, r.Err)
+			}
+		})
+	}
+	p.removeAll(t)
+}
+
+// createRaw compares the answer to a create request and what it made.
+func (p *pair) createRaw(t *testing.T, v, body string) {
+	x, y := p.both(t, func(e *engine) any {
+		return e.request(t, http.MethodPost, "/v"+v+"/containers/create?name=raw", body)
+	})
+	a, b := x.(reply), y.(reply)
+	if a.status != b.status || a.media != b.media || withoutIDs(a.raw) != withoutIDs(b.raw) {
+		t.Errorf("create at %s of %s\n%s: %d %s %s\n%s: %d %s %s", v, body, p.ours.name, a.status, a.media, a.raw, p.theirs.name, b.status, b.media, b.raw)
+	}
+	if a.status == http.StatusCreated && b.status == http.StatusCreated {
+		p.get(t, "container", "/v"+v+"/containers/raw/json")
+		p.get(t, "container", "/v1.41/containers/raw/json")
+	}
+	p.both(t, func(e *engine) any { return e.request(t, http.MethodDelete, "/v"+v+"/containers/raw?v=1&force=1", "") })
 }
 
 func (p *pair) create(t *testing.T, c containerCase) {
@@ -41,7 +88,17 @@ func (p *pair) create(t *testing.T, c containerCase) {
 	if c.until == "exited" {
 		p.must(t, "wait", c.name)
 	}
-	// A health check's first result must not come between the two answers.
+	switch c.until {
+	case "stopped":
+		p.must(t, "stop", c.name)
+	case "restarted":
+		p.both(t, func(e *engine) any {
+			lab.Eventually(t, 20*time.Second, e.name+" gives up restarting", func() bool {
+				return e.docker(t, "inspect", "-f", "{{.State.Status}} {{.RestartCount}}", c.name).Must(t) == "exited 1"
+			})
+			return nil
+		})
+	}
 	p.inspect(t, c.name)
 	for _, v := range versions {
 		p.get(t, "container", "/v"+v+"/containers/"+c.name+"/json")

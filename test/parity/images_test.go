@@ -35,5 +35,10 @@ func compareImages(t *testing.T, p *pair) {
 			p.compare(t, "images", path, ours, theirs)
 		}
 	}
+	for _, args := range [][]string{{"images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}} {{.CreatedSince}}"},
+		{"history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}|{{.CreatedSince}}", full}} {
+		ours, theirs := p.must(t, args...)
+		p.compareText(t, "docker "+args[0], ours, theirs)
+	}
 	p.must(t, "rmi", "other/name:v1")
 }

@@ -34,6 +34,7 @@ func TestParity(t *testing.T) {
 		{"exit codes", compareExitCodes},
 		{"wrong input", compareWrongInput},
 		{"wrong requests", compareWrongRequests},
+		{"life", compareLife},
 		{"events", compareEvents},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, p) })

@@ -307,6 +307,42 @@ func compareWrongRequests(t *testing.T, p *pair) {
 	}
 }
 
+// compareLife compares status, type and body of the answers that a container's
+// life gets, at every version.
+func compareLife(t *testing.T, p *pair) {
+	t.Cleanup(func() { p.removeAll(t) })
+	for _, v := range versions {
+		for _, step := range []struct{ method, path, body string }{
+			{"POST", "/containers/create?name=life", `{"Image":"` + busybox + `","Cmd":["sleep","1000"]}`},
+			{"GET", "/containers/life/json?size=1", ""},
+			{"POST", "/containers/life/start", ""},
+			{"POST", "/containers/life/start", ""},
+			{"GET", "/containers/life/logs?stdout=1", ""},
+			{"POST", "/containers/life/resize?h=10&w=10", ""},
+			{"DELETE", "/containers/life", ""},
+			{"POST", "/containers/life/kill?signal=USR1", ""},
+			{"POST", "/containers/life/stop?t=0", ""},
+			{"POST", "/containers/life/stop?t=0", ""},
+			{"POST", "/containers/life/wait", ""},
+			{"POST", "/containers/life/restart?t=0", ""},
+			{"POST", "/containers/life/kill", ""},
+			{"POST", "/images/" + busybox + "/tag?repo=again&tag=2", ""},
+			{"DELETE", "/images/again:2", ""},
+			{"DELETE", "/containers/life?v=1&force=1", ""},
+		} {
+			x, y := p.both(t, func(e *engine) any { return e.request(t, step.method, "/v"+v+step.path, step.body) })
+			a, b := x.(reply), y.(reply)
+			if strings.HasSuffix(step.path, "?size=1") {
+				p.compare(t, "container", step.path+" at "+v, decode(t, a.raw), decode(t, b.raw))
+				a.raw, b.raw = "", ""
+			}
+			if x, y := withoutIDs(strings.ToLower(a.raw)), withoutIDs(strings.ToLower(b.raw)); a.status != b.status || a.media != b.media || x != y && a.status != http.StatusConflict {
+				t.Errorf("%s /v%s%s\n%s: %d %s %s\n%s: %d %s %s", step.method, v, step.path, p.ours.name, a.status, a.media, a.raw, p.theirs.name, b.status, b.media, b.raw)
+			}
+		}
+	}
+}
+
 // compareEvents compares the stream of one container's and image's life.
 func compareEvents(t *testing.T, p *pair) {
 	t.Cleanup(func() { p.removeAll(t) })
