@@ -80,7 +80,16 @@ func (s *Service) attach(ctx context.Context, e *entry, a handle.Attach) error {
 		return fault.New(fault.Exhausted, "container %s: %d clients are waiting for its start already", e.id, maxPending)
 	}
 	e.pending = append(e.pending, a)
+	s.expectStart(e)
 	return nil
+}
+
+// expectStart lets a shim come up for a container that somebody attached to or
+// waits for before its first start, as `run` does: the start is the next request.
+func (s *Service) expectStart(e *entry) {
+	if e.record().State.Status == container.StateCreated {
+		s.Supervisor.Prepare(e.id)
+	}
 }
 
 // replay writes what the log holds to a client that asked for it.
@@ -107,7 +116,7 @@ func (s *Service) Resize(ctx context.Context, ref string, height, width uint32) 
 		return err
 	}
 	if !e.record().Config.Tty {
-		return fault.New(fault.Conflict, "container %s has no terminal to resize", e.id)
+		return nil // as in Docker: without a terminal there is nothing to do
 	}
 	if err := r.shim.Resize(ctx, height, width); err != nil {
 		return err

@@ -36,10 +36,13 @@ type Shim interface {
 	Close() error
 }
 
-// Supervisor starts shims and finds them again. Start closes the connections of
-// its argument in every case. Connect fails with fault.NotFound when no shim
+// Supervisor starts shims and finds them again. Prepare announces a start that
+// is near, and nothing of it lasts if none comes; Dismiss calls it off. Start closes the connections
+// of its argument in every case. Connect fails with fault.NotFound when no shim
 // listens.
 type Supervisor interface {
+	Prepare(containerID string)
+	Dismiss(containerID string)
 	Start(context.Context, *handle.Start) (Shim, error)
 	Connect(ctx context.Context, runDir string) (Shim, error)
 }

@@ -105,9 +105,10 @@ type launcher struct {
 	filesOf    string // the container whose hosts and resolv.conf are used
 }
 
-// launch makes what a run needs and starts the shim. The steps, each with its
-// undo: run directory, then side by side the network and the specification, then
-// the files that name addresses, then side by side the record and the shim.
+// launch makes what a run needs and starts the shim, whose process comes up
+// meanwhile. The steps, each with its undo: run directory, then side by side the
+// network and the specification, then the files that name addresses, then side by
+// side the record and the container.
 func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err error) {
 	l := &launcher{s: s, rec: m.next, namespaces: map[string]*os.File{}, filesOf: e.id}
 	defer l.close()
@@ -116,6 +117,8 @@ func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err e
 			err = errors.Join(err, l.undo.run())
 		}
 	}()
+	s.Supervisor.Prepare(e.id)
+	l.undo.push(func() error { s.Supervisor.Dismiss(e.id); return nil })
 	if err := l.directory(); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ func (s *Service) Wait(ctx context.Context, ref, condition string) (<-chan WaitR
 	}
 	e.waiters = append(e.waiters, w)
 	e.mu.Unlock()
+	if condition == WaitNextExit || condition == WaitRemoved {
+		s.expectStart(e)
+	}
 	context.AfterFunc(ctx, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()

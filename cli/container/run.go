@@ -126,6 +126,18 @@ func (r *runner) background(ctx context.Context) error {
 // output and no exit code can be missed.
 func (r *runner) foreground(ctx context.Context) error {
 	c := r.req.Config
+	condition := container.WaitConditionNextExit
+	if r.req.Host.AutoRemove {
+		condition = container.WaitConditionRemoved
+	}
+	waitCtx, stopWait := context.WithCancel(ctx)
+	defer stopWait()
+	// Two requests that need nothing of each other: one round trip.
+	waiting := make(chan *exitWait, 1)
+	go func() {
+		defer r.app.Term.OnPanic()
+		waiting <- startWait(waitCtx, r.conn, r.id, condition)
+	}()
 	var s *session
 	if c.AttachStdin || c.AttachStdout || c.AttachStderr {
 		var err error
@@ -137,13 +149,7 @@ func (r *runner) foreground(ctx context.Context) error {
 			return r.startFailed(ctx, err)
 		}
 	}
-	condition := container.WaitConditionNextExit
-	if r.req.Host.AutoRemove {
-		condition = container.WaitConditionRemoved
-	}
-	waitCtx, stopWait := context.WithCancel(ctx)
-	defer stopWait()
-	wait := startWait(waitCtx, r.conn, r.id, condition)
+	wait := <-waiting
 	if r.options.sigProxy {
 		f := forwardSignals(ctx, r.app, r.conn, r.id)
 		defer f.close()

@@ -29,6 +29,7 @@ const abandonGrace = 5 * time.Second
 type Spawner struct {
 	binary   *os.File
 	template *os.File // a mount namespace for all launches; nil = each copies the host's
+	spares   spares
 }
 
 // Start describes one run. The namespaces and port sockets stay the caller's;
@@ -125,14 +126,15 @@ func seal(mem, src *os.File) error {
 
 // Close releases the sealed copy; running shims keep theirs.
 func (s *Spawner) Close() error {
+	s.spares.close()
 	if s.template != nil {
 		s.template.Close()
 	}
 	return s.binary.Close()
 }
 
-// Start starts a shim and its container. It returns after the container's
-// execve; an error of a missing or not executable command matches
+// Start starts a shim, or takes the one that Prepare has started, and its
+// container. It returns after the container's execve; an error of a missing or not executable command matches
 // runtime.ErrNotFound or runtime.ErrNotExecutable. A failed start leaves nothing
 // behind. When ctx ends first, the start is undone in the background.
 func (s *Spawner) Start(ctx context.Context, st *Start) (*Shim, error) {
@@ -146,12 +148,11 @@ func (s *Spawner) Start(ctx context.Context, st *Start) (*Shim, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, cmd, err := s.spawn(cfg.ID)
+	sh, err := s.obtain(cfg.ID, cfg.RunDir)
 	if err != nil {
 		return nil, fmt.Errorf("start the shim of container %s: %w", cfg.ID, err)
 	}
-	sh := newShim(cfg.ID, cfg.RunDir, conn, cmd)
-	go sh.read(conn)
+	go sh.read(sh.conn)
 	if err := sh.create(ctx, &cfg, files); err != nil {
 		sh.abandon()
 		return nil, err
