@@ -109,6 +109,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if rec.Mounts, err = mounts.Collect(c, hc, s.mountsOf); err != nil {
 		return nil, nil, err
 	}
+	rec.DefaultNetwork = hc.NetworkMode == "" || hc.NetworkMode.IsDefault()
 	s.opts.Defaults.Normalize(hc)
 	if err := s.joinable(hc); err != nil {
 		return nil, nil, err

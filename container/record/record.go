@@ -31,9 +31,12 @@ type Record struct {
 	// shared by all copies of the record and never changed after Create.
 	Config     *container.Config
 	HostConfig *container.HostConfig
-	Endpoints  map[string]*mobynet.EndpointSettings `json:",omitempty"`
-	Mounts     []mounts.Mount                       `json:",omitempty"`
-	Root       snapshot.Mount
+	// DefaultNetwork tells that no network was asked for: clients below 1.44 are
+	// told "default" then, and what was asked for otherwise.
+	DefaultNetwork bool                                 `json:",omitempty"`
+	Endpoints      map[string]*mobynet.EndpointSettings `json:",omitempty"`
+	Mounts         []mounts.Mount                       `json:",omitempty"`
+	Root           snapshot.Mount
 	// BaseSize is the size of the image's layers.
 	BaseSize int64
 

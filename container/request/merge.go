@@ -62,11 +62,10 @@ func MergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error
 		c.ExposedPorts[port] = struct{}{}
 	}
 	c.Env = mergeEnv(img.Env, c.Env)
-	if len(img.Labels) > 0 {
-		labels := maps.Clone(img.Labels)
-		maps.Copy(labels, c.Labels)
-		c.Labels = labels
-	}
+	labels := make(map[string]string, len(img.Labels)+len(c.Labels)) // {} and not null, as in Docker
+	maps.Copy(labels, img.Labels)
+	maps.Copy(labels, c.Labels)
+	c.Labels = labels
 	if len(c.Entrypoint) == 0 {
 		if len(c.Cmd) == 0 {
 			c.Cmd = slices.Clone(img.Cmd)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/storage"
 
 	"github.com/sampan-containers/sampan/container/record"
@@ -35,7 +36,7 @@ func Inspect(r *record.Record, p Paths, execs []string) *container.InspectRespon
 		Driver:       driverName,
 		Platform:     r.Platform,
 		ExecIDs:      execs,
-		HostConfig:   r.HostConfig,
+		HostConfig:   hostConfig(r),
 		GraphDriver:  graphDriver(r),
 		Mounts:       mountPoints(r),
 		Config:       r.Config,
@@ -60,6 +61,17 @@ func Inspect(r *record.Record, p Paths, execs []string) *container.InspectRespon
 		}
 	}
 	return out
+}
+
+// hostConfig is the container's, with the network "default" if none was asked
+// for; server/compat says "bridge" to clients that want to hear that.
+func hostConfig(r *record.Record) *container.HostConfig {
+	if !r.DefaultNetwork {
+		return r.HostConfig
+	}
+	hc := *r.HostConfig
+	hc.NetworkMode = mobynet.NetworkDefault
+	return &hc
 }
 
 func inspectState(st *record.State) *container.State {

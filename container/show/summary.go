@@ -39,7 +39,7 @@ func Summary(r *record.Record, image string, now time.Time) container.Summary {
 	if sum.Labels == nil {
 		sum.Labels = map[string]string{}
 	}
-	sum.HostConfig.NetworkMode = string(r.HostConfig.NetworkMode)
+	sum.HostConfig.NetworkMode = string(hostConfig(r).NetworkMode)
 	sum.HostConfig.Annotations = r.HostConfig.Annotations
 	return sum
 }

@@ -259,11 +259,11 @@ func has(v any, path string) bool {
 	return true
 }
 
-// The engine records what "default" means; clients below 1.44 get it back.
+// Clients below 1.44 get the "default" that was sent, later ones its meaning.
 func TestDefaultNetworkBelow144(t *testing.T) {
-	ctr := &container.InspectResponse{HostConfig: &container.HostConfig{NetworkMode: "bridge"}}
+	ctr := &container.InspectResponse{HostConfig: &container.HostConfig{NetworkMode: "default"}}
 	list := []container.Summary{{}}
-	list[0].HostConfig.NetworkMode = "bridge"
+	list[0].HostConfig.NetworkMode = "default"
 	for v, want := range map[server.Version]string{server.V(1, 43): "default", server.V(1, 44): "bridge"} {
 		if got := Container(v, ctr).(*containerInspect).HostConfig.NetworkMode; string(got) != want {
 			t.Errorf("inspect at %s: %s", v, got)
@@ -272,7 +272,7 @@ func TestDefaultNetworkBelow144(t *testing.T) {
 			t.Errorf("list at %s: %s", v, got)
 		}
 	}
-	if ctr.HostConfig.NetworkMode != "bridge" || list[0].HostConfig.NetworkMode != "bridge" {
+	if ctr.HostConfig.NetworkMode != "default" || list[0].HostConfig.NetworkMode != "default" {
 		t.Error("a downgrade changed its argument")
 	}
 }

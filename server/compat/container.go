@@ -110,11 +110,6 @@ var containerTable = []step[containerInspect]{
 		if c.Config != nil && c.InspectResponse.NetworkSettings != nil {
 			c.Config.MacAddress = chosenMAC(c.InspectResponse.NetworkSettings.Networks[network.NetworkBridge])
 		}
-		if c.HostConfig != nil && c.HostConfig.NetworkMode.IsBridge() {
-			// Docker kept the "default" that clients send; we record what it means.
-			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
-			c.HostConfig.NetworkMode = network.NetworkDefault
-		}
 		if c.HostConfig != nil && slices.ContainsFunc(c.HostConfig.Mounts, shallow) {
 			c.HostConfig.HostConfig = clone(c.HostConfig.HostConfig)
 			c.HostConfig.Mounts = withoutShallow(c.HostConfig.Mounts)
@@ -156,8 +151,14 @@ func withoutShallow(list []mount.Mount) []mount.Mount {
 	return list
 }
 
-// Container is the answer of GET /containers/{id}/json.
+// Container is the answer of GET /containers/{id}/json. A network "default" is
+// what the client sent; since 1.44 it is told what that means.
 func Container(v server.Version, r *container.InspectResponse) any {
+	if v >= v1_44 && r.HostConfig != nil && r.HostConfig.NetworkMode.IsDefault() {
+		r = clone(r)
+		r.HostConfig = clone(r.HostConfig)
+		r.HostConfig.NetworkMode = network.NetworkBridge
+	}
 	if v >= v1_56 {
 		return r
 	}

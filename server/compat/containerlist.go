@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"slices"
+
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	"github.com/sampan-containers/sampan/server"
@@ -32,9 +34,6 @@ var summaryTable = []step[containerSummary]{
 	}},
 	{v1_46, func(c *containerSummary) { c.HostConfig.Annotations = nil }},
 	{v1_44, func(c *containerSummary) {
-		if c.HostConfig.NetworkMode == network.NetworkBridge {
-			c.HostConfig.NetworkMode = network.NetworkDefault
-		}
 		if c.NetworkSettings != nil {
 			dropEach(c.NetworkSettings.Networks, func(e *endpoint) { e.DNSNames = nil })
 		}
@@ -43,6 +42,14 @@ var summaryTable = []step[containerSummary]{
 
 // Containers is the answer of GET /containers/json.
 func Containers(v server.Version, list []container.Summary) any {
+	if v >= v1_44 {
+		list = slices.Clone(list)
+		for i := range list {
+			if list[i].HostConfig.NetworkMode == network.NetworkDefault {
+				list[i].HostConfig.NetworkMode = network.NetworkBridge
+			}
+		}
+	}
 	if v >= v1_52 {
 		return orEmpty(list)
 	}
