@@ -69,6 +69,8 @@ var cases = []containerCase{
 	{name: "ended", command: []string{"true"}, until: "exited"},
 	{name: "ended-three", flags: []string{"-p", "18091:80"}, command: []string{"sh", "-c", "exit 3"}, until: "exited"},
 	{name: "killed", command: []string{"sh", "-c", "kill -9 $$"}, until: "exited"},
+	{name: "init", flags: []string{"--init"}},
+	{name: "bridge", flags: []string{"--network", "bridge"}},
 	{name: "stopped", flags: []string{"--stop-timeout", "0"}, until: "stopped"},
 	{name: "restarted", flags: []string{"--restart", "on-failure:1"}, command: []string{"sh", "-c", "exit 4"}, until: "restarted"},
 	{name: "failed-command", command: []string{"absent"}, until: "failed"},
@@ -80,11 +82,9 @@ var cases = []containerCase{
 // fails the test: its row belongs in cases then.
 var notYet = [][]string{
 	{"--health-cmd", "true"},
-	{"--init"},
 	{"--mount", "type=volume,dst=/v,volume-label=a=b"},
 	{"--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs"},
 	{"--network", "host", "--log-driver", "syslog"},
-	{"--userns", "private-nonsense"},
 }
 
 // bodies are create requests as other clients than docker's send them; what is
@@ -95,7 +95,7 @@ var bodies = []string{
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{}}`,
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"bridge","PidsLimit":0,"ShmSize":0}}`,
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"NetworkMode":"","Binds":[],"CapAdd":[],"OomKillDisable":null,"MemorySwappiness":-1}}`,
-	`{"Image":"` + busybox + `","Cmd":["true"],"Env":null,"Labels":null,"Volumes":{"/v":{}},"ExposedPorts":{"80/tcp":{},"81":{}}}`,
+	`{"Image":"` + busybox + `","Cmd":["true"],"Env":null,"Labels":null,"Volumes":{"/v":{}},"ExposedPorts":{"80/tcp":{},"81/udp":{}}}`,
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"18200"}],"81/udp":[{}],"82/tcp":null}}}`,
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"Memory":67108864,"CpuShares":2,"RestartPolicy":{"Name":"always"}}}`,
 	`{"Image":"` + busybox + `","Cmd":["true"],"HostConfig":{"Mounts":[{"Type":"bind","Source":"/srv","Target":"/a","ReadOnly":true}]}}`,

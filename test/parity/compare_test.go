@@ -122,7 +122,7 @@ func lookup(m map[string]any, key string) any {
 // excused tells whether a row of exceptions allows a difference, and notes it.
 func (p *pair) excused(kind string, d difference) bool {
 	for i, e := range exceptions {
-		if (e.kind == kind || e.kind == "") && match(strings.Split(e.path, "."), d.path) && e.allow(d.ours, d.theirs) {
+		if (e.kind == kind || e.kind == "" || kind == "bare "+e.kind) && match(strings.Split(e.path, "."), d.path) && e.allow(d.ours, d.theirs) {
 			p.used[i] = true
 			return true
 		}

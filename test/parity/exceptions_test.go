@@ -153,6 +153,7 @@ const (
 	clock      = "a moment"
 	newest     = "the newest version of the API that each speaks"
 	ownVersion = "of the engine's own build"
+	bare       = "20.10 leaves these defaults out of a request that does not name them; docker always does"
 	linkText   = "ours is the size of the files, theirs has the text of symbolic links too"
 	health     = "health checks are not available yet, and said so"
 	stale      = "dockerd's list keeps the addresses of a start that failed"
@@ -178,6 +179,10 @@ var exceptions = []exception{
 	{kind: "container", path: "GraphDriver.Data.MergedDir", allow: form(`^(/.+)?$`), reason: "a root of ours is never mounted on the host: it is reached through the process, while there is one"},
 	{kind: "container", path: "Config.Hostname", allow: id12, reason: "defaults to the short id"},
 	{kind: "container", path: "HostConfig.Runtime", allow: values("sampan", "runc"), reason: ownName},
+	{kind: "bare container", path: "HostConfig.IpcMode", allow: values("shareable", "private"), reason: bare},
+	{kind: "bare container", path: "HostConfig.PortBindings", allow: values("map[]", nil), reason: bare},
+	{kind: "bare container", path: "HostConfig.RestartPolicy.Name", allow: values("no", ""), reason: bare},
+	{kind: "bare container", path: "HostConfig.Runtime", allow: values("sampan", missing{}), reason: bare},
 	{kind: "container", path: "HostConfig.NetworkMode", allow: form(`^container:[0-9a-f]{64}$`), reason: drawn},
 	{kind: "container", path: "HostConfig.IpcMode", allow: form(`^container:[0-9a-f]{64}$`), reason: drawn},
 	{kind: "container", path: "HostConfig.PidMode", allow: form(`^container:[0-9a-f]{64}$`), reason: drawn},
