@@ -40,7 +40,7 @@ func Launch(s *LaunchSpec) (_ *Container, retErr error) {
 		}
 	}()
 	for _, step := range []func() error{
-		l.openGroup, l.openUserNS, l.openRoot, l.compileFilter, l.openHooks, l.compile,
+		l.openGroup, l.openUserNS, l.openRoot, l.compileFilter, l.openHooks, l.openTrampoline, l.compile,
 	} {
 		if err := step(); err != nil {
 			return nil, err

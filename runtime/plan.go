@@ -36,6 +36,7 @@ type plan struct {
 	preserve []*os.File
 	until    []*os.File // what the child needs until its execve, and the program must not have
 	die      bool
+	bounce   *launch.Trampoline // what the execve goes by, or nil
 	filter   []unix.SockFilter
 	flags    uint
 
@@ -201,7 +202,7 @@ func (p *plan) descriptors() ([3]bool, error) {
 	for _, f := range p.preserve {
 		sources = append(sources, fd(f))
 	}
-	report := len(sources)
+	report := p.reportFD()
 	end := report + 1 + len(p.until)
 	// First everything goes above the final numbers, so that no source is closed
 	// before it is used.
@@ -220,20 +221,23 @@ func (p *plan) descriptors() ([3]bool, error) {
 	}
 	for i, s := range targets {
 		flags := 0
-		if i >= report {
+		if i > report || i == report && p.bounce == nil {
 			flags = unix.O_CLOEXEC
 		}
 		b.Call(unix.SYS_DUP3, launch.In(s), launch.Int(i), launch.Int(flags))
 	}
 	b.Free(targets...)
-	b.Set(launch.Report, launch.Int(report))
+	b.Set(launch.Report, launch.Int(p.reportFD()))
 	b.Call(unix.SYS_CLOSE_RANGE, launch.Int(end), launch.Word(0xffffffff), launch.Int(0))
 	return own, nil
 }
 
+// reportFD is the number of the report socket after descriptors.
+func (p *plan) reportFD() int { return len(p.stdio) + len(p.preserve) }
+
 // untilFD is the number that one of p.until has after descriptors.
 func (p *plan) untilFD(f *os.File) launch.Arg {
-	return launch.Int(len(p.stdio) + len(p.preserve) + 1 + slices.Index(p.until, f))
+	return launch.Int(p.reportFD() + 1 + slices.Index(p.until, f))
 }
 
 // isPipe reports whether f may get another owner: only what exists for this process

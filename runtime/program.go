@@ -28,18 +28,20 @@ func (p *plan) execute() error {
 	b := p.b
 	b.AtSite(launch.Site{What: "exec " + args[0], Class: errExec})
 	argv, env := b.Strs(args), b.Strs(p.process.Env)
-	if strings.Contains(args[0], "/") {
-		b.Call(unix.SYS_EXECVE, b.Str(args[0]), argv, env)
+	files := candidates(args[0], p.process.Env)
+	switch {
+	case p.bounce != nil:
+		b.ExecTrampoline(p.bounce, p.untilFD(p.bounce.File()), p.reportFD(), files, argv, env)
+		return nil
+	case len(files) == 1:
+		b.Call(unix.SYS_EXECVE, b.Str(files[0]), argv, env)
 		return nil
 	}
 	denied := b.Slot()
 	b.Set(denied, launch.Int(int(syscall.ENOENT)))
-	for _, dir := range strings.Split(searchPath(p.process.Env), ":") {
-		if !strings.HasPrefix(dir, "/") {
-			continue // relative to a directory that the image chose
-		}
+	for _, file := range files {
 		failed, notDir, maybeDenied, fatal, next := b.Label(), b.Label(), b.Label(), b.Label(), b.Label()
-		b.Call(unix.SYS_EXECVE, b.Str(strings.TrimRight(dir, "/")+"/"+args[0]), argv, env).Else(failed)
+		b.Call(unix.SYS_EXECVE, b.Str(file), argv, env).Else(failed)
 		b.Mark(failed)
 		b.IfNot(launch.Errno, uintptr(syscall.ENOENT), notDir)
 		b.Goto(next)
@@ -56,6 +58,20 @@ func (p *plan) execute() error {
 	}
 	b.FailWith(launch.In(denied))
 	return nil
+}
+
+// candidates are the files that a command may mean, in the order of PATH.
+func candidates(command string, env []string) []string {
+	if strings.Contains(command, "/") {
+		return []string{command}
+	}
+	var files []string
+	for _, dir := range strings.Split(searchPath(env), ":") {
+		if strings.HasPrefix(dir, "/") { // not relative to a directory that the image chose
+			files = append(files, strings.TrimRight(dir, "/")+"/"+command)
+		}
+	}
+	return files
 }
 
 func searchPath(env []string) string {
@@ -96,6 +112,9 @@ func execError(program string, errno syscall.Errno) error {
 	case errno == syscall.EACCES:
 		e.class = ErrNotExecutable
 		e.text = "exec " + program + ": permission denied (it is a directory, or the user has no right to execute it)"
+	case errno == syscall.ELOOP:
+		e.class = ErrNotExecutable
+		e.text = "exec " + program + ": too many levels of symbolic links (a link in its path leads back to itself)"
 	case errno == syscall.ENOEXEC:
 		e.class = ErrNotExecutable
 		e.text = "exec " + program + ": exec format error (it is no program for this machine, or a script without #! in its first line)"

@@ -6,13 +6,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
 // sealedName is how a sealed copy of the program is called in /proc.
@@ -20,13 +23,84 @@ const sealedName = "sampan-runtime"
 
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
-// SealSelf makes sure that the running program cannot be changed through
-// /proc/PID/exe, which a container's process reaches between the clone and its
-// execve, or by executing /proc/self/exe (CVE-2019-5736): in place of the caller it
-// executes the same file through a read-only overlay that is mounted nowhere, or where
-// that is impossible a sealed copy in memory, with the same arguments and environment.
-// It returns at once if that is what runs already. It must be called first thing in
-// main. A daemon that starts many makes one copy for all, with SealedCopy.
+// Our own binary must not be writable from inside of a container (CVE-2019-5736).
+// Two moments lead to it:
+//
+// The execve. A container may name /proc/self/exe as its program, or as the
+// interpreter of a script, and that is what the process was before. Launch goes by
+// launch.Trampoline then, if the program that calls it was not sealed.
+//
+// The time before it. Whoever sees a process that still is a clone of ours in /proc
+// can open its program. In a new PID namespace there is nobody until the execve; but
+// exec, a container that is held before its execve and a PID namespace that is
+// joined or the host's need a program that was sealed as a whole: SealSelf, or one
+// copy for many processes by SealedCopy.
+
+// NeedsSeal reports whether only a sealed program may launch the container; hold is
+// that of LaunchSpec. The trampoline covers the rest, unless it would change what the
+// container's program gets: a label for the next execve, a filter that may not let the
+// trampoline's own system calls pass, a hook that is executed before it.
+func NeedsSeal(s *specs.Spec, hold bool) bool {
+	if hold || s.Linux == nil || s.Process == nil {
+		return true
+	}
+	alone := slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.PIDNamespace && ns.Path == ""
+	})
+	return !alone || s.Process.ApparmorProfile != "" || s.Process.SelinuxLabel != "" ||
+		s.Hooks != nil && len(s.Hooks.StartContainer) > 0 ||
+		!lets(s.Linux.Seccomp, "execveat", "fcntl", "write", "exit_group")
+}
+
+// lets reports whether a profile lets system calls pass, whatever their arguments. In
+// doubt it does not.
+func lets(p *specs.LinuxSeccomp, calls ...string) bool {
+	if p == nil {
+		return true
+	}
+	passes := func(a specs.LinuxSeccompAction) bool { return a == specs.ActAllow || a == specs.ActLog }
+	for _, call := range calls {
+		ok := passes(p.DefaultAction)
+		for _, rule := range p.Syscalls {
+			if !slices.Contains(rule.Names, call) {
+				continue
+			}
+			if !passes(rule.Action) {
+				return false
+			}
+			ok = ok || len(rule.Args) == 0
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// openTrampoline makes the trampoline if the program needs one.
+func (l *launcher) openTrampoline() error {
+	if NeedsSeal(l.spec, l.s.Hold) || l.ns.joins(unix.CLONE_NEWPID) {
+		return nil
+	}
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("open the running program: %w", err)
+	}
+	defer self.Close()
+	if isSealed(self) {
+		return nil
+	}
+	if l.bounce, err = launch.NewTrampoline(); err != nil {
+		return err
+	}
+	l.until = append(l.until, l.keep(l.bounce.File()))
+	return nil
+}
+
+// SealSelf executes the same program once more, with the same arguments and
+// environment, from where nobody can write to it: through a read-only overlay that is
+// mounted nowhere, or where that is impossible a sealed copy in memory. It returns at
+// once if that is what runs already.
 func SealSelf() error {
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {

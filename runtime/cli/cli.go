@@ -51,7 +51,7 @@ type command struct {
 	args    string // for the usage line
 	about   string
 	run     func(*call) (int, error)
-	seal    bool   // see seal.go
+	seal    bool   // runtime.SealSelf is needed, whatever the specification says
 	missing string // why there is no run, for a verb that cannot be carried out
 }
 
@@ -174,7 +174,7 @@ func (c *call) dispatch() (int, error) {
 			return 0, fault.New(fault.NotImplemented, "%s: %s", cmd.name, cmd.missing)
 		}
 		if cmd.seal {
-			if err := seal(); err != nil {
+			if err := runtime.SealSelf(); err != nil {
 				return 0, err
 			}
 		}

@@ -57,8 +57,8 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err != nil {
 		return nil, nil, err
 	}
-	if !alone(spec) {
-		if err := seal(); err != nil {
+	if runtime.NeedsSeal(spec, hold) {
+		if err := runtime.SealSelf(); err != nil {
 			return nil, nil, err
 		}
 	}
