@@ -84,7 +84,8 @@ var notYet = [][]string{
 	{"--health-cmd", "true"},
 	{"--mount", "type=volume,dst=/v,volume-label=a=b"},
 	{"--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs"},
-	{"--network", "host", "--log-driver", "syslog"},
+	{"--log-driver", "syslog"},
+	{"--log-driver", "nonsense"}, // dockerd looks for a plugin for 15 s and says the same
 }
 
 // bodies are create requests as other clients than docker's send them; what is

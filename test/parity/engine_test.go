@@ -23,7 +23,7 @@ const (
 	peerDir   = "/run/parity"
 	readyWait = 40 * time.Second
 	stopWait  = 20 * time.Second
-	diskBytes = 2 << 30
+	diskSize  = "2G"
 )
 
 // engine is one of the two daemons, reached as any client reaches it.
@@ -111,7 +111,7 @@ func startPeer(t *testing.T) *engine {
 	if err := os.WriteFile(peerDir+"/daemon.json", []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, argv := range [][]string{{"truncate", "-s", "2G", image}, {"mkfs.ext4", "-q", "-F", image}} {
+	for _, argv := range [][]string{{"truncate", "-s", diskSize, image}, {"mkfs.ext4", "-q", "-F", image}} {
 		lab.Run(t, nil, argv...).Must(t)
 	}
 	log, err := os.Create(peerDir + "/log")
