@@ -1,6 +1,13 @@
 // Sampan-runtime starts containers. It has two faces: "sampan-runtime shim" is the
 // supervisor of one container, started by the daemon; everything else is the
 // command line of an OCI runtime (see package runtime/cli).
+
+// How many threads may run Go code matters to nothing here, so the Go runtime need not
+// follow the CPU limit of our control group: two descriptors and a goroutine for as
+// long as a supervisor lives.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (

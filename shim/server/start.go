@@ -12,8 +12,8 @@ import (
 
 	"github.com/sampan-containers/sampan/logs/jsonfile"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/ocijson"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
-	"github.com/sampan-containers/sampan/shim/ocijson"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 

@@ -31,6 +31,16 @@ func (d *decoder) readSpec(v *specs.Spec) {
 			table(d, &v.Annotations, readString[string](d))
 		case "linux":
 			pointer(d, &v.Linux, d.readLinux)
+		case "solaris":
+			present(d, &v.Solaris)
+		case "windows":
+			present(d, &v.Windows)
+		case "vm":
+			present(d, &v.VM)
+		case "zos":
+			present(d, &v.ZOS)
+		case "freebsd":
+			present(d, &v.FreeBSD)
 		default:
 			d.skip()
 		}

@@ -64,10 +64,13 @@ func (g *generator) fields(t reflect.Type) {
 			g.fields(f.Type)
 			continue
 		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !forLinux(f) {
+			if f.Type.Kind() == reflect.Pointer {
+				fmt.Fprintf(&g.out, "\t\tcase %q:\n\t\t\tpresent(d, &v.%s)\n", name, f.Name)
+			}
 			continue
 		}
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		fmt.Fprintf(&g.out, "\t\tcase %q:\n\t\t\t%s\n", name, g.read(f.Type, "&v."+f.Name))
 	}
 }

@@ -99,6 +99,14 @@ func TestLikeEncodingJSON(t *testing.T) {
 	}
 }
 
+// What is for other systems must not vanish, so that it can be refused.
+func TestOtherSystems(t *testing.T) {
+	spec, err := Decode([]byte(`{"windows":{"layerFolders":["a"]},"solaris":{},"vm":null}`))
+	if err != nil || spec.Windows == nil || spec.Solaris == nil || spec.VM != nil {
+		t.Errorf("got %+v, %v", spec, err)
+	}
+}
+
 func TestDeepNesting(t *testing.T) {
 	if _, err := Decode([]byte(`{"a":` + strings.Repeat("[", 100_000))); err == nil {
 		t.Error("100,000 open brackets were accepted")
