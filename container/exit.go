@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -117,7 +118,7 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 	if exit.OOM {
 		s.event(after, events.ActionOOM, nil)
 	}
-	s.event(after, events.ActionDie, exitAttributes(after))
+	s.event(after, events.ActionDie, notice.Exit(after))
 	result := WaitResult{StatusCode: int64(exit.Code)}
 	e.notify(result, WaitNotRunning, WaitNextExit)
 
@@ -125,7 +126,7 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 		s.log.Error("take a container out of its network", "container", e.id, "error", err)
 	}
 	s.networkEvent(rec, events.ActionDisconnect)
-	s.unmountEvents(rec)
+	s.publish(notice.Unmounts(rec))
 	if r != nil {
 		close(r.settled)
 	}

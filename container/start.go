@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
@@ -75,7 +76,7 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	e.run = r
 	e.mu.Unlock()
 	m.publish()
-	s.mountEvents(m.next)
+	s.publish(notice.Mounts(m.next))
 	s.event(m.next, events.ActionStart, nil)
 	s.supervise(e, r)
 	return nil

@@ -2,15 +2,13 @@ package container
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/api/types/mount"
 
+	"github.com/sampan-containers/sampan/container/mounts"
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/rootview"
 )
@@ -23,12 +21,12 @@ func (s *Service) resolveMounts(ctx context.Context, rec *Record) (made []string
 		m := &rec.Mounts[i]
 		switch m.Type {
 		case mount.TypeBind:
-			err = s.resolveBind(rec, m)
+			err = mounts.MakeSource(m, rec.HostConfig.Mounts)
 		case mount.TypeVolume:
 			var fresh bool
 			if fresh, err = s.resolveVolume(ctx, rec, m); fresh {
 				made = append(made, m.Name)
-				s.volumeEvent(m.Name, events.ActionCreate, map[string]string{})
+				s.Events.Publish(notice.Volume(m.Name, events.ActionCreate))
 			}
 		}
 		if err != nil {
@@ -36,33 +34,6 @@ func (s *Service) resolveMounts(ctx context.Context, rec *Record) (made []string
 		}
 	}
 	return made, nil
-}
-
-// resolveBind makes a missing source of -v, as Docker does; --mount refuses it.
-func (s *Service) resolveBind(rec *Record, m *Mount) error {
-	_, err := os.Stat(m.Source)
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return invalid("bind source %s: %v", m.Source, err)
-	}
-	if m.FromMounts && !createsSource(rec, m) {
-		return invalid(`invalid mount config for type "bind": bind source path does not exist: %s`, m.Source)
-	}
-	if err := os.MkdirAll(m.Source, 0o755); err != nil {
-		return invalid("error while creating mount source path '%s': %v", m.Source, err)
-	}
-	return nil
-}
-
-func createsSource(rec *Record, m *Mount) bool {
-	for _, in := range rec.HostConfig.Mounts {
-		if filepath.Clean(in.Target) == m.Destination && in.BindOptions != nil {
-			return in.BindOptions.CreateMountpoint
-		}
-	}
-	return false
 }
 
 // resolveVolume finds or makes a volume; a new one begins with what the image
@@ -85,7 +56,7 @@ func (s *Service) removeVolumes(names []string) error {
 		return err
 	}
 	for _, name := range unused {
-		s.volumeEvent(name, events.ActionDestroy, map[string]string{})
+		s.Events.Publish(notice.Volume(name, events.ActionDestroy))
 	}
 	return nil
 }
