@@ -513,7 +513,7 @@ func TestExampleAndFeatures(t *testing.T) {
 	l := newLab(t, nil)
 	dir := t.TempDir()
 	l.ok("spec", "--bundle", dir)
-	if _, spec, err := loadBundle(dir); err != nil || spec.Process.Args[0] != "sh" {
+	if _, spec, _, err := loadBundle(dir); err != nil || spec.Process.Args[0] != "sh" {
 		t.Errorf("the example does not pass: %v", err)
 	}
 	l.refused(1, "exists already", "spec", "-b", dir)

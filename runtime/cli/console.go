@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -109,6 +110,19 @@ func (s *session) resize() {
 	if err == nil {
 		_ = unix.IoctlSetWinsize(int(s.console.Fd()), unix.TIOCSWINSZ, size)
 	}
+}
+
+// drainTime bounds how long output is waited for when something still holds the
+// terminal open after the first process has ended.
+const drainTime = 500 * time.Millisecond
+
+// finish is for when the first process has ended: what it wrote is still copied.
+func (s *session) finish() {
+	select {
+	case <-s.drained:
+	case <-time.After(drainTime):
+	}
+	s.end()
 }
 
 // end restores our terminal.

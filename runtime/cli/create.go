@@ -53,7 +53,7 @@ func createCommand(c *call) (int, error) {
 
 // create does what create and run have in common. The container is returned locked.
 func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *runtime.Container, retErr error) {
-	bundle, spec, err := loadBundle(o.bundle)
+	bundle, spec, raw, err := loadBundle(o.bundle)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,7 +120,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	c.log.debugf("container %s: process %d", id, ct.Pid)
 	k.record = record{
 		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
-		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Spec: spec,
+		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Config: raw, Spec: spec,
 	}
 	if !filepath.IsAbs(k.Rootfs) {
 		k.Rootfs = filepath.Join(bundle, k.Rootfs)

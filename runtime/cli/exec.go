@@ -50,9 +50,11 @@ func execCommand(c *call) (int, error) {
 	if len(args) == 0 || len(args) == 1 && o.process == "" {
 		return 0, fault.New(fault.Invalid, "exec needs the id of a container and a command; see sampan-runtime exec --help")
 	}
-	var signals chan os.Signal
+	signals := -1
 	if !o.detach {
-		signals = catch()
+		if signals, err = catch(); err != nil {
+			return 0, err
+		}
 	}
 	p, err := c.exec(args[0], args[1:], &o)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/ocijson"
 )
 
 const (
@@ -38,7 +39,8 @@ type record struct {
 	Created     time.Time         `json:"created"`
 	Cgroup      string            `json:"cgroup"`
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Spec        *specs.Spec       `json:"config"`
+	Config      json.RawMessage   `json:"config"` // the bundle's config.json
+	Spec        *specs.Spec       `json:"-"`      // the same, decoded
 }
 
 // The states of the OCI specification, and runc's for a frozen container.
@@ -155,11 +157,11 @@ func (k *container) read() error {
 	if err == nil {
 		err = json.Unmarshal(data, &k.record)
 	}
+	if err == nil {
+		k.Spec, err = ocijson.Decode(k.Config)
+	}
 	if err != nil {
 		return fmt.Errorf("read the record of container %s: %w", k.id, err)
-	}
-	if k.Spec == nil {
-		k.Spec = &specs.Spec{}
 	}
 	return nil
 }

@@ -3,9 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,10 +20,12 @@ func runCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var signals chan os.Signal
+	signals := -1
 	if !o.detach {
 		// From here on a signal is for the container.
-		signals = catch()
+		if signals, err = catch(); err != nil {
+			return 0, err
+		}
 	}
 	k, ct, err := c.create(args[0], &o, false)
 	if err != nil {
@@ -54,66 +53,6 @@ func runCommand(c *call) (int, error) {
 	defer k.close()
 	defer ct.Close()
 	return code, c.destroy(k, ct.Cgroup)
-}
-
-// catch collects the signals that people and supervisors send, before there is a
-// container to pass them on to: until then they wait in the channel.
-func catch() chan os.Signal {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH)
-	return signals
-}
-
-// lateSignals is when the other signals are collected, too. Each costs a handshake
-// with a thread of the Go runtime; all together would be a tenth of the time that
-// a short container takes.
-const lateSignals = 50 * time.Millisecond
-
-// catchRest collects all others that may be meant for the container. Not meant for it
-// are SIGCHLD and SIGPIPE, and SIGURG, by which the Go runtime preempts its threads.
-func catchRest(signals chan os.Signal) {
-	const last = 64
-	for n := unix.Signal(1); n <= last; n++ {
-		switch n {
-		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGKILL, unix.SIGSTOP, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGPROF:
-		default:
-			signal.Notify(signals, n)
-		}
-	}
-}
-
-// drainTime bounds how long output is waited for when something still holds the
-// terminal open after the first process has ended.
-const drainTime = 500 * time.Millisecond
-
-// follow passes signals on to a process until it ends, and returns its exit code.
-func follow(pid int, pidfd *os.File, signals chan os.Signal, s *session) int {
-	rest := time.AfterFunc(lateSignals, func() { catchRest(signals) })
-	defer rest.Stop()
-	done := make(chan int, 1)
-	go func() { done <- reap(pid) }()
-	for {
-		select {
-		case code := <-done:
-			signal.Stop(signals)
-			if s != nil {
-				select {
-				case <-s.drained:
-				case <-time.After(drainTime):
-				}
-				s.end()
-			}
-			return code
-		case sig := <-signals:
-			if sig == unix.SIGWINCH {
-				if s != nil {
-					s.resize()
-				}
-				continue
-			}
-			_ = unix.PidfdSendSignal(int(pidfd.Fd()), sig.(unix.Signal), nil, 0)
-		}
-	}
 }
 
 // reap waits for a child and returns its exit code.

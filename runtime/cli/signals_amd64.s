@@ -1,0 +1,29 @@
+#include "textflag.h"
+
+// The kernel calls this as C: it writes the signal's number, one byte, and changes
+// nothing but what rt_sigreturn restores.
+TEXT ·onSignal(SB), NOSPLIT|NOFRAME, $0
+	MOVB DI, -8(SP)
+	MOVL ·signalPipe(SB), DI
+	LEAQ -8(SP), SI
+	MOVL $1, DX
+	MOVL $1, AX // write
+	SYSCALL
+	RET         // to signalReturn, which the kernel put there
+
+TEXT ·onReturn(SB), NOSPLIT|NOFRAME, $0
+	MOVL $15, AX // rt_sigreturn
+	SYSCALL
+	INT  $3
+
+// func signalHandler() uintptr
+TEXT ·signalHandler(SB), NOSPLIT, $0-8
+	LEAQ ·onSignal(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
+
+// func signalReturn() uintptr
+TEXT ·signalReturn(SB), NOSPLIT, $0-8
+	LEAQ ·onReturn(SB), AX
+	MOVQ AX, ret+0(FP)
+	RET
