@@ -68,7 +68,7 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	var sb *netns.Sandbox
 	go func() {
 		var err error
-		sb, err = netns.NewSandbox()
+		sb, err = s.reserve.Take()
 		made <- err
 	}()
 	u = append(u, func() { s.forget(rec) })

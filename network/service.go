@@ -37,6 +37,7 @@ type Service struct {
 	ports portmap.Table
 
 	networks map[string]*network // by name; fixed after New
+	reserve  netns.Reserve
 
 	mu        sync.Mutex
 	endpoints map[string]*endpointRecord // by container ID
@@ -70,6 +71,7 @@ func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) 
 		return nil, err
 	}
 	if s.cfg.Bridge == NoBridge {
+		s.reserve.Fill()
 		return s, nil
 	}
 	if err := s.openBridge(ctx); err != nil {
@@ -78,6 +80,7 @@ func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) 
 	if w := firewall.LegacyWarning(s.cfg.Bridge); w != "" {
 		s.log.Warn(w)
 	}
+	s.reserve.Fill()
 	return s, nil
 }
 
@@ -100,7 +103,7 @@ const minMTU, maxMTU = 68, 65535
 
 // Isolated makes a namespace whose only link is lo, up (--network none).
 func (s *Service) Isolated(ctx context.Context) (*os.File, error) {
-	sb, err := netns.NewSandbox()
+	sb, err := s.reserve.Take()
 	if err != nil {
 		return nil, fault.Wrap(unavailable(err), err)
 	}
@@ -130,6 +133,7 @@ func (s *Service) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.reserve.Close()
 	var err error
 	for _, n := range s.networks {
 		switch {

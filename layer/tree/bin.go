@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -103,12 +104,16 @@ func (b *Bin) Close() error {
 	return unix.Close(b.fd)
 }
 
+// restFor is how long a tree lies in the bin first: whoever removed it is
+// answered before its files are deleted.
+const restFor = 5 * time.Millisecond
+
 // work starts removers for the queue; they end when it is empty, so an idle
 // bin costs nothing. The caller holds mu.
 func (b *Bin) work() {
 	for b.running < removers && b.running < len(b.queue) && !b.closed {
 		b.running++
-		go b.remove()
+		time.AfterFunc(restFor, b.remove)
 	}
 }
 

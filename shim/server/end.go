@@ -33,6 +33,7 @@ func (s *shim) initEnded() {
 		err := container.Destroy()
 		s.post(func() { s.destroyed(err) })
 	}()
+	s.yield()
 }
 
 // destroyed is called when cgroup and namespaces are gone.
@@ -59,6 +60,10 @@ func (s *shim) destroyed(err error) {
 			c.event(wire.TypeExit, &s.exit)
 			c.since = s.now
 		}
+	}
+	if s.root >= 0 {
+		unix.Close(s.root)
+		s.root = -1
 	}
 	s.mem.stop()
 }

@@ -67,6 +67,7 @@ func (c *conn) exec(request uint32, payload []byte, files []int) (left []int) {
 			s.execStarted(c, request, m, p, started, err, files)
 		})
 	}()
+	s.yield()
 	return nil
 }
 

@@ -21,6 +21,7 @@ type launched struct {
 	pid     int
 	pidfd   *os.File
 	console *os.File // master of the terminal, or nil
+	root    *os.File // the container's root directory, or nil; closed by Destroy
 	container
 }
 
@@ -46,7 +47,7 @@ func (inProcess) launch(s *runtime.LaunchSpec) (*launched, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &launched{pid: c.Pid, pidfd: c.PidFD, console: c.Console, container: ownContainer{c}}, nil
+	return &launched{pid: c.Pid, pidfd: c.PidFD, console: c.Console, root: c.Root, container: ownContainer{c}}, nil
 }
 
 type ownContainer struct{ *runtime.Container }
@@ -57,3 +58,5 @@ func (c ownContainer) OOMKilled() (bool, error) {
 	}
 	return c.Cgroup.OOMKilled()
 }
+
+func (c ownContainer) rootDir() *os.File { return c.Root }

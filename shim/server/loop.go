@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
@@ -108,6 +109,11 @@ func (l *loop) round(timeout time.Duration) bool {
 	}
 	return true
 }
+
+// yield lets a goroutine that was just started run first. A shim has one
+// processor: the wait for events would keep it until the scheduler's monitor
+// notices, up to 10 ms later.
+func (l *loop) yield() { runtime.Gosched() }
 
 func (l *loop) runPosted() {
 	var count [8]byte

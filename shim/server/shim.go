@@ -28,7 +28,11 @@ type shim struct {
 	init      *proc
 	startedAt time.Time
 	container container
-	log       *jsonfile.Writer
+	// root keeps the container's root file system mounted until the daemons are
+	// told of the end: taking an overlay away takes as long as all the rest, and
+	// nobody sees that mount. -1 = none.
+	root int
+	log  *jsonfile.Writer
 	// orphans tells that processes of the container may become our children: it
 	// has no pid namespace of its own.
 	orphans bool
@@ -64,7 +68,7 @@ const (
 )
 
 func newShim(l launcher, lim limits) *shim {
-	return &shim{launcher: l, listener: -1, limits: lim, execs: map[string]*proc{}}
+	return &shim{launcher: l, listener: -1, root: -1, limits: lim, execs: map[string]*proc{}}
 }
 
 // reapEvery is the pace at which orphans are collected while nothing happens.

@@ -89,6 +89,9 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 		return nil, err
 	}
 	s.container, s.startedAt = started.container, time.Now()
+	if started.root != nil {
+		s.root, _ = unix.FcntlInt(started.root.Fd(), unix.F_DUPFD_CLOEXEC, 0) // -1 where it fails
+	}
 	return clients, s.adopt(p, started, cfg)
 }
 
