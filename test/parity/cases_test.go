@@ -61,7 +61,7 @@ var cases = []containerCase{
 	{name: "private-cgroup", flags: []string{"--cgroupns", "private"}},
 	{name: "security", flags: []string{"--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"}},
 	{name: "device", flags: []string{"--device", "/dev/fuse", "--device", "/dev/null:/dev/mine:r", "--device-cgroup-rule", "c 1:3 rw"}},
-	{name: "cgroup-parent", flags: []string{"--cgroup-parent", "/docker/parity"}},
+	{name: "cgroup-parent", flags: []string{"--cgroup-parent", cgroupParent}},
 	{name: "checked-whole-image", image: full, command: []string{}},
 	{name: "checked-whole-image-over", flags: []string{"-e", "A=2", "-l", "tier=back", "-v", "/data", "--user", "0"}, image: full},
 	{name: "created", until: "created"},

@@ -24,6 +24,8 @@ const (
 	readyWait = 40 * time.Second
 	stopWait  = 20 * time.Second
 	diskSize  = "2G"
+	// cgroupParent is what the test asks both engines for.
+	cgroupParent = "/docker/parity"
 )
 
 // engine is one of the two daemons, reached as any client reaches it.
@@ -167,9 +169,13 @@ func stopPeer(t *testing.T, cmd *exec.Cmd, ended <-chan struct{}) {
 		<-ended
 	}
 	// dockerd leaves its parent groups; those still in use are somebody else's and stay.
-	groups, _ := filepath.Glob("/sys/fs/cgroup/*/docker")
-	for _, group := range groups {
-		_ = syscall.Rmdir(group)
+	for _, pattern := range []string{"/sys/fs/cgroup/*" + cgroupParent, "/sys/fs/cgroup/*/docker"} {
+		groups, _ := filepath.Glob(pattern)
+		for _, group := range groups {
+			if err := syscall.Rmdir(group); err != nil && strings.HasSuffix(group, cgroupParent) {
+				t.Errorf("%s stays: %v", group, err)
+			}
+		}
 	}
 	if err := os.RemoveAll(peerDir); err != nil {
 		t.Error(err)
