@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,7 +18,18 @@ const (
 	socket      = "/run/sampan/sampan.sock"
 	readyWait   = 10 * time.Second
 	commandWait = 60 * time.Second
+	// scaleEnv says how many times slower than usual the machine is: the virtual
+	// machine of test/vm is emulated.
+	scaleEnv = "SAMPAN_TIME_SCALE"
 )
+
+// Scale lengthens a bound on time on a slow machine.
+func Scale(d time.Duration) time.Duration {
+	if n, err := strconv.Atoi(os.Getenv(scaleEnv)); err == nil && n > 1 {
+		return d * time.Duration(n)
+	}
+	return d
+}
 
 // Daemon is a running sampand of a test. Its defaults are used as a user would.
 type Daemon struct {
@@ -48,7 +60,7 @@ func (d *Daemon) start() {
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	deadline := time.Now().Add(readyWait)
+	deadline := time.Now().Add(Scale(readyWait))
 	for time.Now().Before(deadline) {
 		if conn, err := net.Dial("unix", socket); err == nil {
 			conn.Close()
@@ -56,7 +68,7 @@ func (d *Daemon) start() {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	d.t.Fatalf("sampand is not ready after %v; its log:\n%s", readyWait, d.Log())
+	d.t.Fatalf("sampand is not ready after %v; its log:\n%s", Scale(readyWait), d.Log())
 }
 
 // finish removes all containers, ends the daemon and wipes its data.
@@ -141,7 +153,7 @@ type Result struct {
 // Run runs a command to its end, with a bound on its time.
 func Run(t testing.TB, stdin []byte, argv ...string) Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandWait)
+	ctx, cancel := context.WithTimeout(context.Background(), Scale(commandWait))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, errOut bytes.Buffer
@@ -154,7 +166,7 @@ func Run(t testing.TB, stdin []byte, argv ...string) Result {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		t.Fatalf("%q did not end within %v; so far it printed:\n%s%s", argv, commandWait, out.String(), errOut.String())
+		t.Fatalf("%q did not end within %v; so far it printed:\n%s%s", argv, Scale(commandWait), out.String(), errOut.String())
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("%q: %v", argv, err)
 	}
@@ -191,10 +203,10 @@ func (d *Daemon) Import(tar, name string) {
 // Eventually polls until check returns true, at most for the given time.
 func Eventually(t testing.TB, within time.Duration, what string, check func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(Scale(within)); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if check() {
 			return
 		}
 	}
-	t.Fatalf("not within %v: %s", within, what)
+	t.Fatalf("not within %v: %s", Scale(within), what)
 }

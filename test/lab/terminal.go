@@ -97,7 +97,7 @@ func (term *Terminal) Resize(rows, columns uint16) {
 func (term *Terminal) Expect(text string) {
 	term.t.Helper()
 	const within = 10 * time.Second
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(Scale(within)); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		term.mu.Lock()
 		rest := term.screen.String()[term.seen:]
 		at := strings.Index(rest, text)
@@ -120,7 +120,7 @@ func (term *Terminal) Wait() int {
 	select {
 	case <-term.ended:
 		return term.cmd.ProcessState.ExitCode()
-	case <-time.After(10 * time.Second):
+	case <-time.After(Scale(10 * time.Second)):
 		term.mu.Lock()
 		defer term.mu.Unlock()
 		term.t.Fatalf("the program did not end; the screen holds:\n%q", term.screen.String())

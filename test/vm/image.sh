@@ -1,0 +1,53 @@
+# Makes what the virtual machine boots, sourced by run.sh.
+
+# install_modules TO NAME...: the kernel's modules whose paths contain a name,
+# with their dependencies' index.
+install_modules() {
+  local to=$1 from="$cache/kernel/lib/modules/$release" name
+  shift
+  for name in "$@"; do
+    (cd "$from" && find kernel -path "*$name*" -name '*.ko' | cpio -pdmu --quiet "$repo/$to/lib/modules/$release")
+  done
+  cp "$from"/modules.builtin "$from"/modules.order "$to/lib/modules/$release/"
+  busybox depmod -b "$to" "$release"
+}
+
+# make_initramfs FILE: busybox and the drivers of the root disk.
+make_initramfs() {
+  local tree=$work/initramfs.d
+  mkdir -p "$tree"/{bin,sbin,dev,proc,new}
+  cp /usr/bin/busybox "$tree/bin/busybox"
+  ln -s busybox "$tree/bin/sh"
+  ln -s ../bin/busybox "$tree/sbin/modprobe"
+  install_modules "$tree" /virtio /ext4/ /jbd2/ mbcache crc16 crc32 libcrc32c
+  install -m 755 test/vm/init "$tree/init"
+  (cd "$tree" && find . | cpio -o -H newc --quiet) > "$1"
+}
+
+# make_disk TREE FILE: a Debian root with the kernel's modules, our binaries and
+# the test binaries, at the paths they have on this machine.
+make_disk() {
+  local tree=$1 file=$2 package arguments
+  mkdir "$tree"
+  tar -C "$tree" -xf .cache/debian-nginx.tar
+  cp /usr/bin/busybox "$tree/usr/bin/busybox"
+  [ ! -x /usr/bin/docker ] || cp /usr/bin/docker "$tree/usr/bin/docker"
+  rm -f "$tree/sbin/modprobe"
+  ln -s ../bin/busybox "$tree/sbin/modprobe"
+  ln -sf ../bin/busybox "$tree/usr/bin/wget"
+  # As on a fresh machine nothing is loaded: the kernel asks modprobe.
+  install_modules "$tree" /overlayfs/ /net/netfilter/ /ipv4/netfilter/ /ipv6/netfilter/ /net/bridge/ /net/802/ /net/llc/ \
+    /drivers/net/veth /drivers/net/tun /drivers/net/dummy /drivers/net/macvlan /drivers/block/loop libcrc32c crc32c
+  mkdir -p "$tree$repo/bin" "$tree$repo/.cache" "$tree/vm"
+  cp bin/* "$tree$repo/bin/"
+  ln -f .cache/debian-nginx.tar "$tree$repo/.cache/debian-nginx.tar" 2>/dev/null || cp .cache/debian-nginx.tar "$tree$repo/.cache/"
+  install -m 755 test/vm/guest "$tree/vm/guest"
+  echo "$repo" > "$tree/vm/repo"
+  if [ -n "${SAMPAN_VM_ONLY:-}" ]; then echo "$SAMPAN_VM_ONLY"; else grep -v '^#' test/vm/tests; fi > "$tree/vm/tests"
+  while read -r package arguments; do
+    mkdir -p "$tree$repo/$package"
+    CGO_ENABLED=0 go test -c -o "$tree$repo/$package/vm.test" "./$package"
+    [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$tree$repo/$package/"
+  done < "$tree/vm/tests"
+  mke2fs -q -t ext4 -d "$tree" -L sampan-vm "$file" 2G > /dev/null
+}

@@ -1,0 +1,70 @@
+#!/bin/bash
+# The tests that need another kernel than the machine's: Debian's 6.1 in a
+# virtual machine without acceleration, with a Debian root on ext4.
+#
+#   test/vm/run.sh [layout ...]     layouts: v2 (default), v1, hybrid
+#
+# v2 boots with cgroup_no_v1=all and cgroup2 alone on /sys/fs/cgroup, which is
+# what every present distribution does. SAMPAN_VM_ONLY="pkg pattern" runs one
+# test binary's tests alone. Nothing is installed on the machine but qemu; the
+# kernel is unpacked into .cache/vm. qemu has a deadline and ends with this script.
+set -eu
+cd "$(dirname "$0")/../.."
+repo=$PWD
+cache=.cache/vm
+limit=${SAMPAN_VM_LIMIT:-1500} # seconds for one boot with all its tests
+[ $# -gt 0 ] || set -- v2
+
+[ "$(id -u)" = 0 ] || { echo "make test-vm makes file systems with devices: run it as root"; exit 1; }
+. test/vm/packages.sh
+test/debian.sh
+make --no-print-directory build >/dev/null
+work=$(mktemp -d "$cache/run.XXXXXX")
+qemu=
+cleanup() {
+  [ -z "$qemu" ] || kill -9 "$qemu" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+. test/vm/image.sh
+make_initramfs "$work/initramfs"
+make_disk "$work/root" "$work/disk"
+
+# boot LAYOUT: runs the virtual machine and returns the status of its tests.
+boot() {
+  local layout=$1 cmdline="console=ttyS0 panic=-1 quiet loglevel=4 sampan.layout=$1"
+  [ "$layout" = v2 ] && cmdline+=" cgroup_no_v1=all"
+  # -accel tcg: nested virtualisation cannot be relied on. snapshot=on: each
+  # boot begins with the same disk.
+  setsid qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nographic -no-reboot -nic none \
+    -kernel "$kernel" -initrd "$work/initramfs" -append "$cmdline" \
+    -drive "file=$work/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
+    < /dev/null > "$work/console" 2>&1 &
+  qemu=$!
+  local seconds=0 shown=0 size
+  while kill -0 "$qemu" 2>/dev/null; do
+    sleep 1
+    seconds=$((seconds + 1))
+    size=$(stat -c %s "$work/console")
+    [ "$size" = "$shown" ] || { tail -c +$((shown + 1)) "$work/console" | head -c $((size - shown)) | tr -d '\r'; shown=$size; }
+    if [ $seconds -ge "$limit" ]; then
+      kill -9 "$qemu" 2>/dev/null || true
+      echo "the virtual machine ($layout) did not end within $limit seconds"
+      break
+    fi
+  done
+  wait "$qemu" 2>/dev/null || true
+  qemu=
+  tail -c +$((shown + 1)) "$work/console" | tr -d '\r'
+  cp "$work/console" "$cache/console.$layout"
+  [ "$(sed -n 's/\r//; s/^VM-EXIT \([0-9]*\)$/\1/p' "$work/console" | tail -1)" = 0 ]
+}
+
+status=0
+for layout in "$@"; do
+  echo "=== Linux $release, control groups: $layout"
+  if boot "$layout"; then echo "ok   $layout"; else echo "FAIL $layout"; status=1; fi
+done
+exit $status
