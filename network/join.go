@@ -175,7 +175,7 @@ func (s *Service) newRecord(n *network, req JoinRequest, ip netip.Addr, socks []
 // remember makes the endpoint durable before its container can exist, so that a
 // daemon killed now finds it.
 func (s *Service) remember(rec *endpointRecord) error {
-	err := s.store.Update(func(tx *state.Tx) error {
+	err := s.store.Batch(func(tx *state.Tx) error {
 		if err := tx.Put(cursorsBucket, rec.Network, rec.IP.Addr()); err != nil {
 			return err
 		}
@@ -189,14 +189,16 @@ func (s *Service) remember(rec *endpointRecord) error {
 	return err
 }
 
-func (s *Service) forget(rec *endpointRecord) error {
-	err := s.store.Update(func(tx *state.Tx) error { return tx.Delete(endpointsBucket, rec.ContainerID) })
-	if err == nil {
-		s.mu.Lock()
-		delete(s.endpoints, rec.ContainerID)
-		s.mu.Unlock()
-	}
-	return err
+// forget lets go of an endpoint. It need not be durable: a daemon that finds the
+// endpoint of a container that does not run lets go of it too. Whoever gets the
+// address next is recorded afterwards.
+func (s *Service) forget(rec *endpointRecord) {
+	s.mu.Lock()
+	delete(s.endpoints, rec.ContainerID)
+	s.mu.Unlock()
+	s.store.Later(func(tx *state.Tx) error {
+		return tx.Delete(endpointsBucket, rec.ContainerID)
+	}, func(err error) { s.log.Error("forget an endpoint", "container", rec.ContainerID, "error", err) })
 }
 
 func (s *Service) closePorts(socks []portmap.Socket) {

@@ -22,9 +22,7 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 			return err
 		}
 	}
-	if err := s.forget(rec); err != nil {
-		return err
-	}
+	s.forget(rec)
 	for _, p := range rec.Ports {
 		s.ports.Remove(p.socket())
 	}

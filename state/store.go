@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -32,7 +33,14 @@ const (
 )
 
 // Store is an open state file. It is safe for concurrent use.
-type Store struct{ db *bbolt.DB }
+type Store struct {
+	db *bbolt.DB
+
+	mu         sync.Mutex
+	queue      []change // for the next commit of Batch and Later
+	busy       bool     // somebody commits, or is about to
+	committing sync.WaitGroup
+}
 
 // Tx is one transaction: all of it commits, or none.
 type Tx struct{ tx *bbolt.Tx }
@@ -48,7 +56,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state store %s: %w", path, err)
 	}
-	s := &Store{db}
+	s := &Store{db: db}
 	if err := s.Update(migrate); err != nil {
 		return nil, errors.Join(fmt.Errorf("state store %s: %w", path, err), db.Close())
 	}
@@ -59,7 +67,10 @@ func Open(path string) (*Store, error) {
 }
 
 // Close ends the store; open transactions finish first.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.committing.Wait()
+	return s.db.Close()
+}
 
 // Update runs f in a read-write transaction and commits durably if f returns
 // nil. Only one Update runs at a time; f must not wait for anything slow.
