@@ -207,7 +207,7 @@ func (s *Service) record(rec *Record) error {
 	if err != nil {
 		return err
 	}
-	return s.Store.Update(func(tx *state.Tx) error {
+	return s.Store.Batch(func(tx *state.Tx) error {
 		if err := tx.Put(namesBucket, rec.Name, rec.ID); err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func (s *Service) remove(ctx context.Context, e *entry, volumes bool) error {
 	rec := e.record()
 	s.Supervisor.Dismiss(rec.ID)
 	forget := func() error {
-		return s.Store.Update(func(tx *state.Tx) error {
+		return s.Store.Batch(func(tx *state.Tx) error {
 			return errors.Join(tx.Delete(bucket, rec.ID), tx.Delete(namesBucket, rec.Name))
 		})
 	}

@@ -104,7 +104,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 
 // save writes a record durably.
 func (s *Service) save(r *Record) error {
-	return s.Store.Update(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
+	return s.Store.Batch(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
 }
 
 // find returns a container by name, id or unambiguous prefix of an id.
