@@ -278,7 +278,7 @@ var exceptions = []exception{
 	{kind: "info", path: "DockerRootDir", allow: path, reason: ownPath},
 	{kind: "info", path: "DefaultRuntime", allow: values("sampan", "runc"), reason: ownName},
 	{kind: "info", path: "Runtimes", allow: sameType, reason: ownName},
-	{kind: "info", path: "InitBinary", allow: values("", "docker-init"), reason: "--init is not available yet, and said so"},
+	{kind: "info", path: "InitBinary", allow: values("", "docker-init"), reason: "ours is named when --init-path says it, and looked for at the start otherwise"},
 	{kind: "info", path: "ContainerdCommit.*", allow: values("", "*"), reason: "there is no containerd"},
 	{kind: "info", path: "RuncCommit.*", allow: values("", "*"), reason: "there is no runc"},
 	{kind: "info", path: "DriverStatus", allow: sameType, reason: "another file system below, the lab's tmpfs"},
