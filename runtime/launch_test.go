@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
 func TestDefaultSpec(t *testing.T) {
@@ -406,5 +408,53 @@ func TestMissingPieces(t *testing.T) {
 			}
 			l.contains("text", err.Error(), c.text)
 		})
+	}
+}
+
+// What the launching process ignores or blocks must not reach the program.
+func TestSignalDispositions(t *testing.T) {
+	l := newLab(t)
+	type action struct{ handler, flags, restorer, mask uint64 }
+	set := func(n unix.Signal, to, old *action) {
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(to)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	for _, n := range []unix.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE, 40, 64} {
+		var old action
+		set(n, &action{handler: 1}, &old)
+		defer set(n, &old, nil)
+	}
+	c, err := l.launch(l.spec("grep -E 'Sig(Ign|Blk)' /proc/self/status; sleep 100"))
+	l.must(err)
+	zero := strings.Repeat("0", 16)
+	l.contains("launch", c.await("SigIgn:\t"+zero), "SigBlk:\t"+zero)
+	file := filepath.Join(l.dir, "out")
+	out, err := os.Create(file)
+	l.must(err)
+	defer out.Close()
+	// Not by way of a shell: that one ignores SIGQUIT for what it runs.
+	grep := &specs.Process{Args: []string{"/bin/busybox", "grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"}, Cwd: "/"}
+	p, err := c.Exec(&ExecSpec{Process: grep, Stdio: [3]*os.File{nil, out, nil}})
+	l.must(err)
+	launch.Reap(p.Pid)
+	p.Close()
+	got, err := os.ReadFile(file)
+	l.must(err)
+	l.contains("exec", string(got), "SigBlk:\t"+zero, "SigIgn:\t"+zero)
+}
+
+// A loop of links is a program that cannot be executed, however it is launched.
+func TestLinkLoop(t *testing.T) {
+	l := newLab(t)
+	l.must(os.Symlink("b", filepath.Join(l.root, "bin/a")))
+	l.must(os.Symlink("a", filepath.Join(l.root, "bin/b")))
+	for _, program := range []string{"/bin/a", "a"} {
+		spec := l.spec()
+		spec.Process.Args = []string{program}
+		if err := l.fails(spec); !errors.Is(err, ErrNotExecutable) || !strings.Contains(err.Error(), "symbolic links") {
+			t.Errorf("%s: %v", program, err)
+		}
 	}
 }

@@ -117,6 +117,7 @@ func (p *plan) joinCgroups() error {
 
 // attributes adds what needs the caller's rights and survives the change of namespaces.
 func (p *plan) attributes() error {
+	privs.Signals(p.b)
 	if want := p.process.OOMScoreAdj; want != nil {
 		proc := launch.Arg{}
 		var err error

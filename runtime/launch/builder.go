@@ -104,10 +104,13 @@ type Builder struct {
 
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
+	// What the default specification of a container comes to fits without growing: the
+	// arrays that are left behind by that would stay in a supervisor's memory.
+	const usual = 640
 	b := &Builder{
 		p: &Program{
-			ops:   make([]op, 0, 384),
-			where: make([]uint16, 0, 384),
+			ops:   make([]op, 0, usual),
+			where: make([]uint16, 0, usual),
 			sites: make([]Site, 0, 64),
 		},
 		next: firstFree,

@@ -44,6 +44,7 @@ func prepareProcess() {
 	unix.Setsid() // fails for a session leader, which is fine
 	unix.Chdir("/")
 	unix.Umask(0o022)
+	ignoreSignals()
 }
 
 func (s *shim) setUp() error {
