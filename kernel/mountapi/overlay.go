@@ -69,6 +69,11 @@ func addLayer(fs int, key, dir string, byFD bool) (bool, error) {
 		if err == nil {
 			return true, nil
 		}
+		// Before 6.5 overlay has no mount API of its own: descriptors are
+		// refused by the kernel's stand-in, which takes any string.
+		if errors.Is(err, unix.EOPNOTSUPP) && key == "lowerdir+" {
+			return false, ErrNoAppend
+		}
 		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
 			return true, explain(fs, fmt.Errorf("layer %s: %w", dir, err))
 		}
