@@ -95,9 +95,6 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if err := request.CheckConfig(c); err != nil {
 		return nil, nil, err
 	}
-	if h := c.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
-		warnings = append(warnings, "Sampan does not run health checks yet; the HEALTHCHECK of the image is ignored.")
-	}
 	rec := &Record{ID: request.NewID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size}
 	if rec.Platform == "" {
 		rec.Platform = "linux"

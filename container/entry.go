@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 )
@@ -25,6 +27,7 @@ type entry struct {
 	waiters []*waiter
 	restart *time.Timer // a restart that is waiting for its back-off
 	backoff time.Duration
+	health  *container.Health // newer than the record's; nil: the record's is
 }
 
 // run is one life of a container's processes.

@@ -102,6 +102,7 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 		n.State.FinishedAt, n.State.Pid = exit.At.UTC(), 0
 		n.State.Stopped = stopped
 		n.State.Endpoint = nil
+		n.State.Health = e.endHealth()
 		if again {
 			n.State.RestartCount++
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
@@ -44,10 +45,14 @@ type world struct {
 	joined    map[string]bool
 	destroyed []string
 	events    []string
+	frozen    map[string]bool // by cgroup path
+	updated   []*specs.LinuxResources
+	groupErr  error
+	probe     func(*handle.ExecRequest) int // exit code of an exec; nil: execs run for ever
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, root: t.TempDir(), shims: map[string]*fakeShim{}, joined: map[string]bool{}}
+	w := &world{t: t, root: t.TempDir(), shims: map[string]*fakeShim{}, joined: map[string]bool{}, frozen: map[string]bool{}}
 	w.base = filepath.Join(w.root, "layer")
 	if err := os.MkdirAll(filepath.Join(w.base, "etc"), 0o755); err != nil {
 		t.Fatal(err)
@@ -216,6 +221,37 @@ func (w *world) Destroy(_ context.Context, path string) error {
 	return nil
 }
 
+func (w *world) Freeze(_ context.Context, path string) error { return w.freeze(path, true) }
+func (w *world) Thaw(_ context.Context, path string) error   { return w.freeze(path, false) }
+
+func (w *world) freeze(path string, frozen bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.groupErr != nil {
+		return w.groupErr
+	}
+	w.frozen[path] = frozen
+	return nil
+}
+
+func (w *world) Frozen(path string) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.frozen[path], nil
+}
+
+func (w *world) Update(path string, res *specs.LinuxResources) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.updated = append(w.updated, res)
+	return w.groupErr
+}
+
+func (w *world) Procs(string) ([]int, error) { return []int{os.Getpid()}, nil }
+func (w *world) Paths(string) (map[string]string, error) {
+	return map[string]string{"memory": w.root}, nil
+}
+
 func (w *world) Publish(m events.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -245,7 +281,7 @@ func (s supervisor) Start(_ context.Context, st *handle.Start) (Shim, error) {
 	if s.w.startErr != nil {
 		return nil, s.w.startErr
 	}
-	sh := &fakeShim{w: s.w, config: st.Config, started: time.Now(), done: make(chan struct{})}
+	sh := &fakeShim{w: s.w, config: st.Config, started: time.Now(), done: make(chan struct{}), codes: map[string]int{}}
 	s.w.shims[st.Config.RunDir] = sh
 	return sh, nil
 }
@@ -260,7 +296,7 @@ func (s supervisor) Connect(_ context.Context, runDir string) (Shim, error) {
 	if !ok {
 		return nil, fault.New(fault.NotFound, "no shim listens in %s", runDir)
 	}
-	sh := &fakeShim{w: s.w, config: old.config, started: old.started, done: make(chan struct{})}
+	sh := &fakeShim{w: s.w, config: old.config, started: old.started, done: make(chan struct{}), codes: map[string]int{}}
 	s.w.shims[runDir] = sh
 	return sh, nil
 }
@@ -287,8 +323,12 @@ type fakeShim struct {
 	exit    *wire.ExitRecord
 	dead    bool // the shim's process is gone
 	signals []syscall.Signal
-	ignore  bool // the container ignores everything but SIGKILL
+	ignore  bool           // the container ignores everything but SIGKILL
+	codes   map[string]int // exit codes of execs
 }
+
+// neverEnds is a probe's exit code that does not come.
+const neverEnds = -1000
 
 func (f *fakeShim) Pid() int                                     { return os.Getpid() }
 func (f *fakeShim) StartedAt() time.Time                         { return f.started }
@@ -298,12 +338,42 @@ func (f *fakeShim) Resize(context.Context, uint32, uint32) error { return nil }
 func (f *fakeShim) Attach(_ context.Context, a handle.Attach) error {
 	return a.Conn.Close()
 }
-func (f *fakeShim) Exec(context.Context, handle.ExecRequest) (int, error) { return 4242, nil }
+func (f *fakeShim) Exec(_ context.Context, r handle.ExecRequest) (int, error) {
+	f.w.mu.Lock()
+	probe := f.w.probe
+	f.w.mu.Unlock()
+	if probe != nil {
+		code := probe(&r)
+		f.mu.Lock()
+		f.codes[r.ID] = code
+		f.mu.Unlock()
+	}
+	if r.Attach != nil {
+		r.Attach.Conn.Close()
+	}
+	return 4242, nil
+}
+func (f *fakeShim) ExecSignal(_ context.Context, id string, _ syscall.Signal) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.codes[id] = 137
+	return nil
+}
 func (f *fakeShim) ExecState(context.Context, string) (handle.ExecState, error) {
 	return handle.ExecState{Running: true, Pid: 4242}, nil
 }
-func (f *fakeShim) ExecWait(context.Context, string) (handle.ExecState, error) {
-	<-f.done
+func (f *fakeShim) ExecWait(ctx context.Context, id string) (handle.ExecState, error) {
+	f.mu.Lock()
+	code, ended := f.codes[id]
+	f.mu.Unlock()
+	if ended && code != neverEnds {
+		return handle.ExecState{ExitCode: code}, nil
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return handle.ExecState{}, fault.New(fault.Deadline, "no answer: %w", ctx.Err())
+	}
 	return handle.ExecState{ExitCode: 3}, nil
 }
 func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }

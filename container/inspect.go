@@ -14,7 +14,7 @@ func (s *Service) Inspect(ctx context.Context, ref string, size bool) (*containe
 	if err != nil {
 		return nil, err
 	}
-	r := e.record()
+	r := e.shown()
 	out := show.Inspect(r, show.Paths{Files: s.dataDir(s.networkOwner(r)), Log: s.logPath(r.ID)}, s.execs.Running(e.id))
 	if size {
 		rw, err := s.Snapshots.Usage(ctx, r.ID)

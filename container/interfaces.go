@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/image"
@@ -32,6 +33,7 @@ type Shim interface {
 	Resize(ctx context.Context, height, width uint32) error
 	Attach(context.Context, handle.Attach) error
 	Namespace(ctx context.Context, kind string) (*os.File, error)
+	ExecSignal(ctx context.Context, execID string, sig syscall.Signal) error
 	// Close lets go of the shim; the container goes on.
 	Close() error
 }
@@ -74,11 +76,23 @@ type Networks interface {
 	BuildHostname(hostname string) []byte
 }
 
-// Groups reaches the control group of a container whose shim was lost.
+// Groups reaches the control groups of containers. One that is not there is
+// fault.NotFound.
 type Groups interface {
 	// Destroy kills every process of the group and removes it. A group that is
 	// not there is no error.
 	Destroy(ctx context.Context, path string) error
+	// Freeze stops every process of the group; after a failure none is stopped.
+	Freeze(ctx context.Context, path string) error
+	// Thaw lets them go on; a group that is not frozen is no error.
+	Thaw(ctx context.Context, path string) error
+	Frozen(path string) (bool, error)
+	// Update applies the limits named and leaves the others alone.
+	Update(path string, res *specs.LinuxResources) error
+	// Procs lists the processes, as the host numbers them.
+	Procs(path string) ([]int, error)
+	// Paths returns the group's directory for each controller; "" is cgroup v2.
+	Paths(path string) (map[string]string, error)
 }
 
 // Publisher takes the events of containers; *event.Bus is one.

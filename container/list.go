@@ -24,7 +24,7 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 		if o.Limit > 0 && len(out) == o.Limit {
 			break
 		}
-		r := e.record()
+		r := e.shown()
 		if !all && !r.State.Running() && r.State.Status != container.StateRestarting || !f.Match(r) {
 			continue
 		}

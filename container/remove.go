@@ -59,7 +59,11 @@ func (s *Service) remove(ctx context.Context, e *entry, volumes bool) error {
 	s.Supervisor.Dismiss(rec.ID)
 	forget := func() error {
 		return s.Store.Batch(func(tx *state.Tx) error {
-			return errors.Join(tx.Delete(bucket, rec.ID), tx.Delete(namesBucket, rec.Name))
+			err := errors.Join(tx.Delete(bucket, rec.ID), tx.Delete(namesBucket, rec.Name))
+			if rec.HostConfig.AutoRemove {
+				err = errors.Join(err, s.departed.put(tx, rec))
+			}
+			return err
 		})
 	}
 	files := func() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -127,7 +128,7 @@ func (s *Service) resume(ctx context.Context, e *entry, found finding) {
 	}
 	defer e.release()
 	if found.silent {
-		if err := s.change(e, container.StateRunning, false, nil); err != nil {
+		if err := s.change(e, s.silentState(e.record()), false, nil); err != nil {
 			s.log.Error("keep a container", "container", e.id, "error", err)
 		}
 		s.chase(e)
@@ -147,6 +148,10 @@ func (s *Service) resume(ctx context.Context, e *entry, found finding) {
 		s.settle(ctx, e, nil, s.missedExit(rec))
 	case rec.HostConfig.AutoRemove && (exitErr == nil || s.wasStarted(rec)):
 		// It ended while no daemon was there.
+		missed := s.missedExit(rec)
+		if err := s.change(e, rec.State.Status, false, func(n *Record) { n.State.ExitCode = missed.Code }); err != nil {
+			s.log.Error("settle a container", "container", e.id, "error", err)
+		}
 		if err := s.remove(ctx, e, true); err != nil {
 			s.log.Error("remove a container at its end", "container", e.id, "error", err)
 		}
@@ -162,12 +167,32 @@ func (s *Service) resume(ctx context.Context, e *entry, found finding) {
 	}
 }
 
+// silentState is the state of a container whose shim does not answer: as it was
+// recorded, or running where the record does not know of the start.
+func (s *Service) silentState(r *Record) container.ContainerState {
+	if r.State.Running() {
+		return r.State.Status
+	}
+	return container.StateRunning
+}
+
 // adopt makes a container that is found running so in memory and in the store.
 func (s *Service) adopt(e *entry, r *run) {
-	durable := !e.record().State.Running() && !e.record().HostConfig.AutoRemove
-	err := s.change(e, container.StateRunning, durable, func(n *Record) {
+	rec := e.record()
+	status := s.frozen(rec)
+	durable := rec.State.Status != status && !rec.HostConfig.AutoRemove
+	if !rec.State.Running() && status == container.StatePaused {
+		// Paused by somebody else; the table has no way there but by running.
+		if err := s.change(e, container.StateRunning, false, nil); err != nil {
+			s.log.Error("adopt a running container", "container", e.id, "error", err)
+		}
+	}
+	err := s.change(e, status, durable, func(n *Record) {
 		n.State.Pid, n.State.StartedAt = r.shim.Pid(), r.shim.StartedAt().UTC()
 		n.State.ExitCode, n.State.Error = 0, ""
+		if n.State.Health == nil && health.Command(n.Config) != nil {
+			n.State.Health = health.Begun(nil)
+		}
 		if ep, err := s.Networks.Endpoint(n.ID); err == nil {
 			n.State.Endpoint = ep
 		}
@@ -179,6 +204,7 @@ func (s *Service) adopt(e *entry, r *run) {
 	e.run = r
 	e.mu.Unlock()
 	s.supervise(e, r)
+	s.watchHealth(e, r, true)
 }
 
 // missedExit is how a container ended while no daemon was there.

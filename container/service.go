@@ -72,6 +72,9 @@ type Service struct {
 	execs execs.Registry
 	down  bool // no restart policy acts any more
 
+	departed departed
+	pruning  chan struct{} // holds one token while a prune runs
+
 	wait   sync.WaitGroup
 	ending context.Context // of the work in the background
 	end    context.CancelFunc
@@ -84,9 +87,12 @@ func New(o Options, d Dependencies) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}}
+	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}, pruning: make(chan struct{}, 1)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	err := d.Store.View(func(tx *state.Tx) error {
+		if err := s.departed.load(tx); err != nil {
+			return err
+		}
 		return tx.Each(bucket, func(id string, raw []byte) error {
 			var r Record
 			if err := json.Unmarshal(raw, &r); err != nil || r.ID != id || r.Config == nil || r.HostConfig == nil {

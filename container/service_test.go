@@ -472,8 +472,8 @@ func TestRefusedRequests(t *testing.T) {
 		"cgroup":    {func(_ *container.Config, hc *container.HostConfig) { hc.CgroupParent = "../x" }, fault.Invalid, "invalid cgroup parent"},
 		"signal":    {func(c *container.Config, _ *container.HostConfig) { c.StopSignal = "SIGX" }, fault.Invalid, "invalid signal"},
 		"health": {func(c *container.Config, _ *container.HostConfig) {
-			c.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "x"}}
-		}, fault.NotImplemented, "health checks"},
+			c.Healthcheck = &container.HealthConfig{Test: []string{"CMD", "x"}, Interval: 1}
+		}, fault.Invalid, "Interval in Healthcheck cannot be less than 1ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, hc := &container.Config{Image: "img", Cmd: []string{"x"}}, &container.HostConfig{}

@@ -71,6 +71,7 @@ func (s *Service) endContainer(ctx context.Context, e *entry) error {
 	if err := s.signal(ctx, e, r, request.StopSignal(e.record().Config)); err != nil && !errors.Is(err, fault.Conflict) {
 		s.log.Warn("send the stop signal", "container", e.id, "error", err)
 	}
+	s.wake(ctx, e)
 	if waitFor(ctx, r, stopTimeout(e.record())) {
 		return nil
 	}

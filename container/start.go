@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
@@ -59,6 +60,9 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
 		r.State.NetworkID = s.networkID(r)
+		if health.Command(r.Config) != nil {
+			r.State.Health = health.Begun(r.State.Health)
+		}
 		if also != nil {
 			also(r)
 		}
@@ -79,6 +83,7 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	s.publish(notice.Mounts(m.next))
 	s.event(m.next, events.ActionStart, nil)
 	s.supervise(e, r)
+	s.watchHealth(e, r, false)
 	return nil
 }
 

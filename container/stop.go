@@ -64,6 +64,7 @@ func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
 	if err := s.signal(ctx, e, r, sig); err != nil && !errors.Is(err, fault.Conflict) {
 		s.log.Warn("send the stop signal", "container", e.id, "error", err)
 	}
+	s.wake(ctx, e)
 	if !waitFor(ctx, r, timeout) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -148,6 +149,7 @@ func (s *Service) kill(ctx context.Context, e *entry, r *run) error {
 	if errors.Is(err, fault.Conflict) {
 		err = nil // it has just ended
 	}
+	s.wake(ctx, e)
 	if err == nil && waitFor(ctx, r, killWait) {
 		return nil
 	}
@@ -243,6 +245,9 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 			return fault.New(fault.Conflict, "container %s is not running", e.id)
 		}
 		return err
+	}
+	if r.stopping.Load() {
+		s.wake(ctx, e)
 	}
 	return nil
 }

@@ -25,6 +25,11 @@ func (s *Service) Wait(ctx context.Context, ref, condition string) (<-chan WaitR
 	}
 	e, err := s.find(ref)
 	if err != nil {
+		if code, ok := s.departed.find(ref); ok {
+			result := make(chan WaitResult, 1)
+			result <- WaitResult{StatusCode: int64(code)}
+			return result, nil
+		}
 		return nil, err
 	}
 	w := &waiter{condition, make(chan WaitResult, 1)}

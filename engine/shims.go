@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
@@ -57,8 +59,49 @@ func FindRuntime(named string) (string, error) {
 	return path, nil
 }
 
-// Groups reaches the control groups of containers without a shim.
+// Groups reaches the control groups of containers.
 type Groups struct{}
+
+func group[T any](path string, f func(*cgroup.Group) (T, error)) (T, error) {
+	g, err := cgroup.Load(path)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer g.Close()
+	return f(g)
+}
+
+// Freeze stops every process of a group.
+func (Groups) Freeze(ctx context.Context, path string) error {
+	_, err := group(path, func(g *cgroup.Group) (struct{}, error) { return struct{}{}, g.Freeze(ctx) })
+	return err
+}
+
+// Thaw lets the processes of a group go on.
+func (Groups) Thaw(ctx context.Context, path string) error {
+	_, err := group(path, func(g *cgroup.Group) (struct{}, error) { return struct{}{}, g.Thaw(ctx) })
+	return err
+}
+
+// Frozen tells whether the processes of a group are stopped.
+func (Groups) Frozen(path string) (bool, error) {
+	return group(path, (*cgroup.Group).Frozen)
+}
+
+// Update applies limits to a group.
+func (Groups) Update(path string, res *specs.LinuxResources) error {
+	_, err := group(path, func(g *cgroup.Group) (struct{}, error) { return struct{}{}, g.Update(res) })
+	return err
+}
+
+// Procs lists the processes of a group.
+func (Groups) Procs(path string) ([]int, error) { return group(path, (*cgroup.Group).Procs) }
+
+// Paths returns a group's directories.
+func (Groups) Paths(path string) (map[string]string, error) {
+	return group(path, func(g *cgroup.Group) (map[string]string, error) { return g.Paths(), nil })
+}
 
 // Destroy kills every process of a group and removes it. A missing group is no error.
 func (Groups) Destroy(ctx context.Context, path string) error {

@@ -54,6 +54,8 @@ type State struct {
 	RestartCount int `json:",omitempty"`
 	// NetworkID is the network of the last start.
 	NetworkID string `json:",omitempty"`
+	// Health is nil for a container without a health check.
+	Health *container.Health `json:",omitempty"`
 	// Stopped tells that a user ended it: unless-stopped leaves it alone then.
 	Stopped bool `json:",omitempty"`
 

@@ -18,6 +18,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/volume"
@@ -64,6 +65,9 @@ func CheckConfig(c *container.Config) error {
 		if _, err := ParseSignal(c.StopSignal); err != nil {
 			return err
 		}
+	}
+	if err := health.Check(c.Healthcheck); err != nil {
+		return err
 	}
 	if c.NetworkDisabled {
 		return notYet("NetworkDisabled is not available; use --network none")
@@ -317,8 +321,6 @@ func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) e
 		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():
 		return invalid("invalid isolation '%s': it exists on Windows only", hc.Isolation)
-	case c.Healthcheck != nil && len(c.Healthcheck.Test) > 0 && c.Healthcheck.Test[0] != "NONE":
-		return notYet("health checks (--health-cmd) are not available yet; use --no-healthcheck")
 	case hc.Init != nil && *hc.Init && d.Init() == "":
 		return notYet("--init needs docker-init or tini on the host (install one, or name it with the daemon's --init-path)")
 	}

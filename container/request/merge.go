@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -74,9 +75,7 @@ func MergeImage(c *container.Config, img *dockerspec.DockerOCIImageConfig) error
 			c.Entrypoint = slices.Clone(img.Entrypoint)
 		}
 	}
-	if c.Healthcheck == nil && img.Healthcheck != nil {
-		c.Healthcheck = img.Healthcheck
-	}
+	c.Healthcheck = health.Merge(c.Healthcheck, img.Healthcheck)
 	if c.WorkingDir == "" {
 		c.WorkingDir = img.WorkingDir
 	}

@@ -123,7 +123,7 @@ func (c *Filter) Match(r *record.Record) bool {
 	if !c.matchName(r.Name) || !c.Prefix("id", r.ID) || !c.Labels("label", r.Config.Labels) || !c.Labels("annotation", r.HostConfig.Annotations) {
 		return false
 	}
-	if !c.Exact("status", string(r.State.Status)) || !c.Exact("health", string(container.NoHealthcheck)) {
+	if !c.Exact("status", string(r.State.Status)) || !c.Exact("health", string(healthSummary(&r.State).Status)) {
 		return false
 	}
 	if c.Has("isolation") && !c.Exact("isolation", string(r.HostConfig.Isolation)) {

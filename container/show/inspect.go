@@ -87,6 +87,7 @@ func inspectState(st *record.State) *container.State {
 		Error:      st.Error,
 		StartedAt:  st.StartedAt.Format(time.RFC3339Nano),
 		FinishedAt: st.FinishedAt.Format(time.RFC3339Nano),
+		Health:     st.Health,
 	}
 }
 

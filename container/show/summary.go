@@ -30,7 +30,7 @@ func Summary(r *record.Record, image string, now time.Time) container.Summary {
 		Labels:  r.Config.Labels,
 		State:   r.State.Status,
 		Status:  statusText(&r.State, now),
-		Health:  &container.HealthSummary{Status: container.NoHealthcheck},
+		Health:  healthSummary(&r.State),
 		Mounts:  mountPoints(r),
 		NetworkSettings: &container.NetworkSettingsSummary{
 			Networks: networks(r),
@@ -64,7 +64,7 @@ func statusText(st *record.State, now time.Time) string {
 	since := func(t time.Time) string { return units.HumanDuration(now.Sub(t)) }
 	switch st.Status {
 	case container.StateRunning:
-		return "Up " + since(st.StartedAt)
+		return "Up " + since(st.StartedAt) + healthText(st.Health)
 	case container.StatePaused:
 		return "Up " + since(st.StartedAt) + " (Paused)"
 	case container.StateRestarting:
@@ -77,6 +77,24 @@ func statusText(st *record.State, now time.Time) string {
 		return fmt.Sprintf("Exited (%d) %s ago", st.ExitCode, since(st.FinishedAt))
 	}
 	return "Created"
+}
+
+// healthText is the part of the state in words about the health.
+func healthText(h *container.Health) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Status == container.Starting:
+		return " (health: starting)"
+	}
+	return " (" + string(h.Status) + ")"
+}
+
+func healthSummary(st *record.State) *container.HealthSummary {
+	if st.Health == nil {
+		return &container.HealthSummary{Status: container.NoHealthcheck}
+	}
+	return &container.HealthSummary{Status: st.Health.Status, FailingStreak: st.Health.FailingStreak}
 }
 
 // portSummaries lists published ports, then those only exposed.

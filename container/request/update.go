@@ -1,0 +1,105 @@
+package request
+
+import (
+	"reflect"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/sampan-containers/sampan/fault"
+)
+
+func conflict(format string, args ...any) error { return fault.New(fault.Conflict, format, args...) }
+
+// Update merges an update request into a copy of the host configuration, with
+// Docker's rules and words: a field that is zero stays as it was. changed tells
+// whether a limit is new.
+func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) (next *container.HostConfig, changed bool, err error) {
+	hc := *now
+	r, cur := &u.Resources, &hc.Resources
+	if err := updateConflict(r, cur); err != nil {
+		return nil, false, err
+	}
+	for _, f := range []struct{ to, from *int64 }{
+		{&cur.CPUShares, &r.CPUShares}, {&cur.NanoCPUs, &r.NanoCPUs}, {&cur.CPUPeriod, &r.CPUPeriod}, {&cur.CPUQuota, &r.CPUQuota},
+		{&cur.CPURealtimePeriod, &r.CPURealtimePeriod}, {&cur.CPURealtimeRuntime, &r.CPURealtimeRuntime},
+		{&cur.Memory, &r.Memory}, {&cur.MemorySwap, &r.MemorySwap}, {&cur.MemoryReservation, &r.MemoryReservation},
+	} {
+		if *f.from != 0 {
+			*f.to = *f.from
+		}
+	}
+	if r.BlkioWeight != 0 {
+		cur.BlkioWeight = r.BlkioWeight
+	}
+	if r.CpusetCpus != "" {
+		cur.CpusetCpus = r.CpusetCpus
+	}
+	if r.CpusetMems != "" {
+		cur.CpusetMems = r.CpusetMems
+	}
+	if r.PidsLimit != nil {
+		cur.PidsLimit = r.PidsLimit
+	}
+	if err := updateMissing(r); err != nil {
+		return nil, false, err
+	}
+	changed = !reflect.DeepEqual(now.Resources, hc.Resources)
+	if changed {
+		if err := d.checkLimits(nil, &hc); err != nil {
+			return nil, false, err
+		}
+	}
+	if u.RestartPolicy.Name != "" {
+		if now.AutoRemove && !u.RestartPolicy.IsNone() {
+			return nil, false, conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+		}
+		if err := container.ValidateRestartPolicy(u.RestartPolicy); err != nil {
+			return nil, false, fault.Wrap(fault.Invalid, err)
+		}
+		hc.RestartPolicy = u.RestartPolicy
+	}
+	return &hc, changed, nil
+}
+
+// updateConflict refuses limits that contradict those the container has: --cpus
+// is another form of the period and quota.
+func updateConflict(r, cur *container.Resources) error {
+	switch {
+	case r.NanoCPUs > 0 && r.CPUPeriod > 0:
+		return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.")
+	case r.NanoCPUs > 0 && r.CPUQuota > 0:
+		return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.")
+	case r.NanoCPUs > 0 && cur.CPUPeriod > 0:
+		return conflict("Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set")
+	case r.NanoCPUs > 0 && cur.CPUQuota > 0:
+		return conflict("Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set")
+	case r.CPUPeriod > 0 && cur.NanoCPUs > 0:
+		return conflict("Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set")
+	case r.CPUQuota > 0 && cur.NanoCPUs > 0:
+		return conflict("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set")
+	case r.Memory != 0 && r.Memory > cur.MemorySwap && r.MemorySwap == 0:
+		return conflict("Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time")
+	}
+	return nil
+}
+
+// updateMissing refuses by name what an update cannot change; Docker takes it
+// and does nothing.
+func updateMissing(r *container.Resources) error {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"CgroupParent", r.CgroupParent != ""}, {"Devices", len(r.Devices) > 0}, {"DeviceCgroupRules", len(r.DeviceCgroupRules) > 0},
+		{"DeviceRequests", len(r.DeviceRequests) > 0}, {"Ulimits", len(r.Ulimits) > 0}, {"OomKillDisable", r.OomKillDisable != nil && *r.OomKillDisable},
+		{"MemorySwappiness", r.MemorySwappiness != nil && *r.MemorySwappiness != -1},
+		{"BlkioWeightDevice", len(r.BlkioWeightDevice) > 0},
+		{"BlkioDeviceReadBps", len(r.BlkioDeviceReadBps) > 0}, {"BlkioDeviceWriteBps", len(r.BlkioDeviceWriteBps) > 0},
+		{"BlkioDeviceReadIOps", len(r.BlkioDeviceReadIOps) > 0}, {"BlkioDeviceWriteIOps", len(r.BlkioDeviceWriteIOps) > 0},
+	} {
+		if f.set {
+			return notYet("%s cannot be changed by an update yet; create the container again with the new value", f.name)
+		}
+	}
+	return nil
+}

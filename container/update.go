@@ -1,0 +1,57 @@
+package container
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/fault"
+)
+
+// Update changes limits and the restart policy: at once where the container
+// runs, and for its next starts. What the kernel refuses changes nothing.
+func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateConfig) (warnings []string, err error) {
+	e, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer e.release()
+	if err := s.update(e, u); err != nil {
+		return nil, fmt.Errorf("Cannot update container %s: %w", e.id, err)
+	}
+	s.event(e.record(), events.ActionUpdate, nil)
+	return nil, nil
+}
+
+// update does it; the lock is held.
+func (s *Service) update(e *entry, u *container.UpdateConfig) error {
+	rec := e.record()
+	status := rec.State.Status
+	if status == container.StateRemoving || status == container.StateDead {
+		return fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
+	}
+	hc, changed, err := s.opts.Defaults.Update(rec.HostConfig, u)
+	if err != nil {
+		return err
+	}
+	if changed && rec.State.Running() {
+		res, err := ocispec.UpdateResources(rec.HostConfig, hc, s.Host)
+		if err != nil {
+			return err
+		}
+		if err := s.Groups.Update(s.cgroupPath(rec), res); err != nil {
+			// What was written before the refusal goes back.
+			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
+				_ = s.Groups.Update(s.cgroupPath(rec), back)
+			}
+			return err
+		}
+	}
+	return s.change(e, status, true, func(r *Record) { r.HostConfig = hc })
+}
