@@ -43,6 +43,12 @@ type engine struct {
 	listed  container.ListOptions
 	logged  container.LogsOptions
 	signal  string
+	renamed string
+	psArgs  string
+	counted container.StatsOptions
+	updated api.UpdateConfig
+	pruned  container.Filters
+	until   time.Time
 	size    [2]uint32
 	execs   api.ExecCreateRequest
 	run     container.ExecStartOptions
@@ -116,6 +122,54 @@ func (e *engine) Inspect(_ context.Context, ref string, _ bool) (*api.InspectRes
 		ID: webID, Name: "/" + ref, Driver: "overlay2", State: &api.State{Status: api.StateRunning, Running: true},
 		Config: &api.Config{Tty: ref == "tty", OpenStdin: true, AttachStdout: true}, HostConfig: &api.HostConfig{}, NetworkSettings: &api.NetworkSettings{},
 	}, nil
+}
+func (e *engine) Pause(_ context.Context, ref string) error {
+	if ref == "tty" {
+		return fault.New(fault.Conflict, "container tty is already paused")
+	}
+	return e.find(ref)
+}
+func (e *engine) Unpause(_ context.Context, ref string) error {
+	if ref == "tty" {
+		return fmt.Errorf("container tty is not paused")
+	}
+	return e.find(ref)
+}
+func (e *engine) Rename(_ context.Context, ref, name string) error {
+	if name == "" {
+		return fault.New(fault.Invalid, "Neither old nor new names may be empty")
+	}
+	e.renamed = name
+	return e.find(ref)
+}
+func (e *engine) Top(_ context.Context, ref, options string) (*api.TopResponse, error) {
+	e.psArgs = options
+	return &api.TopResponse{Titles: []string{"PID"}, Processes: [][]string{{"7"}}}, e.find(ref)
+}
+func (e *engine) Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*api.StatsResponse) error) error {
+	e.counted = o
+	if err := e.find(ref); err != nil {
+		return err
+	}
+	for {
+		if err := emit(&api.StatsResponse{ID: webID, Name: "/web", OSType: "linux"}); err != nil || !o.Stream {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			e.left <- "stats"
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+func (e *engine) Update(_ context.Context, ref string, u *api.UpdateConfig) ([]string, error) {
+	e.updated = *u
+	return nil, e.find(ref)
+}
+func (e *engine) Prune(_ context.Context, f container.Filters, until time.Time) (*api.PruneReport, error) {
+	e.pruned, e.until = f, until
+	return &api.PruneReport{ContainersDeleted: []string{webID}, SpaceReclaimed: 5}, nil
 }
 func (e *engine) TTY(ref string) (bool, error) { return ref == "tty", e.find(ref) }
 func (e *engine) Logs(ctx context.Context, ref string, o container.LogsOptions, emit func(string, []byte) error) error {
@@ -384,7 +438,31 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1.41/events?since=10&until=5", ``, 400, "{\"message\":\"`since` time (10) cannot be after `until` time (5)\"}"},
 		{"GET", "/v1.41/events?since=x", ``, 400, `…invalid value`},
 		{"GET", `/v1.41/events?filters={"nope":["x"]}`, ``, 400, `{"message":"invalid filter 'nope'"}`},
-		{"GET", "/v1.41/containers/web/top", ``, 501, `…GET /containers/{id}/top (processes running inside a container)`},
+		{"POST", "/v1.41/containers/web/pause", ``, 204, ``},
+		{"POST", "/v1.41/containers/tty/pause", ``, 409, `{"message":"container tty is already paused"}`},
+		{"POST", "/v1.41/containers/nope/pause", ``, 404, `{"message":"No such container: nope"}`},
+		{"POST", "/v1.41/containers/web/unpause", ``, 204, ``},
+		{"POST", "/v1.41/containers/tty/unpause", ``, 500, `{"message":"container tty is not paused"}`},
+		{"POST", "/v1.41/containers/web/rename?name=other", ``, 204, ``},
+		{"POST", "/v1.41/containers/web/rename", ``, 400, `{"message":"Neither old nor new names may be empty"}`},
+		{"GET", "/v1.41/containers/web/top?ps_args=aux", ``, 200, `{"Processes":[["7"]],"Titles":["PID"]}`},
+		{"GET", "/v1.41/containers/nope/top", ``, 404, `{"message":"No such container: nope"}`},
+		{"GET", "/v1.41/containers/web/stats?stream=0", ``, 200, `…"name":"/web"`},
+		{"GET", "/v1.41/containers/web/stats?stream=0&one-shot=1", ``, 200, `…"name":"/web"`},
+		{"GET", "/v1.41/containers/web/stats?one-shot=1", ``, 200, `…"name":"/web"`},
+		{"GET", "/v1.41/containers/web/stats?stream=1&one-shot=1", ``, 400, `{"message":"cannot have stream=true and one-shot=true"}`},
+		{"GET", "/v1.52/containers/web/stats?stream=0", ``, 200, `…"os_type":"linux"`},
+		{"GET", "/v1.41/containers/nope/stats", ``, 404, `{"message":"No such container: nope"}`},
+		{"POST", "/v1.41/containers/web/update", `{"Memory":67108864,"PidsLimit":-1}`, 200, `{"Warnings":null}`},
+		{"POST", "/v1.41/containers/web/update", `{"KernelMemory":1}`, 200, `…Kernel memory limits were dropped`},
+		{"POST", "/v1.41/containers/web/update", ``, 400, `…EOF`},
+		{"POST", "/v1.41/containers/web/update", `{"Memory":"x"}`, 400, `…Memory must be a whole number`},
+		{"POST", "/v1.41/containers/nope/update", `{}`, 404, `{"message":"No such container: nope"}`},
+		{"POST", `/v1.41/containers/prune?filters={"label":["a"],"until":["24h"]}`, ``, 200, `…"SpaceReclaimed":5`},
+		{"POST", `/v1.41/containers/prune?filters={"until":["soon"]}`, ``, 400, `…invalid filter 'until=soon'`},
+		{"POST", `/v1.41/containers/prune?filters={"until":["1h","2h"]}`, ``, 400, `…more than one until filter`},
+		{"POST", `/v1.41/containers/prune?filters={"name":["x"]}`, ``, 400, `{"message":"invalid filter 'name'"}`},
+		{"GET", "/v1.41/containers/web/changes", ``, 501, `…GET /containers/{id}/changes (filesystem paths`},
 		{"POST", "/v1.41/build", ``, 501, `…POST /build (`},
 		{"GET", "/v1.41/nothing", ``, 404, `{"message":"page not found"}`},
 	}

@@ -85,7 +85,16 @@ func TestStockDockerClient(t *testing.T) {
 		{"network ls", "", "bridge", "", 0},
 		{"network inspect bridge", "", `"Containers": {}`, "", 0},
 		{"pull debian", "", "", "pull debian: not yet", 1},
-		{"top web", "", "", "not supported by this version of Sampan", 1},
+		{"top web", "", "PID", "", 0},
+		{"pause web", "", "web", "", 0},
+		{"pause tty", "", "", "is already paused", 1},
+		{"unpause web", "", "web", "", 0},
+		{"unpause tty", "", "", "is not paused", 1},
+		{"rename web other", "", "", "", 0},
+		{"update --memory 64m --restart always web", "", "web", "", 0},
+		{"stats --no-stream web", "", "MEM USAGE / LIMIT", "", 0},
+		{"container prune -f --filter until=24h", "", "Total reclaimed space: 5B", "", 0},
+		{"diff web", "", "", "not supported by this version of Sampan", 1},
 		{"volume ls", "", "", "not supported by this version of Sampan", 1},
 	}
 	for _, tc := range cases {

@@ -5,6 +5,7 @@ package container
 
 import (
 	"context"
+	"time"
 
 	api "github.com/moby/moby/api/types/container"
 	"github.com/sampan-containers/sampan/container"
@@ -27,6 +28,13 @@ type Service interface {
 	Logs(ctx context.Context, ref string, o container.LogsOptions, emit func(stream string, data []byte) error) error
 	Attach(ctx context.Context, ref string, o container.AttachOptions) error
 	Resize(ctx context.Context, ref string, height, width uint32) error
+	Pause(ctx context.Context, ref string) error
+	Unpause(ctx context.Context, ref string) error
+	Rename(ctx context.Context, ref, name string) error
+	Top(ctx context.Context, ref, options string) (*api.TopResponse, error)
+	Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*api.StatsResponse) error) error
+	Update(ctx context.Context, ref string, u *api.UpdateConfig) (warnings []string, err error)
+	Prune(ctx context.Context, f container.Filters, until time.Time) (*api.PruneReport, error)
 }
 
 type routes struct {
@@ -48,5 +56,12 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("GET /containers/{id}/logs", r.logs)
 	s.Handle("POST /containers/{id}/attach", r.attach)
 	s.Handle("POST /containers/{id}/resize", r.resize)
+	s.Handle("POST /containers/{id}/pause", r.pause)
+	s.Handle("POST /containers/{id}/unpause", r.unpause)
+	s.Handle("POST /containers/{id}/rename", r.rename)
+	s.Handle("GET /containers/{id}/top", r.top)
+	s.Handle("GET /containers/{id}/stats", r.stats)
+	s.Handle("POST /containers/{id}/update", r.update)
+	s.Handle("POST /containers/prune", r.prune)
 	s.Handle("DELETE /containers/{id}", r.remove)
 }

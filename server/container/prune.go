@@ -1,0 +1,24 @@
+package container
+
+import (
+	"net/http"
+
+	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/server"
+)
+
+func (r routes) prune(c *server.Call) error {
+	filters, err := c.Filters("label", "label!", "until")
+	if err != nil {
+		return err
+	}
+	until, err := server.Until(filters)
+	if err != nil {
+		return err
+	}
+	report, err := r.containers.Prune(c.Context(), container.Filters(filters), until)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, report)
+}
