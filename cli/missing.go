@@ -18,8 +18,6 @@ var missing = []string{
 	"checkpoint create", "checkpoint ls, checkpoint list", "checkpoint rm, checkpoint remove",
 	"config create", "config inspect", "config ls, config list", "config rm, config remove",
 	"container commit, commit", "container cp, cp", "container diff, diff", "container export, export",
-	"container pause, pause", "container prune", "container rename, rename", "container stats, stats",
-	"container top, top", "container unpause, unpause", "container update, update",
 	"context create", "context export", "context import", "context inspect", "context ls, context list",
 	"context rm, context remove", "context show", "context update", "context use",
 	"image load, load", "image prune", "image push, push", "image save, save",

@@ -52,8 +52,10 @@ func entries() []entry {
 	}{
 		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"events", system.NewEvents}, {"history", image.NewHistory},
 		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"logs", container.NewLogs},
-		{"port", container.NewPort}, {"restart", container.NewRestart}, {"rm", container.NewRm}, {"rmi", image.NewRmi},
-		{"start", container.NewStart}, {"stop", container.NewStop}, {"tag", image.NewTag}, {"wait", container.NewWait},
+		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
+		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"start", container.NewStart}, {"stats", container.NewStats},
+		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},
+		{"update", container.NewUpdate}, {"wait", container.NewWait},
 	} {
 		list = append(list, entry{name: v.name, section: sectionOther, make: v.make})
 	}

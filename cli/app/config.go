@@ -18,6 +18,7 @@ const maxConfig = 4 << 20
 type Config struct {
 	DetachKeys     string            `json:"detachKeys"`
 	PsFormat       string            `json:"psFormat"`
+	StatsFormat    string            `json:"statsFormat"`
 	ImagesFormat   string            `json:"imagesFormat"`
 	NetworksFormat string            `json:"networksFormat"`
 	HTTPHeaders    map[string]string `json:"HttpHeaders"`

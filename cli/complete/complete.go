@@ -34,6 +34,9 @@ func All(container.ContainerState) bool { return true }
 // Running suggests those that run.
 func Running(s container.ContainerState) bool { return s == container.StateRunning }
 
+// Paused suggests those that stand still.
+func Paused(s container.ContainerState) bool { return s == container.StatePaused }
+
 // Stopped suggests those that can be started.
 func Stopped(s container.ContainerState) bool {
 	return s == container.StateExited || s == container.StateCreated

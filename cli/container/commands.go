@@ -16,7 +16,8 @@ import (
 func Commands(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		NewAttach(a), NewCreate(a), NewExec(a), NewInspect(a), NewKill(a), NewLogs(a), NewLs(a),
-		NewPort(a), NewRestart(a), NewRm(a), NewRun(a), NewStart(a), NewStop(a), NewWait(a),
+		NewPause(a), NewPort(a), NewPrune(a), NewRename(a), NewRestart(a), NewRm(a), NewRun(a), NewStart(a), NewStats(a), NewStop(a),
+		NewTop(a), NewUnpause(a), NewUpdate(a), NewWait(a),
 	}
 }
 

@@ -1,0 +1,31 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Confirm asks a question that only y or yes answers with yes; the end of the
+// input is no.
+func (a *App) Confirm(ctx context.Context, question string) (bool, error) {
+	fmt.Fprintf(a.Out.Text(), "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(io.LimitReader(a.In, 1024)).ReadString('\n')
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return true, nil
+		}
+		return false, nil
+	case <-ctx.Done():
+		a.Println("")
+		return false, ctx.Err()
+	}
+}
