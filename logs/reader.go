@@ -79,6 +79,7 @@ type reader struct {
 	ctx  context.Context // of one Read call
 
 	files   []*os.File // still to read, oldest first; the first is the current one
+	end     int64      // without Follow: where the newest file ended at the time of the call
 	buf     *bufio.Reader
 	partial []byte // the beginning of a line whose end is not written yet
 	skip    bool   // passing over a line that is too long
@@ -100,6 +101,15 @@ func (r *reader) run() error {
 	var err error
 	if r.files, err = r.log.openAll(); err != nil {
 		return err
+	}
+	// What is written from here on belongs to a reader who follows: a container
+	// that writes without end would keep a plain read busy for ever.
+	if n := len(r.files); n > 0 {
+		info, err := r.files[n-1].Stat()
+		if err != nil {
+			return fmt.Errorf("read the container's log: %w", err)
+		}
+		r.end = info.Size()
 	}
 	if err := r.seekTail(); err != nil {
 		return err
@@ -166,7 +176,11 @@ func (r *reader) drain() error {
 		return nil
 	}
 	if r.buf == nil {
-		r.buf = bufio.NewReaderSize(r.files[0], blockSize)
+		source, err := r.source()
+		if err != nil {
+			return fmt.Errorf("read the container's log: %w", err)
+		}
+		r.buf = bufio.NewReaderSize(source, blockSize)
 	}
 	for {
 		if err := r.ctx.Err(); err != nil {
@@ -192,6 +206,16 @@ func (r *reader) drain() error {
 			return fmt.Errorf("read the container's log: %w", err)
 		}
 	}
+}
+
+// source is the current file, up to where a plain read ends.
+func (r *reader) source() (io.Reader, error) {
+	f := r.files[0]
+	if r.cfg.Follow || len(r.files) > 1 {
+		return f, nil
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	return io.LimitReader(f, max(r.end-at, 0)), err
 }
 
 // whole handles the end of a line.

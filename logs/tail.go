@@ -16,7 +16,15 @@ func (r *reader) seekTail() error {
 	want := r.cfg.Tail
 	for i := len(r.files) - 1; i >= 0; i-- {
 		f := r.files[i]
-		offset, found, err := lastLines(f, want)
+		end := r.end
+		if i < len(r.files)-1 {
+			info, err := f.Stat()
+			if err != nil {
+				return fmt.Errorf("read the end of the container's log: %w", err)
+			}
+			end = info.Size()
+		}
+		offset, found, err := lastLines(f, end, want)
 		if err != nil {
 			return fmt.Errorf("read the end of the container's log: %w", err)
 		}
@@ -34,14 +42,9 @@ func (r *reader) seekTail() error {
 	return nil
 }
 
-// lastLines finds the offset of the last n lines of f, and how many of them f
-// has. An unfinished last line does not count.
-func lastLines(f *os.File, n int) (offset int64, found int, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, 0, err
-	}
-	end := info.Size()
+// lastLines finds the offset of the last n lines of f before end, and how many
+// of them there are. An unfinished last line does not count.
+func lastLines(f *os.File, end int64, n int) (offset int64, found int, err error) {
 	var block [blockSize]byte
 	// The newline that begins the wanted part is the one before n further ones.
 	seen := 0
