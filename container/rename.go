@@ -43,7 +43,7 @@ func (s *Service) Rename(ctx context.Context, ref, name string) error {
 	}
 	m, err := e.begin(e.record().State.Status, func(r *Record) { r.Name = name })
 	if err == nil {
-		err = s.Store.Update(func(tx *state.Tx) error {
+		err = s.Store.Batch(func(tx *state.Tx) error {
 			return errors.Join(tx.Put(bucket, e.id, m.next), tx.Put(namesBucket, name, e.id), tx.Delete(namesBucket, old))
 		})
 	}
