@@ -114,7 +114,7 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 	case bind:
 		b.MoveMount(launch.Int(int(m.tree.Fd())), launch.In(target))
 	case foreignProc:
-		p.foreignProc(b, m, target)
+		p.mountForeignProc(b, m, target)
 	case cgroupTree:
 		p.attachCgroups(b, t, m, target)
 	case fileSystem:
@@ -168,12 +168,11 @@ func guardProc(b *launch.Builder, target launch.Slot) {
 	b.Free(typ)
 }
 
-// foreignProc mounts the procfs of a PID namespace that the child has not entered:
-// a process inside it that still has rights on the host could be traced by the
-// processes there. It takes the option pidns of Linux 6.18.
-func (p *Plan) foreignProc(b *launch.Builder, m *mount, target launch.Slot) {
-	b.At("mount the procfs of the joined PID namespace at "+m.where,
-		launch.Hint{Errno: syscall.EINVAL, Text: "joining a PID namespace with a mount of its /proc needs Linux 6.18"})
+// mountForeignProc mounts the procfs of a PID namespace that the child has not
+// entered: a process inside it that still has rights on the host could be traced by
+// the processes there. It takes the option pidns of Linux 6.18.
+func (p *Plan) mountForeignProc(b *launch.Builder, m *mount, target launch.Slot) {
+	b.At("mount the procfs of the joined PID namespace at " + m.where)
 	fs, tree := b.Slot(), b.Slot()
 	b.Call(unix.SYS_FSOPEN, b.Str("proc"), launch.Int(unix.FSOPEN_CLOEXEC)).Into(fs)
 	b.Call(unix.SYS_FSCONFIG, launch.In(fs), launch.Int(unix.FSCONFIG_SET_FD), b.Str("pidns"), launch.Int(0), launch.Int(int(p.c.PIDNS.Fd())))

@@ -136,7 +136,7 @@ func (p *Plan) mount(s *specs.Mount) (*mount, error) {
 		m.opt.all.apply(flagOptions["ro"])
 		err = p.bind(m, &specs.Mount{Source: "/sys"})
 	case s.Type == "proc" && p.c.PIDNS != nil:
-		m.kind = foreignProc
+		err = p.foreignProc(m)
 	case s.Type == "proc" && p.c.UserNS && !p.c.OwnPID:
 		m.kind, m.opt.deepBind, m.what = bind, true, "/proc"
 		err = p.bind(m, &specs.Mount{Source: "/proc"})
