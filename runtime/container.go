@@ -50,6 +50,9 @@ func (c *Container) Destroy() error {
 
 // removeGroup ends all processes of a group and removes it.
 func removeGroup(g *cgroup.Group) error {
+	if g.RemoveEmpty() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), destroyTimeout)
 	defer cancel()
 	if err := g.Kill(ctx); err != nil {

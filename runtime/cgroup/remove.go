@@ -27,6 +27,19 @@ func (g *Group) Remove(ctx context.Context) error {
 	return g.Close()
 }
 
+// RemoveEmpty removes the group if nothing is in it, and reports whether it did. That
+// takes one system call for each hierarchy, where Kill and Remove look into every
+// group first. Otherwise those two must follow.
+func (g *Group) RemoveEmpty() bool {
+	for i := range g.parts {
+		if err := rmdir(g.parts[i].dir()); err != nil && err != unix.ENOENT {
+			return false
+		}
+	}
+	g.removeParents()
+	return g.Close() == nil
+}
+
 func (p *part) remove(ctx context.Context, deadline time.Time) error {
 	var wait time.Duration
 	for {

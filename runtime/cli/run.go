@@ -76,7 +76,7 @@ func reap(pid int) int {
 // destroy takes away what a container that has ended left: processes, group, record.
 func (c *call) destroy(k *container, g *cgroup.Group) error {
 	ctx := context.Background() // Kill and Remove have their own limit
-	if g != nil {
+	if g != nil && !g.RemoveEmpty() {
 		if err := g.Kill(ctx); err != nil {
 			return err
 		}

@@ -52,6 +52,9 @@ func forwarded(n unix.Signal) bool {
 // catch collects the signals that are for the container, before there is one to pass
 // them on to: until then they wait in the pipe that it returns.
 func catch() (signals int, err error) {
+	if signalPipe >= 0 {
+		return -1, errors.New("signals are collected already")
+	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return -1, fmt.Errorf("make a pipe for signals: %w", err)

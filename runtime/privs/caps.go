@@ -92,25 +92,29 @@ func capBit(name string) (capSet, bool) {
 	return 0, false
 }
 
-// own returns the permitted and bounding capabilities of the caller.
-func own() (permitted, bounding capSet, err error) {
+// ownPermitted returns the permitted capabilities of the caller.
+func ownPermitted() (capSet, error) {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
-	permitted = capSet(data[0].Permitted) | capSet(data[1].Permitted)<<32
+	return capSet(data[0].Permitted) | capSet(data[1].Permitted)<<32, nil
+}
+
+// ownBounding returns the bounding capabilities of the caller.
+func ownBounding() (s capSet) {
 	for i := range lastCap() + 1 {
 		if on, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(i), 0, 0, 0); err == nil && on == 1 {
-			bounding |= 1 << i
+			s |= 1 << i
 		}
 	}
-	return permitted, bounding, nil
+	return s
 }
 
 // Has reports whether the caller holds a capability, by its number.
 func Has(number int) bool {
-	p, _, err := own()
+	p, err := ownPermitted()
 	return err == nil && p&(1<<number) != 0
 }
 
@@ -121,11 +125,11 @@ func (c *caps) limit(userNS bool, warn func(string)) error {
 	can := all
 	c.have = all
 	if !userNS {
-		permitted, bounding, err := own()
+		permitted, err := ownPermitted()
 		if err != nil {
 			return err
 		}
-		can = permitted & bounding
+		can = permitted & ownBounding()
 		c.have = permitted
 	}
 	wanted := c.bounding | c.effective | c.inheritable | c.permitted | c.ambient

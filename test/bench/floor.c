@@ -49,6 +49,27 @@ static char groups[MAX_HIERARCHIES][320];
 static int tasks[MAX_HIERARCHIES];
 static int hierarchies;
 
+/* linux.resources.devices of the specification, and the devices every container has */
+static void device_rules(const char *group)
+{
+	static const char *allowed[] = {
+		"c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
+		"c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
+	};
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/devices.deny", group);
+	must(fd = open(path, O_WRONLY));
+	must(write(fd, "a", 1));
+	close(fd);
+	snprintf(path, sizeof path, "%s/devices.allow", group);
+	must(fd = open(path, O_WRONLY));
+	for (unsigned i = 0; i < sizeof allowed / sizeof *allowed; i++)
+		must(write(fd, allowed[i], strlen(allowed[i])));
+	close(fd);
+}
+
 static void make_groups(void)
 {
 	char path[512];
@@ -81,6 +102,8 @@ static void make_groups(void)
 				close(fd);
 			}
 		}
+		if (!strcmp(e->d_name, "devices"))
+			device_rules(groups[hierarchies]);
 		snprintf(path, sizeof path, "%s/tasks", groups[hierarchies]);
 		must(tasks[hierarchies] = open(path, O_WRONLY | O_CLOEXEC));
 		hierarchies++;
@@ -195,6 +218,7 @@ static int container(char **argv)
 		read_only(fixed[i]);
 	for (unsigned i = 0; i < sizeof masks / sizeof *masks; i++)
 		mask(masks[i]);
+	must(mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL));	/* root.readonly */
 	must(syscall(SYS_close_range, 3, ~0U, 0));
 	privileges();
 	execv(argv[2], argv + 2);
