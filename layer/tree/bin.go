@@ -106,7 +106,7 @@ func (b *Bin) Close() error {
 
 // restFor is how long a tree lies in the bin first: whoever removed it is
 // answered before its files are deleted.
-const restFor = 5 * time.Millisecond
+const restFor = time.Millisecond
 
 // work starts removers for the queue; they end when it is empty, so an idle
 // bin costs nothing. The caller holds mu.

@@ -7,7 +7,7 @@ import (
 
 // refillAfter is how long after a namespace was taken the next one is made: the
 // container it was taken for starts first.
-const refillAfter = 3 * time.Millisecond
+const refillAfter = 15 * time.Millisecond
 
 // Reserve keeps one namespace ready, since the kernel takes half a millisecond to
 // make one. Its sysctls are those of the moment it was made. The zero value is
