@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -95,31 +94,9 @@ func (s *Service) fromTar(ctx context.Context, r io.Reader, cfg *dockerspec.Dock
 
 func (s *Service) record(ctx context.Context, info *layer.Info, cfg *dockerspec.DockerOCIImage, name reference.Named, rec record) (digest.Digest, error) {
 	cfg.RootFS = ocispec.RootFS{Type: rootFSType, DiffIDs: []digest.Digest{info.DiffID}}
-	raw, err := json.Marshal(cfg)
-	if err != nil {
-		return "", fmt.Errorf("encode the image's config: %w", err)
-	}
-	if len(raw) > maxConfig {
-		return "", fault.New(fault.Invalid, "the image's config takes %d bytes, more than the limit of %d (shorten --change)", len(raw), maxConfig)
-	}
 	rec.Layers = cfg.RootFS.DiffIDs
 	rec.Size = info.Size
-	if name != nil {
-		rec.Tagged = time.Now().UTC()
-	}
-	// From the blob to the record no delete or sweep may run between.
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id, _, err := s.blobs.Put(ctx, strings.NewReader(string(raw)), "", maxConfig)
-	if err != nil {
-		return "", err
-	}
-	return id, s.store.Update(func(tx *state.Tx) error {
-		if err := tx.Put(imageBucket, id.String(), rec); err != nil || name == nil {
-			return err
-		}
-		return tx.Put(nameBucket, name.String(), id)
-	})
+	return s.add(ctx, cfg, name, rec)
 }
 
 // release ends the hold of an unpacked layer, and removes it if no image has

@@ -233,3 +233,11 @@ func (c *counted) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Decompress returns the plain bytes of r, which may be compressed as a layer may
+// be. Damage and bombs are fault.Invalid. stop must be called; r may be read until
+// its own end or failure even after it.
+func Decompress(ctx context.Context, r io.Reader) (plain io.Reader, stop func()) {
+	s := newStream(ctx, r)
+	return s, s.close
+}

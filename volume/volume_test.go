@@ -30,20 +30,20 @@ func TestLife(t *testing.T) {
 		fills++
 		return os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)
 	}
-	if fresh, err := l.Ensure("data", fill); !fresh || err != nil {
+	if fresh, err := l.Ensure(Volume{Name: "data"}, fill); !fresh || err != nil {
 		t.Fatalf("first use: %v, %v", fresh, err)
 	}
-	if fresh, err := l.Ensure("data", fill); fresh || err != nil || fills != 1 {
+	if fresh, err := l.Ensure(Volume{Name: "data"}, fill); fresh || err != nil || fills != 1 {
 		t.Errorf("second use: %v, %v, filled %d times", fresh, err, fills)
 	}
 	if err := os.Remove(filepath.Join(l.Path("data"), "file")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Ensure("data", fill); err != nil || fills != 2 {
+	if _, err := l.Ensure(Volume{Name: "data"}, fill); err != nil || fills != 2 {
 		t.Errorf("an empty volume: %v, filled %d times", err, fills)
 	}
 	broken := errors.New("no space left on device")
-	if _, err := l.Ensure("half", func(string) error { return broken }); !errors.Is(err, broken) {
+	if _, err := l.Ensure(Volume{Name: "half"}, func(string) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Join(root, "volumes")); len(left) != 1 {
@@ -59,13 +59,13 @@ func TestLife(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Join(root, "volumes")); len(left) != 1 {
 		t.Errorf("after a crash: %v", left)
 	}
-	if err := l.Remove([]string{"data"}, func(string) bool { return true }); err != nil {
+	if _, err := l.Remove([]string{"data"}, func(string) bool { return true }); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(l.Path("data")); err != nil {
 		t.Error("a volume in use was removed")
 	}
-	if err := l.Remove([]string{"data", "missing"}, func(string) bool { return false }); err != nil {
+	if _, err := l.Remove([]string{"data", "missing"}, func(string) bool { return false }); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(l.Path("data")); err == nil {

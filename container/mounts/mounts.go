@@ -5,6 +5,7 @@ package mounts
 
 import (
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,8 +33,12 @@ type Mount struct {
 	Options         []string `json:",omitempty"` // of a tmpfs
 	// FromMounts tells that it came from HostConfig.Mounts, not Binds or Tmpfs.
 	FromMounts bool `json:",omitempty"`
-	// NoCopy leaves a new volume empty.
-	NoCopy bool `json:"-"`
+	// Subpath is the directory of the volume that is mounted.
+	Subpath string `json:",omitempty"`
+	// NoCopy leaves a new volume empty. Labels and VolumeOptions are a new one's.
+	NoCopy        bool              `json:"-"`
+	Labels        map[string]string `json:"-"`
+	VolumeOptions map[string]string `json:"-"`
 }
 
 // volumeMode is what Docker reports for a volume that was asked for without a
@@ -237,15 +242,18 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 	}
 	if o := in.VolumeOptions; o != nil {
 		m.NoCopy = o.NoCopy
-		switch {
-		case o.Subpath != "":
-			return m, notYet("volume-subpath is not available yet")
-		case o.DriverConfig != nil && o.DriverConfig.Name != "" && o.DriverConfig.Name != volume.LocalDriver:
-			return m, notYet("volume driver %s is not available yet (use local)", o.DriverConfig.Name)
-		case o.DriverConfig != nil && len(o.DriverConfig.Options) > 0:
-			return m, notYet("options of volume drivers (volume-opt) are not available yet")
-		case len(o.Labels) > 0:
-			return m, notYet("labels of volumes (volume-label) are not available yet")
+		if o.Subpath != "" && (path.IsAbs(o.Subpath) || !filepath.IsLocal(o.Subpath)) {
+			return m, invalid(`invalid mount config for type "volume": subpath must be a relative path within the volume: %q`, o.Subpath)
+		}
+		if err := checkText(o.Subpath); err != nil {
+			return m, err
+		}
+		m.Subpath, m.Labels = o.Subpath, o.Labels
+		if d := o.DriverConfig; d != nil {
+			if d.Name != "" && d.Name != volume.LocalDriver {
+				return m, notYet("volume driver %s is not available yet (use local)", d.Name)
+			}
+			m.VolumeOptions = d.Options
 		}
 	}
 	return m, nil

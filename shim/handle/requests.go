@@ -118,7 +118,7 @@ func (s *Shim) ExecSignal(ctx context.Context, execID string, sig syscall.Signal
 }
 
 // Namespace returns a descriptor of one of the container's namespaces, by the
-// OCI spec's type.
+// OCI spec's type, or with wire.KindRoot of its root directory.
 func (s *Shim) Namespace(ctx context.Context, kind string) (*os.File, error) {
 	f, err := s.call(ctx, "open a namespace of", wire.TypeNamespace, &wire.Namespace{Kind: kind}, nil, wire.TypeNamespaceFile)
 	if err != nil {

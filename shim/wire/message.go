@@ -276,8 +276,13 @@ func DecodeExecStatus(b []byte) (*ExecStatus, error) {
 }
 
 // Namespace asks for a descriptor of one of the container's namespaces; Kind is
-// a type of the OCI spec ("network", "pid", "mount", …).
+// a type of the OCI spec ("network", "pid", "mount", …), or KindRoot.
 type Namespace struct{ Kind string }
+
+// KindRoot asks for the container's root directory (O_PATH, in its mount
+// namespace). A shim that does not know it answers that there is no such
+// namespace.
+const KindRoot = "root"
 
 // Encode writes the fields.
 func (m *Namespace) Encode(e *Encoder) { e.String(1, m.Kind) }

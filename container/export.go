@@ -1,0 +1,36 @@
+package container
+
+import (
+	"archive/tar"
+	"context"
+	"io"
+
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/sampan-containers/sampan/container/archive"
+	tree "github.com/sampan-containers/sampan/kernel/archive"
+)
+
+// Export writes a container's whole root as a tar, without what is in its
+// volumes. begin returns where the tar goes; before it, errors can be a status.
+func (s *Service) Export(ctx context.Context, ref string, begin func() io.Writer) error {
+	e, err := s.find(ref)
+	if err != nil {
+		return err
+	}
+	v, err := s.look(ctx, e, viewAlone)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	t := tar.NewWriter(begin())
+	err = tree.Pack(v.ctx, t, v.Root, "/", "", tree.PackOptions{OmitTop: true})
+	if err == nil {
+		err = t.Close()
+	}
+	if err != nil {
+		return archive.Refuse(e.id, "/", broken(v.ctx, err))
+	}
+	s.event(v.rec, events.ActionExport, nil)
+	return nil
+}
