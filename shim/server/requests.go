@@ -1,6 +1,7 @@
 package server
 
 import (
+	"os"
 	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -178,6 +179,10 @@ func (c *conn) namespace(request uint32, payload []byte) error {
 	if c.target(request, "") == nil {
 		return nil
 	}
+	if m.Kind == wire.KindRoot {
+		c.root(request)
+		return nil
+	}
 	f, err := c.s.container.Namespace(specs.LinuxNamespaceType(m.Kind))
 	if err != nil {
 		c.fail(request, wire.CodeFailed, err.Error())
@@ -191,4 +196,20 @@ func (c *conn) namespace(request uint32, payload []byte) error {
 	}
 	c.answer(wire.TypeNamespaceFile, request, nil, fd)
 	return nil
+}
+
+// root answers with the container's root directory, by which the daemon reads and
+// writes its files.
+func (c *conn) root(request uint32) {
+	r, ok := c.s.container.(interface{ rootDir() *os.File })
+	if !ok || r.rootDir() == nil {
+		c.fail(request, wire.CodeInvalid, "the container's runtime does not give its root directory away")
+		return
+	}
+	fd, err := unix.FcntlInt(r.rootDir().Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		c.fail(request, wire.CodeFailed, "open the root directory: "+err.Error())
+		return
+	}
+	c.answer(wire.TypeNamespaceFile, request, nil, fd)
 }
