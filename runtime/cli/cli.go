@@ -90,6 +90,7 @@ type call struct {
 
 // Main runs the command line and returns the exit code.
 func (p *Program) Main() int {
+	quiet()
 	c := &call{Program: p, log: &logger{}}
 	code, err := c.dispatch()
 	return c.report(code, err)

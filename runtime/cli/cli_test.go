@@ -548,3 +548,13 @@ func TestRecord(t *testing.T) {
 		}
 	}
 }
+
+// The watcher's timer slack must not reach the container, to which a thread's passes.
+func TestTimerSlack(t *testing.T) {
+	want, err := os.ReadFile("/proc/self/timerslack_ns")
+	must(t, err)
+	l := newLab(t, args("/bin/cat", "/proc/self/timerslack_ns"))
+	if got := l.ok("run", l.id("slack")); got != string(want) {
+		t.Errorf("in the container: %q, ours %q", got, want)
+	}
+}
