@@ -52,7 +52,12 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	if err != nil {
 		return "", nil, err
 	}
+	if rec.HostConfig.AutoRemove && rec.Config.AttachStdout {
+		// This is `run --rm`: nobody creates such a container and starts it later.
+		s.Supervisor.Prepare(rec.ID)
+	}
 	if err := s.build(ctx, rec, o.Name, lowers); err != nil {
+		s.Supervisor.Dismiss(rec.ID)
 		return "", nil, err
 	}
 	s.event(rec, events.ActionCreate, nil)

@@ -35,6 +35,8 @@ type run struct {
 	shim Shim
 	// stopping tells that a user ends it, so that no policy restarts it.
 	stopping atomic.Bool
+	// discard tells that a removal follows: its end need not be recorded.
+	discard atomic.Bool
 	// keep tells that a restart follows: --rm does not remove it now.
 	keep atomic.Bool
 	// settled closes when the end has been recorded.

@@ -97,7 +97,10 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 		status = container.StateRestarting
 	}
 	auto := rec.HostConfig.AutoRemove && !(r != nil && r.keep.Load())
-	err := s.change(e, status, !auto, func(n *Record) {
+	// What is removed next is not saved first. Should the daemon end in between,
+	// the next one reads the exit record.
+	brief := auto || r != nil && r.discard.Load()
+	err := s.change(e, status, !brief, func(n *Record) {
 		n.State.ExitCode, n.State.Error, n.State.OOMKilled = exit.Code, exit.Error, exit.OOM
 		n.State.FinishedAt, n.State.Pid = exit.At.UTC(), 0
 		n.State.Stopped = stopped

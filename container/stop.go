@@ -191,6 +191,7 @@ func (s *Service) forceEnd(ctx context.Context, e *entry) error {
 		return s.endUnreachable(ctx, e)
 	}
 	r.stopping.Store(true)
+	r.discard.Store(true)
 	return s.kill(ctx, e, r)
 }
 
