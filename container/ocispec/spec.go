@@ -18,6 +18,8 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sampan-containers/sampan/runtime/speccheck"
 )
 
 // DefaultShmSize is the size of /dev/shm unless the request or the daemon says otherwise.
@@ -110,7 +112,15 @@ func Build(in *Input) (*specs.Spec, error) {
 	if s.Linux.Seccomp, err = seccompProfile(in, security, s); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, check(s)
+}
+
+// check holds the result to what every config.json must keep, whatever the
+// request said. The root's path is the shim's: it has the layers.
+func check(s *specs.Spec) error {
+	c := *s
+	c.Root = &specs.Root{Path: "rootfs"}
+	return speccheck.Check(&c)
 }
 
 // namespaces lists the namespaces that are the container's own. Those of other
