@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
@@ -91,7 +92,7 @@ func (s *Service) wake(ctx context.Context, e *entry) {
 			err = s.thaw(ctx, e)
 		}
 	}
-	if err != nil && !errors.Is(err, fault.NotFound) {
+	if err != nil && !errors.Is(err, fault.NotFound) && !errors.Is(err, fs.ErrNotExist) { // both: it has just ended
 		s.log.Warn("unpause a container that is to end", "container", e.id, "error", err)
 	}
 }

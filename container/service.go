@@ -10,8 +10,8 @@
 // (processes, streams, log, exit code) belongs to its shim, which outlives the
 // daemon; this package talks to it through the Supervisor interface.
 //
-// Limits: user-defined networks, health checks, pause, update, cp, stats and
-// volume drivers other than local are refused by name for now.
+// Limits: user-defined networks and volume drivers other than local are refused
+// by name for now.
 package container
 
 import (
