@@ -24,6 +24,20 @@ make_initramfs() {
   (cd "$tree" && find . | cpio -o -H newc --quiet) > "$1"
 }
 
+# borrow TREE PROGRAM...: copies programs that this machine has (test/packages.sh),
+# and the libraries they name, into a tree. Both are Debian 12.
+borrow() {
+  local tree=$1 program file
+  shift
+  for program in "$@"; do
+    program=$(command -v "$program") || continue
+    for file in "$program" $(ldd "$program" 2>/dev/null | grep -o '/[^ ]*'); do
+      mkdir -p "$tree/$(dirname "$file")"
+      [ -e "$tree/$file" ] || cp -L "$file" "$tree/$file"
+    done
+  done
+}
+
 # make_disk TREE FILE: a Debian root with the kernel's modules, our binaries and
 # the test binaries, at the paths they have on this machine.
 make_disk() {
@@ -31,7 +45,8 @@ make_disk() {
   mkdir "$tree"
   tar -C "$tree" -xf .cache/debian-nginx.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
-  [ ! -x /usr/bin/docker ] || cp /usr/bin/docker "$tree/usr/bin/docker"
+  borrow "$tree" nft iptables-nft iptables-legacy iptables-nft-save ip curl docker runc crun
+  cp -r /usr/lib/x86_64-linux-gnu/xtables "$tree/usr/lib/x86_64-linux-gnu/"
   rm -f "$tree/sbin/modprobe"
   ln -s ../bin/busybox "$tree/sbin/modprobe"
   ln -sf ../bin/busybox "$tree/usr/bin/wget"
