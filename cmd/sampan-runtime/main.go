@@ -12,6 +12,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 
 	"github.com/sampan-containers/sampan/runtime/cli"
 	"github.com/sampan-containers/sampan/shim/server"
@@ -19,6 +20,7 @@ import (
 )
 
 func main() {
+	runtime.MemProfileRate = 0 // nobody asks for the profile, and its tables are memory of each supervisor
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
 		os.Exit(server.Main())
 	}

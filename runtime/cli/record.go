@@ -218,6 +218,11 @@ func (k *container) close() {
 
 // remove deletes the record.
 func (k *container) remove() error {
+	// What is there as a rule, without looking.
+	_ = unix.Unlink(filepath.Join(k.path, stateFile))
+	if unix.Rmdir(k.path) == nil {
+		return nil
+	}
 	root, err := inroot.Open(filepath.Dir(k.path))
 	if err != nil {
 		return err
