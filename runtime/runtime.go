@@ -13,6 +13,10 @@
 // wait4(-1, …) without __WALL never sees a launch that failed; Launch and Exec
 // reap those themselves.
 //
+// A container must not get hold of the program that launches it. Launch sees to that by
+// itself where NeedsSeal is false; for the rest, and for Exec, the program must have
+// been started from where nobody can write to it: SealSelf, SealedCopy.
+//
 // The package needs root, or a user namespace in which the caller is root.
 package runtime
 

@@ -20,6 +20,7 @@
 // clone.go, report.go    parent: start, listen   (Program.Start, Child)
 // child.go               child:  the interpreter; no allocation, no stack growth,
 // no locks, no Go runtime
+// trampoline*            child:  a last step of its own, for a program that is not sealed
 //
 // # The report socket
 //
