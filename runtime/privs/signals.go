@@ -10,7 +10,7 @@ import (
 
 const (
 	lastSignal = 64
-	ignored    = 1 // SIG_IGN
+	ignore     = 1 // SIG_IGN
 	maskSize   = lastSignal / 8
 )
 
@@ -31,7 +31,7 @@ func Signals(b *launch.Builder) {
 		}
 		var now sigaction
 		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, n, 0, uintptr(unsafe.Pointer(&now)), maskSize, 0, 0)
-		if errno != 0 || now.handler != ignored {
+		if errno != 0 || now.handler != ignore {
 			continue
 		}
 		if zero.Bytes() == nil {
@@ -40,4 +40,13 @@ func Signals(b *launch.Builder) {
 		b.Call(unix.SYS_RT_SIGACTION, launch.Word(n), zero.Addr(), launch.Int(0), launch.Int(maskSize))
 	}
 	b.Call(unix.SYS_RT_SIGPROCMASK, launch.Int(unix.SIG_SETMASK), b.Space(maskSize).Addr(), launch.Int(0), launch.Int(maskSize))
+}
+
+// IgnoreSignals makes this process deaf to signals, without the thread that os/signal
+// would start for it.
+func IgnoreSignals(list ...unix.Signal) {
+	action := sigaction{handler: ignore}
+	for _, n := range list {
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(&action)), 0, maskSize, 0, 0)
+	}
 }

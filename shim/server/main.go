@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -44,7 +45,9 @@ func prepareProcess() {
 	unix.Setsid() // fails for a session leader, which is fine
 	unix.Chdir("/")
 	unix.Umask(0o022)
-	ignoreSignals()
+	// Whoever ends process groups or services, a service manager above all, must not take
+	// the container with the shim. Its processes do not inherit this.
+	privs.IgnoreSignals(unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 }
 
 func (s *shim) setUp() error {
