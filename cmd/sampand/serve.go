@@ -24,8 +24,8 @@ const (
 	letGo = 10 * time.Second
 	// heapGrowth is the share by which the heap may grow between collections. The
 	// daemon idles most of its life: a small heap is worth more than the few
-	// milliseconds of collection.
-	heapGrowth = 50
+	// milliseconds of collection, as long as not every third start collects.
+	heapGrowth = 100
 	// oomAdjust keeps the kernel's OOM killer off the daemon where it may.
 	oomAdjust = "-500"
 )
