@@ -219,7 +219,7 @@ func (b *board) wait(ctx context.Context, everything bool) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := r.failure(); err != nil && !everything {
+		if err := r.failure(); err != nil && !everything && !errors.Is(err, io.EOF) {
 			failed = append(failed, app.Message(err))
 		}
 	}
