@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X $(PKG)/version.Version=$(VERSION) -X $(PKG)/version.Commit=$
 RUNROOT ?= /run/sampan
 
 .DEFAULT_GOAL := help
-.PHONY: help build install uninstall run test test-soak bench lint clean $(addprefix bin/,$(BINS))
+.PHONY: help build install uninstall run test test-soak test-vm bench lint clean $(addprefix bin/,$(BINS))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: ## everything that CI runs (as root; installs the Debian packages it needs
 
 test-soak: ## the loops and races of test with their full counts; takes hours
 	@SAMPAN_COUNTS=full test/run.sh
+
+test-vm: ## the cgroup v2 and older-kernel tests in a virtual machine
+	@test/vm/run.sh
 
 bench: build ## our figures beside the peers installed, into docs/benchmarks.md
 	@test/bench/run.sh

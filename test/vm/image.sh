@@ -30,7 +30,7 @@ borrow() {
   local tree=$1 program file
   shift
   for program in "$@"; do
-    program=$(command -v "$program") || continue
+    program=$(PATH=/usr/sbin:/usr/bin command -v "$program") || continue # Debian's, not one in /usr/local
     for file in "$program" $(ldd "$program" 2>/dev/null | grep -o '/[^ ]*'); do
       mkdir -p "$tree/$(dirname "$file")"
       [ -e "$tree/$file" ] || cp -L "$file" "$tree/$file"
