@@ -374,7 +374,7 @@ func TestForeignMessages(t *testing.T) {
 			b := launch.NewBuilder()
 			data := b.Data(message)
 			b.Call(unix.SYS_WRITE, launch.In(launch.Report), data.Addr(), launch.Int(len(message)))
-			b.Call(unix.SYS_PAUSE)
+			b.Call(unix.SYS_PPOLL, launch.Int(0), launch.Int(0), launch.Int(0), launch.Int(0)) // for ever
 			p, err := b.Finish()
 			if err != nil {
 				t.Fatal(err)
