@@ -44,6 +44,7 @@ var cases = []containerCase{
 	{name: "on-failure", flags: []string{"--restart", "on-failure:3"}},
 	{name: "unless-stopped", flags: []string{"--restart", "unless-stopped"}},
 	{name: "no-healthcheck", flags: []string{"--no-healthcheck"}},
+	{name: "healthcheck", flags: []string{"--health-cmd", "true", "--health-interval", "1h", "--health-timeout", "2s", "--health-retries", "4"}},
 	{name: "ulimit", flags: []string{"--ulimit", "nofile=512:1024", "--ulimit", "core=0"}},
 	{name: "sysctl", flags: []string{"--sysctl", "net.ipv4.ip_forward=0", "--sysctl", "kernel.msgmax=65536"}},
 	{name: "dns", flags: []string{"--dns", "192.0.2.1", "--dns-search", "example.org", "--dns-option", "ndots:2", "--add-host", "db:192.0.2.2"}},
@@ -81,7 +82,6 @@ var cases = []containerCase{
 // notYet are flags that Sampan refuses by name. One that it no longer refuses
 // fails the test: its row belongs in cases then.
 var notYet = [][]string{
-	{"--health-cmd", "true"},
 	{"--mount", "type=volume,dst=/v,volume-label=a=b"},
 	{"--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs"},
 	{"--log-driver", "syslog"},

@@ -110,7 +110,6 @@ func (p *pair) create(t *testing.T, c containerCase) {
 // withoutKnown drops the warnings that name what Sampan does not do yet.
 func withoutKnown(text string) string {
 	for _, known := range []string{
-		"WARNING: Sampan does not run health checks yet; the HEALTHCHECK of the image is ignored.\n",
 		"WARNING: The /dev/shm of a container with --ipc shareable is not limited in size yet.\n",
 		`"The /dev/shm of a container with --ipc shareable is not limited in size yet."`,
 	} {

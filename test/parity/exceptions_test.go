@@ -24,10 +24,9 @@ var (
 	random = regexp.MustCompile(`:(3[2-9]|[45]\d|60)\d\d\d->`)
 )
 
-// plain is a line without them, and without the state of a health check, which
-// Sampan says it does not run yet.
+// plain is a line without them.
 func plain(line string) string {
-	return random.ReplaceAllString(ago.ReplaceAllString(strings.TrimSuffix(line, " (health: starting)"), "<age>"), ":<port>->")
+	return random.ReplaceAllString(ago.ReplaceAllString(line, "<age>"), ":<port>->")
 }
 
 var ids = regexp.MustCompile(`\b(sha256:)?([0-9a-f]{64}|[0-9a-f]{12})\b`)
@@ -93,11 +92,6 @@ func values(ours, theirs any) func(any, any) bool {
 
 func missingOurs(ours, theirs any) bool { return ours == missing{} }
 
-func healthStarting(ours, theirs any) bool {
-	b, _ := theirs.(string)
-	return sameStatus(ours, strings.TrimSuffix(b, " (health: starting)"))
-}
-
 // coreOf allows texts of a failed start with the same of the words that the
 // client makes exit codes 126 and 127 of.
 func coreOf(ours, theirs any) bool {
@@ -155,7 +149,6 @@ const (
 	ownVersion = "of the engine's own build"
 	bare       = "20.10 leaves these defaults out of a request that does not name them; docker always does"
 	linkText   = "ours is the size of the files, theirs has the text of symbolic links too"
-	health     = "health checks are not available yet, and said so"
 	stale      = "dockerd's list keeps the addresses of a start that failed"
 	notBefore  = "the id of an image holds its time of creation"
 )
@@ -192,7 +185,6 @@ var exceptions = []exception{
 	{kind: "container", path: "NetworkSettings.SandboxKey", allow: form(`^(/.+)?$`), reason: "of an ended container dockerd names a file that is gone, we name none"},
 	{kind: "container", path: "State.Error", allow: coreOf, reason: "ours is one sentence, theirs names containerd and runc"},
 	{kind: "container", path: "SizeRootFs", allow: within, reason: linkText},
-	{kind: "container", path: "State.Health", allow: values(missing{}, "map[FailingStreak:0 Log:[] Status:starting]"), reason: health},
 	{kind: "container", path: "NetworkSettings.EndpointID", allow: id64, reason: drawn},
 	{kind: "container", path: "NetworkSettings.IPAddress", allow: address, reason: inOrder, depends: true},
 	{kind: "container", path: "NetworkSettings.MacAddress", allow: mac, reason: "made of the address", depends: true},
@@ -207,8 +199,6 @@ var exceptions = []exception{
 	{kind: "list", path: "*.Id", allow: id64, reason: drawn},
 	{kind: "list", path: "*.Created", allow: positive, reason: clock, depends: true},
 	{kind: "list", path: "*.ImageID", allow: image, reason: notBefore},
-	{kind: "list", path: "[/checked-*.Status", allow: healthStarting, reason: health},
-	{kind: "ps", path: "checked-*.Status", allow: healthStarting, reason: health},
 	{kind: "list", path: "*.SizeRootFs", allow: within, reason: linkText},
 	{kind: "image", path: "Size", allow: within, reason: linkText},
 	{kind: "image", path: "VirtualSize", allow: within, reason: linkText},
