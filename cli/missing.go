@@ -17,10 +17,9 @@ var missing = []string{
 	"builder build, image build, build", "builder prune",
 	"checkpoint create", "checkpoint ls, checkpoint list", "checkpoint rm, checkpoint remove",
 	"config create", "config inspect", "config ls, config list", "config rm, config remove",
-	"container commit, commit", "container cp, cp", "container diff, diff", "container export, export",
 	"context create", "context export", "context import", "context inspect", "context ls, context list",
 	"context rm, context remove", "context show", "context update", "context use",
-	"image load, load", "image prune", "image push, push", "image save, save",
+	"image push, push",
 	"login", "logout",
 	"manifest annotate", "manifest create", "manifest inspect", "manifest push", "manifest rm",
 	"network connect", "network create", "network disconnect", "network prune", "network rm, network remove",
@@ -33,8 +32,8 @@ var missing = []string{
 	"service rm, service remove", "service rollback", "service scale", "service update",
 	"stack config", "stack deploy, stack up", "stack ls, stack list", "stack ps", "stack rm, stack remove, stack down", "stack services",
 	"swarm ca", "swarm init", "swarm join", "swarm join-token", "swarm leave", "swarm unlock", "swarm unlock-key", "swarm update",
-	"system df", "system dial-stdio", "system prune",
-	"volume create", "volume inspect", "volume ls, volume list", "volume prune", "volume rm, volume remove", "volume update",
+	"system dial-stdio",
+	"volume update",
 }
 
 // addMissing adds them to the tree, with their nouns where those are missing

@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/network"
 	"github.com/sampan-containers/sampan/cli/system"
+	"github.com/sampan-containers/sampan/cli/volume"
 	"github.com/sampan-containers/sampan/version"
 )
 
@@ -35,6 +36,7 @@ func entries() []entry {
 		{name: "container", section: sectionManagement, nounShort: "Manage containers", verbs: container.Commands},
 		{name: "image", section: sectionManagement, nounShort: "Manage images", verbs: image.Commands},
 		{name: "network", section: sectionManagement, nounShort: "Manage networks", verbs: network.Commands},
+		{name: "volume", section: sectionManagement, nounShort: "Manage volumes", verbs: volume.Commands},
 		{name: "system", section: sectionManagement, nounShort: "Manage the engine", verbs: system.Commands},
 	}
 	for _, v := range []struct {
@@ -50,10 +52,10 @@ func entries() []entry {
 		name string
 		make func(*app.App) *cobra.Command
 	}{
-		{"attach", container.NewAttach}, {"create", container.NewCreate}, {"events", system.NewEvents}, {"history", image.NewHistory},
-		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"logs", container.NewLogs},
+		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", container.NewCp}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
+		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", container.NewLogs},
 		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
-		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"start", container.NewStart}, {"stats", container.NewStats},
+		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", container.NewStats},
 		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},
 		{"update", container.NewUpdate}, {"wait", container.NewWait},
 	} {

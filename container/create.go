@@ -192,7 +192,8 @@ func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []
 		return err
 	}
 	made, err := s.resolveMounts(ctx, rec)
-	undo.push(func() error { return s.removeVolumes(made) })
+	defer s.letGo(rec)
+	undo.push(func() error { s.letGo(rec); return s.removeVolumes(made) })
 	if err != nil {
 		return err
 	}

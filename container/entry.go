@@ -28,6 +28,8 @@ type entry struct {
 	restart *time.Timer // a restart that is waiting for its back-off
 	backoff time.Duration
 	health  *container.Health // newer than the record's; nil: the record's is
+
+	guests guests // who works on the root of the current run
 }
 
 // run is one life of a container's processes.

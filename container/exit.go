@@ -130,6 +130,7 @@ func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRe
 		s.log.Error("take a container out of its network", "container", e.id, "error", err)
 	}
 	s.networkEvent(rec, events.ActionDisconnect)
+	s.unmountVolumes(rec, e.id)
 	s.publish(notice.Unmounts(rec))
 	if r != nil {
 		close(r.settled)

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/execs"
@@ -53,6 +55,7 @@ type Supervisor interface {
 type Images interface {
 	Get(ctx context.Context, ref string) (*image.Image, error)
 	Lowers(*image.Image) ([]string, error)
+	Commit(ctx context.Context, diff io.Reader, o image.CommitOptions) (digest.Digest, error)
 }
 
 // Snapshots makes writable layers; *snapshot.Overlay is one.

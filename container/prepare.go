@@ -166,13 +166,24 @@ func (l *launcher) mounts() ([]ocispec.Mount, error) {
 		out = append(out, ocispec.Mount{Type: mount.TypeBind, Source: filepath.Join(l.s.dataDir(owner), name), Destination: target,
 			ReadOnly: rec.HostConfig.ReadonlyRootfs})
 	}
-	for _, m := range rec.Mounts {
+	for i := range rec.Mounts {
+		m := &rec.Mounts[i]
+		source := m.Source
 		if m.Type != mount.TypeTmpfs {
 			if _, err := os.Stat(m.Source); err != nil {
 				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", m.Source, m.Destination, err)
 			}
+			held, err := subpath(m)
+			if err != nil {
+				return nil, err
+			}
+			if held != nil {
+				l.subpaths = append(l.subpaths, held)
+				// The shim opens what we resolved, whatever stands at the path by then.
+				source = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), held.Fd())
+			}
 		}
-		out = append(out, ocispec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly,
+		out = append(out, ocispec.Mount{Type: m.Type, Source: source, Destination: m.Destination, ReadOnly: m.ReadOnly,
 			Propagation: m.Propagation, NonRecursive: m.NonRecursive, RecursiveReadOnly: m.ReadOnly && !m.ShallowReadOnly, Options: m.Options})
 	}
 	return out, nil

@@ -59,6 +59,9 @@ func (s *Service) Restore(ctx context.Context) error {
 		g.Go(func() error { s.resume(ctx, e, found[i]); return nil })
 	}
 	_ = g.Wait()
+	if err := s.Volumes.Sweep(); err != nil {
+		s.log.Error("unmount volumes that nobody uses", "error", err)
+	}
 	s.startByPolicy(all)
 	return nil
 }
@@ -104,6 +107,7 @@ func (s *Service) chase(e *entry) {
 			}
 			found := s.reconnect(s.ending, e)
 			if found.silent {
+		s.useVolumes(e.record())
 				continue
 			}
 			if err := e.acquire(s.ending); err != nil {
@@ -179,6 +183,7 @@ func (s *Service) silentState(r *Record) container.ContainerState {
 // adopt makes a container that is found running so in memory and in the store.
 func (s *Service) adopt(e *entry, r *run) {
 	rec := e.record()
+	s.useVolumes(rec)
 	status := s.frozen(rec)
 	durable := rec.State.Status != status && !rec.HostConfig.AutoRemove
 	if !rec.State.Running() && status == container.StatePaused {

@@ -109,6 +109,7 @@ type launcher struct {
 	namespaces map[string]*os.File
 	shm        string
 	filesOf    string // the container whose hosts and resolv.conf are used
+	subpaths   []*os.File
 }
 
 // launch makes what a run needs and starts the shim, whose process comes up
@@ -116,6 +117,9 @@ type launcher struct {
 // network and the specification, then the files that name addresses, then side by
 // side the record and the container.
 func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err error) {
+	if err := e.guests.wait(e.id); err != nil {
+		return nil, err
+	}
 	l := &launcher{s: s, rec: m.next, namespaces: map[string]*os.File{}, filesOf: e.id}
 	defer l.close()
 	defer func() {
@@ -128,6 +132,10 @@ func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err e
 	if err := l.directory(); err != nil {
 		return nil, err
 	}
+	if err := s.mountVolumes(ctx, m.next, e.id); err != nil {
+		return nil, err
+	}
+	l.undo.push(func() error { s.unmountVolumes(m.next, e.id); return nil })
 	var g errgroup.Group
 	g.Go(func() error { return l.network(ctx) })
 	var spec []byte
@@ -234,6 +242,9 @@ func (l *launcher) config() wire.Config {
 // close lets go of the descriptors: the shim has its own by now.
 func (l *launcher) close() {
 	l.net.Close()
+	for _, f := range l.subpaths {
+		f.Close()
+	}
 	for _, f := range l.namespaces {
 		f.Close()
 	}

@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -99,6 +101,15 @@ func New(cfg Config, store *state.Store, bus Publisher) (*Service, error) {
 	s := &Service{cfg: cfg, store: store, events: bus, log: cfg.Log, closed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
+	}
+	for _, unfinished := range []string{"load-*", "save-*"} {
+		// The pattern is well formed.
+		left, _ := filepath.Glob(filepath.Join(cfg.Root, unfinished))
+		for _, dir := range left {
+			if err := os.RemoveAll(dir); err != nil {
+				return nil, fmt.Errorf("remove an unfinished archive: %w", err)
+			}
+		}
 	}
 	var err error
 	if s.blobs, err = content.Open(cfg.Root); err != nil {

@@ -462,7 +462,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", `/v1.41/containers/prune?filters={"until":["soon"]}`, ``, 400, `…invalid filter 'until=soon'`},
 		{"POST", `/v1.41/containers/prune?filters={"until":["1h","2h"]}`, ``, 400, `…more than one until filter`},
 		{"POST", `/v1.41/containers/prune?filters={"name":["x"]}`, ``, 400, `{"message":"invalid filter 'name'"}`},
-		{"GET", "/v1.41/containers/web/changes", ``, 501, `…GET /containers/{id}/changes (filesystem paths`},
+		{"GET", "/v1.41/containers/web/checkpoints", ``, 501, `…GET /containers/{id}/checkpoints (list CRIU`},
 		{"POST", "/v1.41/build", ``, 501, `…POST /build (`},
 		{"GET", "/v1.41/nothing", ``, 404, `{"message":"page not found"}`},
 	}

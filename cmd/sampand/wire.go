@@ -26,6 +26,7 @@ import (
 	imageroutes "github.com/sampan-containers/sampan/server/image"
 	networkroutes "github.com/sampan-containers/sampan/server/network"
 	systemroutes "github.com/sampan-containers/sampan/server/system"
+	volumeroutes "github.com/sampan-containers/sampan/server/volume"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/snapshot"
 	"github.com/sampan-containers/sampan/state"
@@ -167,6 +168,8 @@ func (d *daemon) openAPI(context.Context) error {
 	execroutes.Register(d.api, d.containers)
 	imageroutes.Register(d.api, d.images)
 	networkroutes.Register(d.api, d.networks)
+	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
+	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
 	return d.listen()
 }
 

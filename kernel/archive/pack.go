@@ -33,6 +33,10 @@ type PackOptions struct {
 	// Overlay reads the tree as an overlay's upper directory: its marks of what is
 	// removed become whiteout entries.
 	Overlay bool
+	// Implied lists directories that get no entry of their own.
+	Implied map[string]bool
+	// OpaqueTop says that the top hides what lies below it; for Overlay.
+	OpaqueTop bool
 	// OmitTop leaves the entry of the packed path itself out.
 	OmitTop bool
 }
@@ -101,7 +105,7 @@ func (p *packer) directory(f *os.File, at, name, rel string, st *unix.Stat_t, de
 	if p.o.Overlay && hasXattr(self, redirectXattr) {
 		return fmt.Errorf("%s: the directory was renamed inside the overlay (redirect_dir); its content cannot be read from the upper layer", at)
 	}
-	if !p.o.OmitTop || depth > 0 {
+	if (!p.o.OmitTop || depth > 0) && !p.o.Implied[rel] {
 		h := header(strings.TrimSuffix(name, "/")+"/", st)
 		h.Typeflag = tar.TypeDir
 		xattrs(self, h)
@@ -109,7 +113,7 @@ func (p *packer) directory(f *os.File, at, name, rel string, st *unix.Stat_t, de
 			return fmt.Errorf("%s: %w", at, err)
 		}
 	}
-	if p.o.Overlay && depth > 0 && hasXattr(self, opaqueXattr) {
+	if p.o.Overlay && (depth > 0 && hasXattr(self, opaqueXattr) || depth == 0 && p.o.OpaqueTop) {
 		if err := p.mark(path.Join(name, OpaqueMarker)); err != nil {
 			return err
 		}

@@ -26,6 +26,10 @@ type UnpackOptions struct {
 	// NoOverwriteDirNonDir refuses to replace a directory by something else, and
 	// the other way round.
 	NoOverwriteDirNonDir bool
+	// From and To rename: entries must be From or below it and become To or what is
+	// below that; From "." is any entry, To "." the directory itself. Empty From
+	// renames nothing.
+	From, To string
 	// UserXattrs restores the user.* attributes only.
 	UserXattrs bool
 }
@@ -110,11 +114,29 @@ func clean(name string) (string, error) {
 	return p, nil
 }
 
+// clean is clean with the renaming.
+func (u *unpacker) clean(name string) (string, error) {
+	p, err := clean(name)
+	if err != nil || u.o.From == "" {
+		return p, err
+	}
+	rest, ok := p, true
+	if u.o.From != "." && p != u.o.From {
+		rest, ok = strings.CutPrefix(p, u.o.From+"/")
+	} else if p == u.o.From {
+		rest = ""
+	}
+	if !ok {
+		return "", invalid("the archive's entry %q is not what was asked for (%q)", name, u.o.From)
+	}
+	return path.Join(u.o.To, rest), nil
+}
+
 func (u *unpacker) entry(ctx context.Context, content io.Reader, h *tar.Header) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	name, err := clean(h.Name)
+	name, err := u.clean(h.Name)
 	if err != nil {
 		return err
 	}
@@ -251,7 +273,7 @@ func (u *unpacker) file(ctx context.Context, content io.Reader, parent *os.File,
 }
 
 func (u *unpacker) link(parent *os.File, full, base string, h *tar.Header) error {
-	target, err := clean(h.Linkname)
+	target, err := u.clean(h.Linkname)
 	if err != nil {
 		return err
 	}

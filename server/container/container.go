@@ -5,6 +5,7 @@ package container
 
 import (
 	"context"
+	"io"
 	"time"
 
 	api "github.com/moby/moby/api/types/container"
@@ -28,6 +29,12 @@ type Service interface {
 	Logs(ctx context.Context, ref string, o container.LogsOptions, emit func(stream string, data []byte) error) error
 	Attach(ctx context.Context, ref string, o container.AttachOptions) error
 	Resize(ctx context.Context, ref string, height, width uint32) error
+	StatPath(ctx context.Context, ref, path string) (*api.PathStat, error)
+	ArchivePath(ctx context.Context, ref, path string, begin func(*api.PathStat) io.Writer) error
+	ExtractToDir(ctx context.Context, ref, path string, content io.Reader, o container.ExtractOptions) error
+	Changes(ctx context.Context, ref string) ([]api.FilesystemChange, error)
+	Export(ctx context.Context, ref string, begin func() io.Writer) error
+	Commit(ctx context.Context, ref string, o container.CommitOptions) (string, error)
 	Pause(ctx context.Context, ref string) error
 	Unpause(ctx context.Context, ref string) error
 	Rename(ctx context.Context, ref, name string) error
@@ -64,4 +71,10 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("POST /containers/{id}/update", r.update)
 	s.Handle("POST /containers/prune", r.prune)
 	s.Handle("DELETE /containers/{id}", r.remove)
+	s.Handle("HEAD /containers/{id}/archive", r.statPath)
+	s.Handle("GET /containers/{id}/archive", r.getArchive)
+	s.Handle("PUT /containers/{id}/archive", r.putArchive)
+	s.Handle("GET /containers/{id}/changes", r.changes)
+	s.Handle("GET /containers/{id}/export", r.export)
+	s.Handle("POST /commit", r.commit)
 }

@@ -7,6 +7,7 @@ import (
 
 	api "github.com/moby/moby/api/types/image"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/server"
 )
@@ -20,6 +21,9 @@ type Service interface {
 	Tag(ctx context.Context, ref, repo, tag string) error
 	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
 	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
+	Load(ctx context.Context, r io.Reader, o image.LoadOptions, progress io.Writer) error
+	Save(ctx context.Context, names []string, platforms []ocispec.Platform, begin func() io.Writer) error
+	Prune(ctx context.Context, o image.PruneOptions) (*api.PruneReport, error)
 	Pull(ctx context.Context, name string, o image.PullOptions, progress io.Writer) error
 }
 
@@ -34,4 +38,8 @@ func Register(s *server.Server, images Service) {
 	s.Handle("POST /images/{name}/tag", r.tag)
 	s.Handle("DELETE /images/{name}", r.remove)
 	s.Handle("POST /images/create", r.create)
+	s.Handle("POST /images/load", r.loadArchive)
+	s.Handle("GET /images/get", r.saveSeveral)
+	s.Handle("GET /images/{name}/get", r.saveOne)
+	s.Handle("POST /images/prune", r.prune)
 }

@@ -1,0 +1,173 @@
+// Package volume holds the verbs on volumes.
+package volume
+
+import (
+	"context"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/go-units"
+	"github.com/moby/moby/client"
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/value"
+)
+
+// Commands are the verbs of `volume`, in the order of the help.
+func Commands(a *app.App) []*cobra.Command {
+	return []*cobra.Command{NewCreate(a), NewInspect(a), NewLs(a), NewPrune(a), NewRm(a)}
+}
+
+func named(cmd *cobra.Command, names string) *cobra.Command {
+	cmd.Annotations = map[string]string{app.AliasesKey: names}
+	return cmd
+}
+
+// clusterFlags are of CSI volumes, which need a swarm.
+var clusterFlags = []string{"availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing", "topology-preferred", "topology-required", "type"}
+
+// NewCreate makes `volume create`.
+func NewCreate(a *app.App) *cobra.Command {
+	var driver string
+	var labels value.List
+	options := value.NewMap(nil)
+	cmd := named(&cobra.Command{
+		Use:               "create [OPTIONS] [VOLUME]",
+		Short:             "Create a volume",
+		Args:              app.RangeArgs(0, 1),
+		ValidArgsFunction: complete.None,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range clusterFlags {
+				if cmd.Flags().Changed(name) {
+					return app.Refuse(name, "cluster volumes need a swarm; create a local volume instead")
+				}
+			}
+			req := client.VolumeCreateOptions{Driver: driver, DriverOpts: options.Values, Labels: value.KeyValues(labels.Values)}
+			if len(args) > 0 {
+				req.Name = args[0]
+			}
+			conn, err := a.Connect()
+			if err != nil {
+				return err
+			}
+			got, err := conn.VolumeCreate(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			a.Println(got.Volume.Name)
+			return nil
+		},
+	}, "volume create")
+	fs := cmd.Flags()
+	fs.StringVarP(&driver, "driver", "d", "local", "Volume driver")
+	fs.Var(&labels, "label", "Label of the volume (NAME[=VALUE])")
+	fs.VarP(&options, "opt", "o", "Option of the driver (type=, device=, o=)")
+	for _, name := range clusterFlags {
+		fs.String(name, "", "")
+		// Registered just above, so the call cannot fail.
+		_ = fs.MarkHidden(name)
+	}
+	return cmd
+}
+
+// NewInspect makes `volume inspect`.
+func NewInspect(a *app.App) *cobra.Command {
+	var format string
+	cmd := named(&cobra.Command{
+		Use:               "inspect [OPTIONS] VOLUME [VOLUME...]",
+		Short:             "Show everything about one or more volumes",
+		Args:              app.MinArgs(1),
+		ValidArgsFunction: complete.None,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.Inspect(format, args, func(name string) (any, []byte, error) {
+				return Inspect(cmd.Context(), a, name)
+			})
+		},
+	}, "volume inspect")
+	cmd.Flags().StringVarP(&format, "format", "f", "", app.FormatHelp)
+	return cmd
+}
+
+// Inspect fetches one volume.
+func Inspect(ctx context.Context, a *app.App, name string) (any, []byte, error) {
+	conn, err := a.Connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	got, err := conn.VolumeInspect(ctx, name, client.VolumeInspectOptions{})
+	return got.Volume, got.Raw, err
+}
+
+// NewRm makes `volume rm`.
+func NewRm(a *app.App) *cobra.Command {
+	var o client.VolumeRemoveOptions
+	cmd := named(&cobra.Command{
+		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
+		Aliases:           []string{"remove"},
+		Short:             "Remove one or more volumes with their data",
+		Args:              app.MinArgs(1),
+		ValidArgsFunction: complete.None,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			conn, err := a.Connect()
+			if err != nil {
+				return err
+			}
+			return a.ForEach(args, func(name string) error {
+				_, err := conn.VolumeRemove(cmd.Context(), name, o)
+				if o.Force && errdefs.IsNotFound(err) {
+					return nil
+				}
+				return err
+			})
+		},
+	}, "volume rm, volume remove")
+	cmd.Flags().BoolVarP(&o.Force, "force", "f", false, "A volume that does not exist is no error")
+	return cmd
+}
+
+// NewPrune makes `volume prune`.
+func NewPrune(a *app.App) *cobra.Command {
+	var force, all bool
+	var filters value.Filters
+	cmd := named(&cobra.Command{
+		Use:               "prune [OPTIONS]",
+		Short:             "Remove the anonymous volumes that no container uses",
+		Args:              app.NoArgs,
+		ValidArgsFunction: complete.None,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !force {
+				what := "anonymous local volumes not used by at least one container"
+				if all {
+					what = "local volumes not used by at least one container"
+				}
+				ok, err := a.Confirm(cmd.Context(), "WARNING! This will remove "+what+".\nAre you sure you want to continue?")
+				if err != nil || !ok {
+					return err
+				}
+			}
+			conn, err := a.Connect()
+			if err != nil {
+				return err
+			}
+			got, err := conn.VolumePrune(cmd.Context(), client.VolumePruneOptions{All: all, Filters: filters.Values})
+			if err != nil {
+				return err
+			}
+			if len(got.Report.VolumesDeleted) > 0 {
+				a.Println("Deleted Volumes:")
+				for _, name := range got.Report.VolumesDeleted {
+					a.Println(name)
+				}
+				a.Println("")
+			}
+			a.Println("Total reclaimed space: " + units.HumanSize(float64(got.Report.SpaceReclaimed)))
+			return nil
+		},
+	}, "volume prune")
+	fs := cmd.Flags()
+	fs.BoolVarP(&all, "all", "a", false, "Remove the named volumes too")
+	fs.Var(&filters, "filter", "Remove only what matches (label=NAME[=VALUE])")
+	fs.BoolVarP(&force, "force", "f", false, "Do not ask for confirmation")
+	return cmd
+}
