@@ -1,13 +1,17 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -46,11 +50,24 @@ func TestGoldenRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if !keepsTables() {
+				want = bytes.Replace(want, []byte(" # progname sampand\n\tflags owner\n\n"), []byte("\n"), 1)
+			}
 			if got != string(want) {
 				t.Errorf("the table is\n%s\nwant\n%s", got, want)
 			}
 		})
 	}
+}
+
+// keepsTables says whether this kernel knows tables that outlive their owner; Sampan
+// owns no others.
+func keepsTables() bool {
+	var name unix.Utsname
+	var major, minor int
+	_ = unix.Uname(&name)
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 6 || major == 6 && minor >= 9)
 }
 
 // eventually waits for what happens in reaction to an event.

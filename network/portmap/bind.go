@@ -176,7 +176,7 @@ func (t *Table) bindPort(r Request, port uint16) (socks []Socket, retErr error) 
 		if splice && r.Proto != "tcp" {
 			return socks, fault.New(fault.NotImplemented, "publish port %d/%s on %s: only TCP can be relayed there yet; publish it on an IPv4 address, with translation on", r.ContainerPort, r.Proto, host)
 		}
-		f, got, err := bind(r.Proto, host, port, splice)
+		f, got, err := t.bind(r.Proto, host, port, splice)
 		if every && host.Is6() && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
 			continue // a host without IPv6
 		}
@@ -189,7 +189,7 @@ func (t *Table) bindPort(r Request, port uint16) (socks []Socket, retErr error) 
 	return socks, nil
 }
 
-func bind(proto string, host netip.Addr, port uint16, listen bool) (*os.File, uint16, error) {
+func (t *Table) bind(proto string, host netip.Addr, port uint16, listen bool) (*os.File, uint16, error) {
 	family, typ := unix.AF_INET, unix.SOCK_STREAM
 	if host.Is6() {
 		family = unix.AF_INET6
@@ -201,43 +201,55 @@ func bind(proto string, host netip.Addr, port uint16, listen bool) (*os.File, ui
 	if err != nil {
 		return nil, 0, err
 	}
-	if port, err = bindFD(fd, proto, host, port, listen); err != nil {
+	if port, err = t.bindFD(fd, proto, host, port, listen); err != nil {
 		unix.Close(fd)
 		return nil, 0, err
 	}
 	return os.NewFile(uintptr(fd), fmt.Sprintf("%s %s", proto, netip.AddrPortFrom(host, port))), port, nil
 }
 
-func bindFD(fd int, proto string, host netip.Addr, port uint16, listen bool) (uint16, error) {
+func (t *Table) bindFD(fd int, proto string, host netip.Addr, port uint16, listen bool) (uint16, error) {
 	if host.Is6() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return 0, err
 		}
 	}
-	tcp := proto == "tcp"
-	if tcp {
+	reuse := func(on int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, on) }
+	sa := sockaddr(host, port)
+	var err error
+	switch {
+	case proto != "tcp":
+		err = unix.Bind(fd, sa)
+	case listen:
 		// Connections of an earlier server in TIME_WAIT do not hold the port.
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			return 0, err
+		if err = reuse(1); err == nil {
+			err = unix.Bind(fd, sa)
+		}
+		if err == nil {
+			err = unix.Listen(fd, backlog)
+		}
+	default:
+		// Two sockets that both have the option may share a port until one
+		// listens, and ours never does. An older kernel (6.1) goes on believing
+		// that of a port whose first socket takes the option back; so the option
+		// is for the ports alone that need it.
+		err = unix.Bind(fd, sa)
+		if errors.Is(err, unix.EADDRINUSE) && port != 0 && !t.ours(proto, host, port) && reuse(1) == nil {
+			if err = unix.Bind(fd, sa); err == nil {
+				// The listen of another program that has the option then fails.
+				err = reuse(0)
+			}
 		}
 	}
-	if err := unix.Bind(fd, sockaddr(host, port)); err != nil {
+	if err != nil {
 		return 0, err
 	}
-	switch {
-	case tcp && listen:
-		if err := unix.Listen(fd, backlog); err != nil {
-			return 0, err
-		}
-	case tcp:
-		// Two sockets that both have the option may share a port until one
-		// listens. Ours never does, so it takes the option back: the other
-		// program's listen then fails.
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0); err != nil {
-			return 0, err
-		}
-	}
 	return boundPort(fd)
+}
+
+func (t *Table) ours(proto string, host netip.Addr, port uint16) bool {
+	_, ours := t.holder(proto, host, port)
+	return ours
 }
 
 func boundPort(fd int) (uint16, error) {

@@ -3,7 +3,7 @@
 # install_modules TO NAME...: the kernel's modules whose paths contain a name,
 # with their dependencies' index.
 install_modules() {
-  local to=$1 from="$cache/kernel/lib/modules/$release" name
+  local to=$1 from="$kernels/lib/modules/$release" name
   shift
   for name in "$@"; do
     (cd "$from" && find kernel -path "*$name*" -name '*.ko' | cpio -pdmu --quiet "$repo/$to/lib/modules/$release")
@@ -46,6 +46,7 @@ make_disk() {
   tar -C "$tree" -xf .cache/debian-nginx.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
   borrow "$tree" nft iptables-nft iptables-legacy iptables-nft-save ip curl docker runc crun
+  cp /etc/protocols /etc/services "$tree/etc/" # nft's names
   cp -r /usr/lib/x86_64-linux-gnu/xtables "$tree/usr/lib/x86_64-linux-gnu/"
   rm -f "$tree/sbin/modprobe"
   ln -s ../bin/busybox "$tree/sbin/modprobe"

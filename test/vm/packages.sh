@@ -1,5 +1,6 @@
 # What the virtual machine needs, sourced by run.sh: qemu and cpio installed,
-# Debian's kernel downloaded and unpacked into $cache. Sets kernel, release.
+# Debian's kernel downloaded and unpacked into $cache. Sets kernels,
+# kernel and release; SAMPAN_VM_KERNEL names another unpacked kernel package.
 missing=()
 for package in busybox-static cpio e2fsprogs qemu-system-x86 seabios; do
   dpkg-query -W -f '${Status}' $package 2>/dev/null | grep -q 'ok installed' || missing+=($package)
@@ -21,5 +22,6 @@ if [ ! -e "$cache/kernel/ready" ]; then
   rm -f "$cache"/linux-image-*.deb
   touch "$cache/kernel/ready"
 fi
-kernel=$(ls "$cache"/kernel/boot/vmlinuz-*)
+kernels=${SAMPAN_VM_KERNEL:-$cache/kernel}
+kernel=$(ls "$kernels"/boot/vmlinuz-*)
 release=${kernel##*/vmlinuz-}
