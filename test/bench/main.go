@@ -5,7 +5,8 @@
 // starts it in mount and pid namespaces that end with it.
 //
 // With arguments (runtime, engine, memory) only these parts run, and nothing is
-// written.
+// written. Any other argument selects the rows of the engine that contain it
+// ("exec", "20 at once").
 package main
 
 import (
@@ -30,6 +31,11 @@ func main() {
 }
 
 func fields(s string) []string { return strings.Fields(s) }
+
+// selects tells whether an argument is a part of a row's name.
+func selects(args []string, row string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(row, arg) })
+}
 
 func run(ctx context.Context, parts []string) error {
 	wanted := func(part string) bool { return len(parts) == 0 || slices.Contains(parts, part) }
@@ -75,8 +81,8 @@ func run(ctx context.Context, parts []string) error {
 	}
 	fmt.Println()
 	for _, r := range rows() {
-		if !wanted("engine") {
-			break
+		if !wanted("engine") && !selects(parts, r.name) {
+			continue
 		}
 		res, err := measure(ctx, r, []*engine{ours, peer})
 		if err != nil {
