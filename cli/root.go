@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/container"
+	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/network"
 	"github.com/sampan-containers/sampan/cli/system"
@@ -55,7 +56,7 @@ func entries() []entry {
 		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", container.NewCp}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
 		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", container.NewLogs},
 		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
-		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", container.NewStats},
+		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", stats.New},
 		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},
 		{"update", container.NewUpdate}, {"wait", container.NewWait},
 	} {

@@ -36,9 +36,11 @@ func (s *Service) Rename(ctx context.Context, ref, name string) error {
 		return fault.New(fault.Conflict, "container %s is marked for removal and cannot be renamed", e.id)
 	}
 	if err := request.CheckName(name); err != nil {
+		//lint:ignore ST1005 Docker's words
 		return fmt.Errorf("Error when allocating new name: %w", err)
 	}
 	if _, err := s.reserve(name, e.id); err != nil {
+		//lint:ignore ST1005 Docker's words
 		return fmt.Errorf("Error when allocating new name: %w", err)
 	}
 	m, err := e.begin(e.record().State.Status, func(r *Record) { r.Name = name })

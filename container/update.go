@@ -23,6 +23,7 @@ func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateCon
 	}
 	defer e.release()
 	if err := s.update(e, u); err != nil {
+		//lint:ignore ST1005 Docker's words
 		return nil, fmt.Errorf("Cannot update container %s: %w", e.id, err)
 	}
 	s.event(e.record(), events.ActionUpdate, nil)

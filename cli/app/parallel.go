@@ -8,11 +8,16 @@ const parallelism = 50
 // Each runs work for every name, many at a time, and calls done for each in
 // the order of names as soon as that order allows.
 func Each(names []string, work func(name string) error, done func(name string, err error)) {
+	EachOf(parallelism, names, work, done)
+}
+
+// EachOf is Each with another bound, for work that is mostly waiting.
+func EachOf(limit int, names []string, work func(name string) error, done func(name string, err error)) {
 	results := make([]chan error, len(names))
 	for i := range results {
 		results[i] = make(chan error, 1)
 	}
-	slots := make(chan struct{}, parallelism)
+	slots := make(chan struct{}, limit)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i, name := range names {

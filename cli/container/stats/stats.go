@@ -1,4 +1,7 @@
-package container
+// Package stats is the verb `stats`: one table of what containers use, once or as
+// it changes. A stream follows each container by a request of its own, and the
+// events tell which containers come and go.
+package stats
 
 import (
 	"context"
@@ -21,26 +24,32 @@ import (
 	"github.com/sampan-containers/sampan/cli/format"
 )
 
-// redrawEvery is the pace at which a stream of stats is shown.
-const redrawEvery = 500 * time.Millisecond
+const (
+	// redrawEvery is the pace at which a stream of stats is shown.
+	redrawEvery = 500 * time.Millisecond
+	// together is how many containers are asked at once for a single result:
+	// each answer takes the time between two samples.
+	together = 250
+)
 
-type statsOptions struct {
+type options struct {
 	all, noStream, noTrunc bool
 	format                 string
 }
 
-// NewStats makes `stats`.
-func NewStats(a *app.App) *cobra.Command {
-	var o statsOptions
-	cmd := named(&cobra.Command{
+// New makes `stats`.
+func New(a *app.App) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Annotations:       map[string]string{app.AliasesKey: "container stats, stats"},
 		Use:               "stats [OPTIONS] [CONTAINER...]",
 		Short:             "Show what containers use, as it changes",
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: complete.Containers(a, complete.Running),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return stats(cmd.Context(), a, &o, args)
+			return show(cmd.Context(), a, &o, args)
 		},
-	}, "container stats, stats")
+	}
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.all, "all", "a", false, "Show all containers, not only those that run")
 	fs.StringVar(&o.format, "format", "", app.FormatHelp)
@@ -49,7 +58,7 @@ func NewStats(a *app.App) *cobra.Command {
 	return cmd
 }
 
-func stats(ctx context.Context, a *app.App, o *statsOptions, names []string) error {
+func show(ctx context.Context, a *app.App, o *options, names []string) error {
 	conn, err := a.Connect()
 	if err != nil {
 		return err
@@ -114,24 +123,24 @@ func stats(ctx context.Context, a *app.App, o *statsOptions, names []string) err
 type board struct {
 	app  *app.App
 	conn *connect.Conn
-	o    *statsOptions
+	o    *options
 
 	mu   sync.Mutex
-	rows []*statRow
+	rows []*row
 }
 
 // once shows one result of each container, in the order of the names.
 func (b *board) once(ctx context.Context, names []string, everything bool) error {
-	rows := make([]*statRow, len(names))
+	rows := make([]*row, len(names))
 	for i, name := range names {
-		rows[i] = &statRow{name: name, full: b.o.noTrunc}
+		rows[i] = &row{name: name, full: b.o.noTrunc}
 	}
-	index := map[string]*statRow{}
+	index := map[string]*row{}
 	for _, r := range rows {
 		index[r.name] = r
 	}
 	var batch app.Batch
-	app.Each(names, func(name string) error {
+	app.EachOf(together, names, func(name string) error {
 		got, err := b.conn.ContainerStats(ctx, name, client.ContainerStatsOptions{IncludePreviousSample: true})
 		if err != nil {
 			return err
@@ -167,7 +176,7 @@ func (b *board) add(ctx context.Context, name string) {
 			return
 		}
 	}
-	r := &statRow{name: name, full: b.o.noTrunc, ready: make(chan struct{})}
+	r := &row{name: name, full: b.o.noTrunc, ready: make(chan struct{})}
 	ctx, r.stop = context.WithCancel(ctx)
 	b.rows = append(b.rows, r)
 	go func() {
@@ -179,7 +188,7 @@ func (b *board) add(ctx context.Context, name string) {
 func (b *board) drop(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rows = slices.DeleteFunc(b.rows, func(r *statRow) bool {
+	b.rows = slices.DeleteFunc(b.rows, func(r *row) bool {
 		gone := r.is(id)
 		if gone {
 			r.stop()
@@ -233,7 +242,7 @@ func (b *board) wait(ctx context.Context, everything bool) error {
 func (b *board) over() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !slices.ContainsFunc(b.rows, func(r *statRow) bool { return r.failure() == nil })
+	return !slices.ContainsFunc(b.rows, func(r *row) bool { return r.failure() == nil })
 }
 
 func (b *board) draw() error {
@@ -247,7 +256,7 @@ func (b *board) draw() error {
 	if !b.o.noStream && b.app.Out.IsTerminal() {
 		text.WriteString("\x1b[H\x1b[2J")
 	}
-	if err := statsFormat.Write(&text, b.o.format, false, rows); err != nil {
+	if err := table.Write(&text, b.o.format, false, rows); err != nil {
 		return err
 	}
 	_, err := io.WriteString(b.app.Out, text.String())

@@ -1,4 +1,4 @@
-package container
+package stats
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
-var statsFormat = format.List{
+var table = format.List{
 	Table: "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}",
 	Quiet: "{{.ID}}",
 	Headers: map[string]string{
@@ -28,8 +28,8 @@ var statsFormat = format.List{
 	},
 }
 
-// statRow is one line of `stats`; its exported methods are the fields of --format.
-type statRow struct {
+// row is one line of `stats`; its exported methods are the fields of --format.
+type row struct {
 	name  string // as the user wrote it
 	full  bool
 	stop  context.CancelFunc
@@ -41,7 +41,7 @@ type statRow struct {
 }
 
 // follow reads the stream of a container until it ends.
-func (r *statRow) follow(ctx context.Context, conn *connect.Conn) {
+func (r *row) follow(ctx context.Context, conn *connect.Conn) {
 	var once sync.Once
 	ready := func() { once.Do(func() { close(r.ready) }) }
 	defer ready()
@@ -70,43 +70,43 @@ func (r *statRow) follow(ctx context.Context, conn *connect.Conn) {
 	}
 }
 
-func (r *statRow) set(s *container.StatsResponse) {
+func (r *row) set(s *container.StatsResponse) {
 	terminal.CleanDeep(s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sample, r.err = s, nil
 }
 
-func (r *statRow) failure() error {
+func (r *row) failure() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
 // is tells whether the row is that of a container's id or name.
-func (r *statRow) is(id string) bool {
+func (r *row) is(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.name == id || r.sample != nil && r.sample.ID == id
 }
 
 // snapshot is a copy that does not change while it is printed.
-func (r *statRow) snapshot() *statRow {
+func (r *row) snapshot() *row {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &statRow{name: r.name, full: r.full, sample: r.sample}
+	return &row{name: r.name, full: r.full, sample: r.sample}
 }
 
 // unknown is shown for what cannot be read.
 const unknown = "--"
 
-func (*statRow) Row() {}
+func (*row) Row() {}
 
 // Container is the container as it was named, or its id.
-func (r *statRow) Container() string { return r.name }
+func (r *row) Container() string { return r.name }
 
 // ID is the container's id.
-func (r *statRow) ID() string {
+func (r *row) ID() string {
 	if r.sample == nil {
 		return format.ID(r.name, r.full)
 	}
@@ -114,7 +114,7 @@ func (r *statRow) ID() string {
 }
 
 // Name is the container's name.
-func (r *statRow) Name() string {
+func (r *row) Name() string {
 	if r.sample == nil || len(r.sample.Name) < 2 {
 		return unknown
 	}
@@ -122,7 +122,7 @@ func (r *statRow) Name() string {
 }
 
 // CPUPerc is the use of processors; each counts for 100 %.
-func (r *statRow) CPUPerc() string {
+func (r *row) CPUPerc() string {
 	if r.sample == nil {
 		return unknown
 	}
@@ -130,7 +130,7 @@ func (r *statRow) CPUPerc() string {
 }
 
 // MemUsage is the memory used and its limit.
-func (r *statRow) MemUsage() string {
+func (r *row) MemUsage() string {
 	if r.sample == nil {
 		return unknown + " / " + unknown
 	}
@@ -138,7 +138,7 @@ func (r *statRow) MemUsage() string {
 }
 
 // MemPerc is the part of the limit that is used.
-func (r *statRow) MemPerc() string {
+func (r *row) MemPerc() string {
 	if r.sample == nil {
 		return unknown
 	}
@@ -150,7 +150,7 @@ func (r *statRow) MemPerc() string {
 }
 
 // NetIO is what was received and sent over all interfaces.
-func (r *statRow) NetIO() string {
+func (r *row) NetIO() string {
 	if r.sample == nil {
 		return unknown
 	}
@@ -163,7 +163,7 @@ func (r *statRow) NetIO() string {
 }
 
 // BlockIO is what was read from and written to block devices.
-func (r *statRow) BlockIO() string {
+func (r *row) BlockIO() string {
 	if r.sample == nil {
 		return unknown
 	}
@@ -180,7 +180,7 @@ func (r *statRow) BlockIO() string {
 }
 
 // PIDs is the number of processes and threads.
-func (r *statRow) PIDs() string {
+func (r *row) PIDs() string {
 	if r.sample == nil {
 		return unknown
 	}
