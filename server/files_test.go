@@ -120,9 +120,9 @@ func TestFiles(t *testing.T) {
 		{"POST", "/v1.48/images/load?quiet=0&platform=%7B%22os%22%3A%22linux%22%7D", "data", 200, `data false 1`},
 		{"POST", "/v1.48/images/load?platform=x", "data", 400, "failed to parse platform"},
 		{"POST", "/v1.41/images/load", "", 400, "not a tar archive"},
-		{"GET", "/v1.41/images/get?names=a&names=b", "", 200, "[a b]0"},
+		{"GET", "/v1.41/images/get?names=a&names=b", "", 200, "[a b] 0"},
 		{"GET", "/v1.41/images/get", "", 400, "no image was named"},
-		{"GET", "/v1.41/images/a/b:1/get", "", 200, "[a/b:1]0"},
+		{"GET", "/v1.41/images/a/b:1/get", "", 200, "[a/b:1] 0"},
 		{"POST", "/v1.41/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%2C%22label%21%22%3A%5B%22a%22%5D%7D", "", 200, "true false"},
 		{"POST", "/v1.41/images/prune?filters=%7B%22x%22%3A%5B%22y%22%5D%7D", "", 400, "invalid filter"},
 	}

@@ -42,7 +42,7 @@ func NewCommit(a *app.App) *cobra.Command {
 	fs.VarP(&changes, "change", "c", "Apply a Dockerfile instruction to the image")
 	fs.StringVarP(&o.Comment, "message", "m", "", "Message for the history of the image")
 	fs.BoolVar(&o.NoPause, "no-pause", false, "Do not pause the container meanwhile")
-	fs.BoolVarP(&pause, "pause", "p", true, "Pause the container meanwhile")
+	fs.BoolVar(&pause, "pause", true, "Pause the container meanwhile")
 	// Registered just above, so the call cannot fail.
 	_ = fs.MarkDeprecated("pause", "use --no-pause instead")
 	return cmd

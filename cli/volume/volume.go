@@ -63,8 +63,20 @@ func NewCreate(a *app.App) *cobra.Command {
 	fs.StringVarP(&driver, "driver", "d", "local", "Volume driver")
 	fs.Var(&labels, "label", "Label of the volume (NAME[=VALUE])")
 	fs.VarP(&options, "opt", "o", "Option of the driver (type=, device=, o=)")
+	var size value.Bytes
+	var texts value.List
+	secret := value.NewMap(nil)
 	for _, name := range clusterFlags {
-		fs.String(name, "", "")
+		switch name {
+		case "limit-bytes", "required-bytes":
+			fs.Var(&size, name, "")
+		case "secret":
+			fs.Var(&secret, name, "")
+		case "topology-preferred", "topology-required":
+			fs.Var(&texts, name, "")
+		default:
+			fs.String(name, "", "")
+		}
 		// Registered just above, so the call cannot fail.
 		_ = fs.MarkHidden(name)
 	}
