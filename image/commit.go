@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image/changes"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -47,7 +48,7 @@ func (s *Service) Commit(ctx context.Context, diff io.Reader, o CommitOptions) (
 	if err != nil {
 		return "", err
 	}
-	if err := applyChanges(&o.Config, o.Changes); err != nil {
+	if err := changes.Apply(&o.Config, o.Changes); err != nil {
 		return "", err
 	}
 	defer func() { go debug.FreeOSMemory() }()

@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image/changes"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -203,7 +204,7 @@ func TestFailedImportLeavesNothing(t *testing.T) {
 		"unknown change":    {bytes.NewReader(good), ImportOptions{Reference: "x", Changes: []string{"FLY away"}}, "unknown instruction: FLY"},
 		"bad platform":      {bytes.NewReader(good), ImportOptions{Reference: "x", Platform: "linux/../.."}, "platform"},
 		"foreign platform":  {bytes.NewReader(good), ImportOptions{Reference: "x", Platform: "windows/amd64"}, "not supported"},
-		"huge change":       {bytes.NewReader(good), ImportOptions{Reference: "x", Changes: []string{"LABEL a=" + strings.Repeat("b", maxChanges)}}, "limit"},
+		"huge change":       {bytes.NewReader(good), ImportOptions{Reference: "x", Changes: []string{"LABEL a=" + strings.Repeat("b", changes.Max)}}, "limit"},
 		"climbing archive":  {bytes.NewReader(archive(t, "./", "../../x")), ImportOptions{Reference: "x"}, "outside of the root"},
 		"reference of 1 MB": {bytes.NewReader(good), ImportOptions{Reference: strings.Repeat("a", 1<<20)}, "limit"},
 	} {

@@ -18,6 +18,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image/changes"
 	"github.com/sampan-containers/sampan/layer"
 	"github.com/sampan-containers/sampan/state"
 )
@@ -53,7 +54,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o ImportOptions, prog
 	if cfg.Platform, err = parsePlatform(o.Platform); err != nil {
 		return "", err
 	}
-	if err := applyChanges(&cfg.Config, o.Changes); err != nil {
+	if err := changes.Apply(&cfg.Config, o.Changes); err != nil {
 		return "", err
 	}
 	body := bufio.NewReader(r)

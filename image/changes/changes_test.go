@@ -1,4 +1,4 @@
-package image
+package changes
 
 import (
 	"encoding/json"
@@ -40,7 +40,7 @@ func TestApplyChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cfg dockerspec.DockerOCIImageConfig
-			if err := applyChanges(&cfg, test.changes); err != nil {
+			if err := Apply(&cfg, test.changes); err != nil {
 				t.Fatal(err)
 			}
 			got, err := json.Marshal(cfg)
@@ -85,7 +85,7 @@ func TestBadChanges(t *testing.T) {
 		"ENV a=" + strings.Repeat("${a:-", 100) + strings.Repeat("}", 100): "nested deeper",
 	} {
 		var cfg dockerspec.DockerOCIImageConfig
-		err := applyChanges(&cfg, []string{change})
+		err := Apply(&cfg, []string{change})
 		if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: %v, want …%s…", change, err, want)
 		}
@@ -98,28 +98,8 @@ func FuzzApplyChanges(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, change string) {
 		var cfg dockerspec.DockerOCIImageConfig
-		if err := applyChanges(&cfg, []string{change}); err != nil && !errors.Is(err, fault.Invalid) {
+		if err := Apply(&cfg, []string{change}); err != nil && !errors.Is(err, fault.Invalid) {
 			t.Errorf("class of %v is %v", err, fault.Of(err))
-		}
-	})
-}
-
-func FuzzReference(f *testing.F) {
-	for _, seed := range []string{"web", "docker.io/library/web:1", "a@sha256:" + strings.Repeat("a", 64), "sha256:ab", "../x", "host:5000/a/b:c"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, ref string) {
-		if target, err := parseTarget(ref); err == nil && (target.name == nil) == (target.id == "") {
-			t.Errorf("%q is neither a name nor an ID, or both: %+v", ref, target)
-		}
-		for _, parse := range []func() error{
-			func() error { _, err := parseName(ref, ""); return err },
-			func() error { _, err := parsePull(ref, ""); return err },
-			func() error { _, err := parsePlatform(ref); return err },
-		} {
-			if err := parse(); err != nil && !errors.Is(err, fault.Invalid) {
-				t.Errorf("%q: class of %v is %v", ref, err, fault.Of(err))
-			}
 		}
 	})
 }

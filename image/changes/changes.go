@@ -1,4 +1,7 @@
-package image
+// Package changes applies the values of --change, which are lines of a
+// Dockerfile, to the config of an image: import and commit take them. All of it is
+// untrusted text; every failure is fault.Invalid.
+package changes
 
 import (
 	"encoding/json"
@@ -17,8 +20,8 @@ import (
 )
 
 const (
-	// maxChanges bounds the text of all --change options together.
-	maxChanges = 256 << 10
+	// Max bounds the text of all --change options together.
+	Max = 256 << 10
 	// maxPorts bounds what one EXPOSE may list: all ports there are.
 	maxPorts = 1 << 16
 )
@@ -64,12 +67,12 @@ func instruction(name string) func(*change) error {
 // building are the instructions that a Dockerfile knows and --change refuses.
 var building = []string{"ADD", "ARG", "COPY", "FROM", "MAINTAINER", "RUN", "SHELL"}
 
-// applyChanges applies the values of --change, which are Dockerfile lines.
+// Apply applies the values of --change, which are Dockerfile lines.
 // Every failure is fault.Invalid.
-func applyChanges(cfg *dockerspec.DockerOCIImageConfig, changes []string) error {
+func Apply(cfg *dockerspec.DockerOCIImageConfig, changes []string) error {
 	text := strings.Join(changes, "\n")
-	if len(text) > maxChanges {
-		return fault.New(fault.Invalid, "--change: %d bytes are more than the limit of %d", len(text), maxChanges)
+	if len(text) > Max {
+		return fault.New(fault.Invalid, "--change: %d bytes are more than the limit of %d", len(text), Max)
 	}
 	cmdSet := false
 	for _, line := range logicalLines(text) {
