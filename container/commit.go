@@ -84,7 +84,7 @@ func committed(rec *record.Record, over *container.Config) dockerspec.DockerOCII
 	out := dockerspec.DockerOCIImageConfig{}
 	out.User, out.Env, out.Entrypoint, out.Cmd = c.User, c.Env, c.Entrypoint, c.Cmd
 	out.WorkingDir, out.Labels, out.StopSignal, out.Volumes = c.WorkingDir, c.Labels, c.StopSignal, c.Volumes
-	out.ArgsEscaped, out.OnBuild, out.Shell = c.ArgsEscaped, c.OnBuild, c.Shell
+	out.OnBuild, out.Shell = c.OnBuild, c.Shell
 	for port := range c.ExposedPorts {
 		if out.ExposedPorts == nil {
 			out.ExposedPorts = map[string]struct{}{}

@@ -107,7 +107,7 @@ func (s *Service) chase(e *entry) {
 			}
 			found := s.reconnect(s.ending, e)
 			if found.silent {
-		s.useVolumes(e.record())
+				s.useVolumes(e.record())
 				continue
 			}
 			if err := e.acquire(s.ending); err != nil {

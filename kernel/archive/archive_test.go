@@ -71,8 +71,12 @@ func stream(t testing.TB, entries ...tar.Header) []byte {
 
 // The hostile corpus of A1: nothing leaves the root, and what is refused is refused.
 func TestUnpackStaysInside(t *testing.T) {
-	reg := func(name, text string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Linkname: text} }
-	link := func(name, to string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to} }
+	reg := func(name, text string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeReg, Linkname: text}
+	}
+	link := func(name, to string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
+	}
 	hard := func(name, to string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to} }
 	tests := map[string]struct {
 		entries []tar.Header
