@@ -13,7 +13,9 @@ func TestPause(t *testing.T) {
 	d := start(t)
 	for _, c := range clients(d) {
 		t.Run(c.name, func(t *testing.T) {
-			state := func() string { return c.do("inspect", "-f", "{{.State.Status}} {{.State.Paused}} {{.State.Running}}", "pp").Must(t) }
+			state := func() string {
+				return c.do("inspect", "-f", "{{.State.Status}} {{.State.Paused}} {{.State.Running}}", "pp").Must(t)
+			}
 			c.do("run", "-d", "--name", "pp", busybox, "sh", "-c", `trap "exit 3" TERM; i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done`).Must(t)
 			defer c.do("rm", "-f", "pp")
 			if out := c.do("pause", "pp").Must(t); out != "pp" {
@@ -139,7 +141,8 @@ func TestTop(t *testing.T) {
 	for _, c := range clients(d) {
 		t.Run(c.name, func(t *testing.T) {
 			lab.Eventually(t, 10*time.Second, "both processes are there", func() bool {
-				return strings.Count(c.do("top", "web").Must(t), "\n") == 2
+				out := c.do("top", "web").Must(t)
+				return strings.Count(out, "\n") == 2 && strings.HasSuffix(out, "  sleep 1000")
 			})
 			lines := strings.Split(c.do("top", "web").Must(t), "\n")
 			if got := strings.Join(strings.Fields(lines[0]), " "); got != "UID PID PPID C STIME TTY TIME CMD" {
