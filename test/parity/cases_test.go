@@ -72,6 +72,7 @@ var cases = []containerCase{
 	{name: "killed", command: []string{"sh", "-c", "kill -9 $$"}, until: "exited"},
 	{name: "init", flags: []string{"--init"}},
 	{name: "bridge", flags: []string{"--network", "bridge"}},
+	{name: "volume-label", flags: []string{"--mount", "type=volume,dst=/v,volume-label=a=b"}},
 	{name: "stopped", flags: []string{"--stop-timeout", "0"}, until: "stopped"},
 	{name: "restarted", flags: []string{"--restart", "on-failure:1"}, command: []string{"sh", "-c", "exit 4"}, until: "restarted"},
 	{name: "failed-command", command: []string{"absent"}, until: "failed"},
@@ -82,8 +83,6 @@ var cases = []containerCase{
 // notYet are flags that Sampan refuses by name. One that it no longer refuses
 // fails the test: its row belongs in cases then.
 var notYet = [][]string{
-	{"--mount", "type=volume,dst=/v,volume-label=a=b"},
-	{"--mount", "type=volume,dst=/v,volume-driver=local,volume-opt=type=tmpfs"},
 	{"--log-driver", "syslog"},
 	{"--log-driver", "nonsense"}, // dockerd looks for a plugin for 15 s and says the same
 }
