@@ -364,7 +364,7 @@ func TestRemoveWithGroupsBelow(t *testing.T) {
 			must(t, cmd.Start())
 			defer func() { cmd.Process.Kill(); cmd.Wait() }()
 			must(t, os.WriteFile(deep+"/cgroup.procs", []byte(strconv.Itoa(cmd.Process.Pid)), 0))
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond) // enough to reach the process below
 			err := g.Remove(ctx)
 			cancel()
 			if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), strconv.Itoa(cmd.Process.Pid)) {
