@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 
@@ -47,6 +48,7 @@ type Table struct {
 	cfg   Config
 	name  string
 	conn  *netlink.Conn // the owner of the table: open as long as the Table is
+	claim *os.File
 	ports map[Mapping]struct{}
 	flags []uint32 // to try
 	owned bool
@@ -78,17 +80,23 @@ func open(cfg Config, ports []Mapping, flags []uint32) (*Table, error) {
 		return nil, err
 	}
 	t := &Table{cfg: cfg, name: TableName(cfg.Bridge), conn: conn, flags: flags, ports: map[Mapping]struct{}{}}
+	if t.claim, err = claim(t.name); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	for _, m := range ports {
 		t.ports[m] = struct{}{}
 	}
 	if err := t.rebuild(); err != nil {
 		conn.Close()
+		t.claim.Close()
 		return nil, err
 	}
 	t.foreign = foreign{bridge: cfg.Bridge, log: cfg.Log}
 	t.foreign.open(conn)
 	if t.watch, err = watch(t.heal); err != nil {
 		conn.Close()
+		t.claim.Close()
 		return nil, err
 	}
 	return t, nil
@@ -190,6 +198,7 @@ func (t *Table) end(remove bool) error {
 	}
 	t.conn.Close()
 	t.conn = nil
+	t.claim.Close()
 	return err
 }
 
