@@ -1,12 +1,15 @@
 package container
 
 import (
-	"os"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/execs"
+	"github.com/sampan-containers/sampan/container/files"
+	"github.com/sampan-containers/sampan/container/stream"
+	"github.com/sampan-containers/sampan/container/usage"
 	"github.com/sampan-containers/sampan/event/filter"
 )
 
@@ -55,11 +58,8 @@ type LogsOptions struct {
 	Tail           int // -1 is all
 }
 
-// Hijack takes over the client's connection: it writes the header of the
-// answer and returns the connection's descriptor (owned by the receiver) with
-// the bytes of the client that the server had read already. It is called at
-// most once, and only when nothing can be refused with an HTTP status any more.
-type Hijack func(tty bool) (conn *os.File, initial []byte, err error)
+// Hijack takes over a client's connection.
+type Hijack = stream.Hijack
 
 // AttachOptions says which streams a client wants.
 type AttachOptions struct {
@@ -70,22 +70,10 @@ type AttachOptions struct {
 	Hijack                Hijack
 }
 
-// ExecStartOptions says how a prepared exec is run.
-type ExecStartOptions struct {
-	Detach, Tty bool
-	ConsoleSize *[2]uint // height, width
-	Hijack      Hijack   // not used with Detach
-}
-
-// The conditions of Wait.
-const (
-	WaitNotRunning = "not-running"
-	WaitNextExit   = "next-exit"
-	WaitRemoved    = "removed"
+// The options of the verbs that live in packages below this one.
+type (
+	ExecStartOptions = execs.StartOptions
+	ExtractOptions   = files.ExtractOptions
+	CommitOptions    = files.CommitOptions
+	StatsOptions     = usage.StatsOptions
 )
-
-// WaitResult is how a waited-for container ended.
-type WaitResult struct {
-	StatusCode int64
-	Error      string
-}

@@ -4,25 +4,22 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/stream"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 )
 
-// maxPending bounds the clients that wait for a container's start.
-const maxPending = 64
-
 // Attach hands the client's connection to the container's shim, now or at its
 // next start, and returns when it did: the stream does not run through the
 // daemon and survives it.
 func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
@@ -30,14 +27,14 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 	if err != nil {
 		return err
 	}
-	rec := e.record()
+	rec := e.Record()
 	switch rec.State.Status {
 	case container.StatePaused:
-		return fault.New(fault.Conflict, "container %s is paused, unpause the container before attach", e.id)
+		return fault.New(fault.Conflict, "container %s is paused, unpause the container before attach", e.ID)
 	case container.StateRestarting:
-		return fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.id)
+		return fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.ID)
 	case container.StateRemoving, container.StateDead:
-		return fault.New(fault.Conflict, "container %s is marked for removal", e.id)
+		return fault.New(fault.Conflict, "container %s is marked for removal", e.ID)
 	}
 	tty := rec.Config.Tty
 	conn, initial, err := o.Hijack(tty)
@@ -59,36 +56,19 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 }
 
 // attach gives the client to the run, or keeps it for the start.
-func (s *Service) attach(ctx context.Context, e *entry, a handle.Attach) error {
-	e.mu.Lock()
-	if r := e.run; r != nil {
-		e.mu.Unlock()
-		return r.shim.Attach(ctx, a)
+func (s *Service) attach(ctx context.Context, e *index.Entry, a handle.Attach) error {
+	r, err := e.Offer(a, func() { s.expectStart(e) })
+	if r == nil {
+		return err
 	}
-	defer e.mu.Unlock()
-	if len(e.pending) >= maxPending {
-		e.pending = slices.DeleteFunc(e.pending, func(p handle.Attach) bool {
-			gone := stream.HungUp(p.Conn)
-			if gone {
-				p.Conn.Close()
-			}
-			return gone
-		})
-	}
-	if e.removed || len(e.pending) >= maxPending {
-		a.Conn.Close()
-		return fault.New(fault.Exhausted, "container %s: %d clients are waiting for its start already", e.id, maxPending)
-	}
-	e.pending = append(e.pending, a)
-	s.expectStart(e)
-	return nil
+	return r.Shim.Attach(ctx, a)
 }
 
 // expectStart lets a shim come up for a container that somebody attached to or
 // waits for before its first start, as `run` does: the start is the next request.
-func (s *Service) expectStart(e *entry) {
-	if e.record().State.Status == container.StateCreated {
-		s.Supervisor.Prepare(e.id)
+func (s *Service) expectStart(e *index.Entry) {
+	if e.Record().State.Status == container.StateCreated {
+		s.Supervisor.Prepare(e.ID)
 	}
 }
 
@@ -107,20 +87,20 @@ func (s *Service) replay(ctx context.Context, rec *Record, conn *os.File, o Atta
 
 // Resize sets the size of the container's terminal.
 func (s *Service) Resize(ctx context.Context, ref string, height, width uint32) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
-	r, err := e.live()
+	r, err := e.Live()
 	if err != nil {
 		return err
 	}
-	if !e.record().Config.Tty {
+	if !e.Record().Config.Tty {
 		return nil // as in Docker: without a terminal there is nothing to do
 	}
-	if err := r.shim.Resize(ctx, height, width); err != nil {
+	if err := r.Shim.Resize(ctx, height, width); err != nil {
 		return err
 	}
-	s.event(e.record(), events.ActionResize, map[string]string{"height": fmt.Sprint(height), "width": fmt.Sprint(width)})
+	s.event(e.Record(), events.ActionResize, map[string]string{"height": fmt.Sprint(height), "width": fmt.Sprint(width)})
 	return nil
 }

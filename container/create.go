@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
-	"github.com/sampan-containers/sampan/state"
 )
 
 // Create makes a container and returns its id and warnings. A refused request
@@ -135,11 +133,11 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 func (s *Service) endpoints(hc *container.HostConfig, nc *mobynet.NetworkingConfig) (map[string]*mobynet.EndpointSettings, error) {
 	mode := hc.NetworkMode
 	if mode.IsContainer() {
-		other, err := s.find(mode.ConnectedContainer())
+		other, err := s.containers.Find(mode.ConnectedContainer())
 		if err != nil {
 			return nil, err
 		}
-		hc.NetworkMode = container.NetworkMode("container:" + other.id)
+		hc.NetworkMode = container.NetworkMode("container:" + other.ID)
 		return nil, nil
 	}
 	name := string(mode)
@@ -179,43 +177,25 @@ func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []
 			err = errors.Join(err, undo.run())
 		}
 	}()
-	if rec.Name, err = s.reserve(name, rec.ID); err != nil {
+	if rec.Name, err = s.containers.Reserve(name, rec.ID); err != nil {
 		return err
 	}
-	undo.push(func() error { s.unreserve(rec.Name, rec.ID); return nil })
+	undo.push(func() error { s.containers.Unreserve(rec.Name, rec.ID); return nil })
 
 	undo.push(func() error { return s.Snapshots.Remove(context.WithoutCancel(ctx), rec.ID) })
 	if rec.Root, err = s.Snapshots.Prepare(ctx, rec.ID, lowers); err != nil {
 		return err
 	}
-	if err := os.Mkdir(filepath.Join(s.dataDir(rec.ID), "log"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(filepath.Join(s.paths.DataDir(rec.ID), "log"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	made, err := s.resolveMounts(ctx, rec)
-	defer s.letGo(rec)
-	undo.push(func() error { s.letGo(rec); return s.removeVolumes(made) })
+	made, err := s.volumes.Resolve(ctx, rec)
+	defer s.volumes.LetGo(rec)
+	undo.push(func() error { s.volumes.LetGo(rec); return s.volumes.Remove(made) })
 	if err != nil {
 		return err
 	}
-	if err := s.record(rec); err != nil {
-		return err
-	}
-	s.insert(newEntry(rec))
-	return nil
-}
-
-// record commits a new container and its name together.
-func (s *Service) record(rec *Record) error {
-	raw, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	return s.Store.Batch(func(tx *state.Tx) error {
-		if err := tx.Put(namesBucket, rec.Name, rec.ID); err != nil {
-			return err
-		}
-		return tx.PutRaw(bucket, rec.ID, raw)
-	})
+	return s.containers.Add(rec)
 }
 
 // hostname chooses the name a container sees as its own.
@@ -225,9 +205,9 @@ func (s *Service) hostname(id string, c *container.Config, hc *container.HostCon
 	case hc.NetworkMode.IsHost():
 		c.Hostname, _ = os.Hostname()
 	case hc.NetworkMode.IsContainer():
-		if e, err := s.find(hc.NetworkMode.ConnectedContainer()); err == nil {
-			c.Hostname = e.record().Config.Hostname
-			c.Domainname = e.record().Config.Domainname
+		if e, err := s.containers.Find(hc.NetworkMode.ConnectedContainer()); err == nil {
+			c.Hostname = e.Record().Config.Hostname
+			c.Domainname = e.Record().Config.Domainname
 		}
 	default:
 		c.Hostname = id[:request.ShortID]
@@ -238,31 +218,31 @@ func (s *Service) hostname(id string, c *container.Config, hc *container.HostCon
 // names may pass to others, and checks that the latter is shared.
 func (s *Service) joinable(hc *container.HostConfig) error {
 	if hc.PidMode.IsContainer() {
-		other, err := s.find(hc.PidMode.Container())
+		other, err := s.containers.Find(hc.PidMode.Container())
 		if err != nil {
 			return err
 		}
-		hc.PidMode = container.PidMode("container:" + other.id)
+		hc.PidMode = container.PidMode("container:" + other.ID)
 	}
 	if !hc.IpcMode.IsContainer() {
 		return nil
 	}
-	other, err := s.find(hc.IpcMode.Container())
+	other, err := s.containers.Find(hc.IpcMode.Container())
 	if err != nil {
 		return err
 	}
-	if mode := other.record().HostConfig.IpcMode; !mode.IsShareable() {
-		return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.id, mode)
+	if mode := other.Record().HostConfig.IpcMode; !mode.IsShareable() {
+		return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.ID, mode)
 	}
-	hc.IpcMode = container.IpcMode("container:" + other.id)
+	hc.IpcMode = container.IpcMode("container:" + other.ID)
 	return nil
 }
 
 // mountsOf returns another container's mounts for --volumes-from.
 func (s *Service) mountsOf(ref string) ([]Mount, error) {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	return e.record().DataMounts(), nil
+	return e.Record().DataMounts(), nil
 }

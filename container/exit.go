@@ -10,26 +10,25 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/notice"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
-
-// codeKilled is the exit code of a container whose end nobody saw.
-const codeKilled = 137
 
 // cleanWait bounds what is waited for when a lost container is cleaned up.
 const cleanWait = 10 * time.Second
 
 // supervise waits in the background for the end of a run and settles it.
-func (s *Service) supervise(e *entry, r *run) {
-	r.shim.OnWarning(func(text string) { s.log.Warn(text, "container", e.id) })
-	s.wait.Go(func() {
-		<-r.shim.Done()
-		if s.closing() && stillThere(r.shim) {
+func (s *Service) supervise(e *index.Entry, r *index.Run) {
+	r.Shim.OnWarning(func(text string) { s.log.Warn(text, "container", e.ID) })
+	s.work.Go(func() {
+		<-r.Shim.Done()
+		if s.work.Closing() && stillThere(r.Shim) {
 			return // we let go of it; the next daemon finds it again
 		}
-		exit, err := r.shim.Exit()
+		exit, err := r.Shim.Exit()
 		s.ended(e, r, exit, err)
 	})
 }
@@ -48,37 +47,31 @@ func processExists(pid int) bool {
 	return err == nil && p.Signal(syscall.Signal(0)) == nil
 }
 
-func (s *Service) closing() bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.down
-}
-
 // ended takes the container's lock and records the end of a run.
-func (s *Service) ended(e *entry, r *run, exit wire.ExitRecord, err error) {
+func (s *Service) ended(e *index.Entry, r *index.Run, exit wire.ExitRecord, err error) {
 	ctx := context.Background()
 	if errors.Is(err, handle.ErrLost) {
 		exit = s.lost(ctx, e)
 	}
-	if err := e.acquire(ctx); err != nil {
-		close(r.settled)
+	if err := e.Acquire(ctx); err != nil {
+		close(r.Settled)
 		return
 	}
-	defer e.release()
+	defer e.Release()
 	s.settle(ctx, e, r, exit)
 }
 
 // lost cleans up behind a shim that was killed: its first process dies with it,
 // the rest of the group does not.
-func (s *Service) lost(ctx context.Context, e *entry) wire.ExitRecord {
-	exit := wire.ExitRecord{Code: codeKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
+func (s *Service) lost(ctx context.Context, e *index.Entry) wire.ExitRecord {
+	exit := wire.ExitRecord{Code: record.ExitKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
 	ctx, cancel := context.WithTimeout(ctx, cleanWait)
 	defer cancel()
-	if err := s.Groups.Destroy(ctx, s.cgroupPath(e.record())); err != nil {
-		s.log.Error("clean up after a killed supervisor", "container", e.id, "error", err)
+	if err := s.Groups.Destroy(ctx, s.paths.Cgroup(e.Record())); err != nil {
+		s.log.Error("clean up after a killed supervisor", "container", e.ID, "error", err)
 	}
 	// It may have been killed after its last duty.
-	if left, err := handle.ReadExit(s.exitPath(e.id)); err == nil {
+	if left, err := handle.ReadExit(s.paths.ExitPath(e.ID)); err == nil {
 		return left
 	}
 	return exit
@@ -87,64 +80,78 @@ func (s *Service) lost(ctx context.Context, e *entry) wire.ExitRecord {
 // settle records how a run ended, tells everybody, gives back the network and
 // applies the restart policy or --rm. The lock is held; r is nil for a run that
 // ended while no daemon was there.
-func (s *Service) settle(ctx context.Context, e *entry, r *run, exit wire.ExitRecord) {
-	rec := e.record()
-	stopped := r != nil && r.stopping.Load()
+func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit wire.ExitRecord) {
+	rec := e.Record()
+	stopped := r != nil && r.Stopping.Load()
 	ran := exit.At.Sub(rec.State.StartedAt)
-	again := s.policyRestarts(rec, exit, stopped)
+	again := !stopped && !s.work.Closing() && rec.RestartsAfter(exit.Code)
 	status := container.StateExited
 	if again {
 		status = container.StateRestarting
 	}
-	auto := rec.HostConfig.AutoRemove && !(r != nil && r.keep.Load())
+	auto := rec.HostConfig.AutoRemove && !(r != nil && r.Keep.Load())
 	// What is removed next is not saved first. Should the daemon end in between,
 	// the next one reads the exit record.
-	brief := auto || r != nil && r.discard.Load()
-	err := s.change(e, status, !brief, func(n *Record) {
+	brief := auto || r != nil && r.Discard.Load()
+	err := s.containers.Change(e, status, !brief, func(n *Record) {
 		n.State.ExitCode, n.State.Error, n.State.OOMKilled = exit.Code, exit.Error, exit.OOM
 		n.State.FinishedAt, n.State.Pid = exit.At.UTC(), 0
 		n.State.Stopped = stopped
 		n.State.Endpoint = nil
-		n.State.Health = e.endHealth()
+		n.State.Health = e.EndHealth()
 		if again {
 			n.State.RestartCount++
 		}
 	})
 	if err != nil {
 		// The exit record stays on disk: the next daemon reads it again.
-		s.log.Error("record the end of a container", "container", e.id, "error", err)
+		s.log.Error("record the end of a container", "container", e.ID, "error", err)
 	}
-	e.mu.Lock()
-	e.run = nil
-	e.mu.Unlock()
-	s.execs.Over(e.id, codeKilled)
-	after := e.record()
+	e.SetRun(nil)
+	s.execs.Over(e.ID, record.ExitKilled)
+	after := e.Record()
 	if exit.OOM {
 		s.event(after, events.ActionOOM, nil)
 	}
 	s.event(after, events.ActionDie, notice.Exit(after))
 	result := WaitResult{StatusCode: int64(exit.Code)}
-	e.notify(result, WaitNotRunning, WaitNextExit)
+	e.Notify(result, WaitNotRunning, WaitNextExit)
 
-	if err := s.Networks.Leave(ctx, e.id); err != nil {
-		s.log.Error("take a container out of its network", "container", e.id, "error", err)
+	if err := s.Networks.Leave(ctx, e.ID); err != nil {
+		s.log.Error("take a container out of its network", "container", e.ID, "error", err)
 	}
 	s.networkEvent(rec, events.ActionDisconnect)
-	s.unmountVolumes(rec, e.id)
+	s.volumes.Unmount(rec, e.ID)
 	s.publish(notice.Unmounts(rec))
 	if r != nil {
-		close(r.settled)
+		close(r.Settled)
 	}
 	switch {
 	case auto:
 		if err := s.remove(ctx, e, true); err != nil {
-			s.log.Error("remove a container at its end", "container", e.id, "error", err)
+			s.log.Error("remove a container at its end", "container", e.ID, "error", err)
 		}
 		return
 	case again:
-		s.scheduleRestart(e, ran)
+		e.RestartLater(ran, func() { s.restartNow(e) })
 	}
-	if err := os.RemoveAll(s.runDir(e.id)); err != nil {
-		s.log.Error("remove a run directory", "container", e.id, "error", err)
+	if err := os.RemoveAll(s.paths.RunDir(e.ID)); err != nil {
+		s.log.Error("remove a run directory", "container", e.ID, "error", err)
+	}
+}
+
+// restartNow is the timer's function. Between the timer and the lock a user may
+// have stopped, started or removed the container.
+func (s *Service) restartNow(e *index.Entry) {
+	ctx := context.Background()
+	if err := e.Acquire(ctx); err != nil {
+		return
+	}
+	defer e.Release()
+	if s.work.Closing() || e.Record().State.Status != container.StateRestarting {
+		return
+	}
+	if err := s.start(ctx, e, nil); err != nil {
+		s.log.Error("restart a container by its policy", "container", e.ID, "error", err)
 	}
 }

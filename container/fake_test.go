@@ -110,16 +110,14 @@ func (w testWriter) Write(p []byte) (int, error) { w.t.Log(string(p)); return le
 
 // crash is kill -9: nothing is told to anybody, the store's file is let go.
 func (d *daemon) crash() {
-	d.mu.Lock()
-	d.down = true
-	d.mu.Unlock()
-	d.end()
-	for _, e := range d.all() {
-		if r := e.current(); r != nil {
-			r.shim.Close()
+	d.work.Close()
+	d.work.End()
+	for _, e := range d.containers.All() {
+		if r := e.Run(); r != nil {
+			r.Shim.Close()
 		}
 	}
-	d.wait.Wait()
+	_ = d.work.Wait(context.Background())
 	d.store.Close()
 }
 
@@ -138,11 +136,11 @@ func (d *daemon) create(t *testing.T, name string, change ...func(*container.Con
 
 func (d *daemon) status(t *testing.T, ref string) State {
 	t.Helper()
-	e, err := d.find(ref)
+	e, err := d.containers.Find(ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e.record().State
+	return e.Record().State
 }
 
 func eventually(t *testing.T, what string, f func() bool) {
@@ -310,7 +308,7 @@ func (w *world) shim(d *daemon, id string) *fakeShim {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	sh := w.shims[d.runDir(id)]
+	sh := w.shims[d.paths.RunDir(id)]
 	if sh == nil {
 		w.t.Fatalf("no shim of %s", id)
 	}

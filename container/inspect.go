@@ -10,12 +10,12 @@ import (
 
 // Inspect describes a container in full. It takes no container's lock.
 func (s *Service) Inspect(ctx context.Context, ref string, size bool) (*container.InspectResponse, error) {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	r := e.shown()
-	out := show.Inspect(r, show.Paths{Files: s.dataDir(s.networkOwner(r)), Log: s.logPath(r.ID)}, s.execs.Running(e.id))
+	r := e.Shown()
+	out := show.Inspect(r, show.Paths{Files: s.paths.DataDir(s.containers.NetworkOwner(r)), Log: s.paths.LogPath(r.ID)}, s.execs.Running(e.ID))
 	if size {
 		rw, err := s.Snapshots.Usage(ctx, r.ID)
 		if err != nil {

@@ -4,41 +4,21 @@ import (
 	"context"
 	"io"
 	"os"
-	"syscall"
-	"time"
-
-	"github.com/moby/moby/api/types/events"
 
 	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/sampan-containers/sampan/container/execs"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/shim/handle"
-	"github.com/sampan-containers/sampan/shim/wire"
 	"github.com/sampan-containers/sampan/snapshot"
 )
 
-// Shim is a running container's supervisor; *handle.Shim is one. Calls to one
-// whose container has ended fail with fault.Conflict.
-type Shim interface {
-	execs.Shim
-	Pid() int
-	ShimPid() int
-	StartedAt() time.Time
-	Done() <-chan struct{}
-	Exit() (wire.ExitRecord, error)
-	OnWarning(func(string))
-	Signal(context.Context, syscall.Signal) error
-	Resize(ctx context.Context, height, width uint32) error
-	Attach(context.Context, handle.Attach) error
-	Namespace(ctx context.Context, kind string) (*os.File, error)
-	ExecSignal(ctx context.Context, execID string, sig syscall.Signal) error
-	// Close lets go of the shim; the container goes on.
-	Close() error
-}
+// Shim is a running container's supervisor.
+type Shim = index.Shim
 
 // Supervisor starts shims and finds them again. Prepare announces a start that
 // is near, and nothing of it lasts if none comes; Dismiss calls it off. Start closes the connections
@@ -99,4 +79,4 @@ type Groups interface {
 }
 
 // Publisher takes the events of containers; *event.Bus is one.
-type Publisher interface{ Publish(events.Message) }
+type Publisher = notice.Publisher

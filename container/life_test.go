@@ -83,11 +83,11 @@ func TestRenameFreesTheOldName(t *testing.T) {
 	d.crash()
 	d = w.newDaemon()
 	for name, want := range map[string]string{"three": id, "one": other} {
-		if e, err := d.find(name); err != nil || e.id != want {
+		if e, err := d.containers.Find(name); err != nil || e.ID != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := d.find("two"); !errors.Is(err, fault.NotFound) {
+	if _, err := d.containers.Find("two"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("the old name: %v", err)
 	}
 }
@@ -209,24 +209,6 @@ func TestWaitForADepartedContainer(t *testing.T) {
 	}
 	if _, err := d.Wait(t.Context(), "brief", ""); !errors.Is(err, fault.NotFound) {
 		t.Errorf("by its name: %v", err)
-	}
-}
-
-func TestDepartedAreBounded(t *testing.T) {
-	d := newWorld(t).newDaemon()
-	var ids []string
-	for range maxDepartedKept + 10 {
-		id := d.create(t, "x"+itoa(len(ids)), func(_ *container.Config, hc *container.HostConfig) { hc.AutoRemove = true })
-		ids = append(ids, id)
-		if err := d.Remove(t.Context(), id, RemoveOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, ok := d.departed.find(ids[0]); ok || len(d.departed.exits) != maxDepartedKept {
-		t.Errorf("%d are kept", len(d.departed.exits))
-	}
-	if _, ok := d.departed.find(ids[len(ids)-1]); !ok {
-		t.Error("the last is not known")
 	}
 }
 

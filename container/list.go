@@ -20,11 +20,11 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 	all := o.All || o.Limit > 0 || f.ImpliesAll()
 	out := []container.Summary{}
 	names := imageNames{}
-	for _, e := range s.all() {
+	for _, e := range s.containers.All() {
 		if o.Limit > 0 && len(out) == o.Limit {
 			break
 		}
-		r := e.shown()
+		r := e.Shown()
 		if !all && !r.State.Running() && r.State.Status != container.StateRestarting || !f.Match(r) {
 			continue
 		}
@@ -63,11 +63,11 @@ func (s *Service) shownImage(ctx context.Context, r *Record, names imageNames) s
 // created finds the time of creation of a container that a filter names.
 func (s *Service) created() func(ref string) (time.Time, error) {
 	return func(ref string) (time.Time, error) {
-		e, err := s.find(ref)
+		e, err := s.containers.Find(ref)
 		if err != nil {
 			return time.Time{}, err
 		}
-		return e.record().Created, nil
+		return e.Record().Created, nil
 	}
 }
 

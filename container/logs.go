@@ -17,37 +17,37 @@ const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // TTY tells whether the container has a terminal (its log is not multiplexed then).
 func (s *Service) TTY(ref string) (bool, error) {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return false, err
 	}
-	return e.record().Config.Tty, nil
+	return e.Record().Config.Tty, nil
 }
 
 // Logs emits log entries; stream is "stdout" or "stderr". data is valid during
 // the call only. With Follow it returns when the run has ended and everything
 // of it was emitted.
 func (s *Service) Logs(ctx context.Context, ref string, o LogsOptions, emit func(stream string, data []byte) error) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
 	var done <-chan struct{}
 	if o.Follow {
-		if r := e.current(); r != nil {
-			done = r.settled
+		if r := e.Run(); r != nil {
+			done = r.Settled
 		} else {
 			o.Follow = false
 		}
 	}
-	return s.readLog(ctx, e.record(), o, done, emit)
+	return s.readLog(ctx, e.Record(), o, done, emit)
 }
 
 func (s *Service) readLog(ctx context.Context, rec *Record, o LogsOptions, done <-chan struct{}, emit func(string, []byte) error) error {
 	if rec.HostConfig.LogConfig.Type == "none" {
 		return fault.New(fault.NotImplemented, "configured logging driver does not support reading")
 	}
-	log, err := logs.Open(s.logPath(rec.ID))
+	log, err := logs.Open(s.paths.LogPath(rec.ID))
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,11 @@ import (
 
 	"github.com/moby/moby/api/types/mount"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
 )
@@ -34,8 +36,8 @@ func (l *launcher) network(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.filesOf = other.id
-		l.net.NetNS, err = other.current().shim.Namespace(ctx, "network")
+		l.filesOf = other.ID
+		l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network")
 		return err
 	}
 	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Network: string(mode)}
@@ -62,13 +64,13 @@ func (l *launcher) network(ctx context.Context) error {
 }
 
 // other returns a running container whose namespace is joined.
-func (l *launcher) other(ref, what string) (*entry, error) {
-	e, err := l.s.find(ref)
+func (l *launcher) other(ref, what string) (*index.Entry, error) {
+	e, err := l.s.containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := e.live(); err != nil {
-		return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", what, e.id)
+	if _, err := e.Live(); err != nil {
+		return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", what, e.ID)
 	}
 	return e, nil
 }
@@ -89,15 +91,15 @@ func (l *launcher) namespacesOfOthers(ctx context.Context) error {
 		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
 			return err
 		}
-		other, err := l.s.find(hc.IpcMode.Container())
+		other, err := l.s.containers.Find(hc.IpcMode.Container())
 		if err != nil {
 			return err
 		}
-		l.shm = filepath.Join(l.s.runDir(other.id), "shm")
+		l.shm = filepath.Join(l.s.paths.RunDir(other.ID), "shm")
 	case hc.IpcMode.IsShareable():
 		// No mount of ours may appear on the host, so what containers share at
 		// /dev/shm is a directory of the run directory's tmpfs.
-		l.shm = filepath.Join(l.s.runDir(l.rec.ID), "shm")
+		l.shm = filepath.Join(l.s.paths.RunDir(l.rec.ID), "shm")
 		if err := os.Mkdir(l.shm, 0o777); err != nil {
 			return err
 		}
@@ -111,7 +113,7 @@ func (l *launcher) join(ctx context.Context, ref, kind string) error {
 	if err != nil {
 		return err
 	}
-	f, err := e.current().shim.Namespace(ctx, kind)
+	f, err := e.Run().Shim.Namespace(ctx, kind)
 	if err != nil {
 		return err
 	}
@@ -135,7 +137,7 @@ func (l *launcher) specification() ([]byte, error) {
 		ID: rec.ID, Path: rec.Path, Args: rec.Args,
 		Config: rec.Config, HostConfig: rec.HostConfig,
 		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
-		CgroupsPath: l.s.cgroupPath(rec), CgroupV2: l.s.opts.Defaults.CgroupV2,
+		CgroupsPath: l.s.paths.Cgroup(rec), CgroupV2: l.s.opts.Defaults.CgroupV2,
 		ShmSource: l.shm, Defaults: l.s.opts.Spec, Host: l.s.Host,
 	}
 	if rec.HostConfig.Init != nil && *rec.HostConfig.Init {
@@ -163,7 +165,7 @@ func (l *launcher) mounts() ([]ocispec.Mount, error) {
 		if slices.ContainsFunc(rec.Mounts, func(m Mount) bool { return m.Destination == target }) {
 			continue
 		}
-		out = append(out, ocispec.Mount{Type: mount.TypeBind, Source: filepath.Join(l.s.dataDir(owner), name), Destination: target,
+		out = append(out, ocispec.Mount{Type: mount.TypeBind, Source: filepath.Join(l.s.paths.DataDir(owner), name), Destination: target,
 			ReadOnly: rec.HostConfig.ReadonlyRootfs})
 	}
 	for i := range rec.Mounts {
@@ -173,7 +175,7 @@ func (l *launcher) mounts() ([]ocispec.Mount, error) {
 			if _, err := os.Stat(m.Source); err != nil {
 				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", m.Source, m.Destination, err)
 			}
-			held, err := subpath(m)
+			held, err := volumes.Subpath(m)
 			if err != nil {
 				return nil, err
 			}
@@ -192,22 +194,7 @@ func (l *launcher) mounts() ([]ocispec.Mount, error) {
 // networkOwner is the container whose hosts and resolv.conf hold: the one whose
 // network is joined, through any number of container: links.
 func (l *launcher) networkOwner() string {
-	return l.s.networkOwner(l.rec)
-}
-
-func (s *Service) networkOwner(rec *Record) string {
-	const maxHops = 64 // a loop cannot be made, but a store can be damaged
-	for range maxHops {
-		if !rec.HostConfig.NetworkMode.IsContainer() {
-			break
-		}
-		e, err := s.find(rec.HostConfig.NetworkMode.ConnectedContainer())
-		if err != nil {
-			break
-		}
-		rec = e.record()
-	}
-	return rec.ID
+	return l.s.containers.NetworkOwner(l.rec)
 }
 
 // etcFiles writes hostname, hosts and resolv.conf, unless another container's are used.
@@ -216,7 +203,7 @@ func (l *launcher) etcFiles() error {
 	if hc.NetworkMode.IsContainer() {
 		return nil
 	}
-	dir := l.s.dataDir(rec.ID)
+	dir := l.s.paths.DataDir(rec.ID)
 	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: hc.ExtraHosts, HostNetwork: hc.NetworkMode.IsHost()}
 	if l.net.Endpoint != nil {
 		hosts.IPs = []netip.Addr{l.net.Endpoint.IP.Addr()}

@@ -23,28 +23,28 @@ func (s *Service) Prune(ctx context.Context, f Filters, until time.Time) (*conta
 		return nil, fault.New(fault.Conflict, "a prune operation is already running")
 	}
 	report := &container.PruneReport{ContainersDeleted: []string{}}
-	for _, e := range s.all() {
+	for _, e := range s.containers.All() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r := e.record()
+		r := e.Record()
 		if r.State.Running() || r.State.Status == container.StateRestarting || r.State.Status == container.StateRemoving {
 			continue
 		}
 		if !until.IsZero() && !r.Created.Before(until) || !f.Labels("label", r.Config.Labels) || f.Has("label!") && f.Labels("label!", r.Config.Labels) {
 			continue
 		}
-		size, err := s.Snapshots.Usage(ctx, e.id)
+		size, err := s.Snapshots.Usage(ctx, e.ID)
 		if err != nil {
-			s.log.Warn("size of a container", "container", e.id, "error", err)
+			s.log.Warn("size of a container", "container", e.ID, "error", err)
 		}
-		if err := s.Remove(ctx, e.id, RemoveOptions{}); err != nil {
+		if err := s.Remove(ctx, e.ID, RemoveOptions{}); err != nil {
 			if !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Conflict) {
-				s.log.Warn("prune a container", "container", e.id, "error", err)
+				s.log.Warn("prune a container", "container", e.ID, "error", err)
 			}
 			continue
 		}
-		report.ContainersDeleted = append(report.ContainersDeleted, e.id)
+		report.ContainersDeleted = append(report.ContainersDeleted, e.ID)
 		report.SpaceReclaimed += uint64(max(size, 0))
 	}
 	s.Events.Publish(events.Message{Type: events.ContainerEventType, Action: events.ActionPrune,

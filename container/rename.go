@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
-	"github.com/sampan-containers/sampan/state"
 )
 
 // Rename gives a container another name; the old one is free when it returns.
@@ -19,42 +17,40 @@ func (s *Service) Rename(ctx context.Context, ref, name string) error {
 	if ref == "" || strings.TrimPrefix(name, "/") == "" {
 		return invalid("Neither old nor new names may be empty")
 	}
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
-	if err := e.acquire(ctx); err != nil {
+	if err := e.Acquire(ctx); err != nil {
 		return err
 	}
-	defer e.release()
+	defer e.Release()
 	name = strings.TrimPrefix(name, "/")
-	old := e.record().Name
+	old := e.Record().Name
 	if name == old {
 		return invalid("Renaming a container with the same name as its current name")
 	}
-	if st := e.record().State.Status; st == container.StateRemoving || st == container.StateDead {
-		return fault.New(fault.Conflict, "container %s is marked for removal and cannot be renamed", e.id)
+	if st := e.Record().State.Status; st == container.StateRemoving || st == container.StateDead {
+		return fault.New(fault.Conflict, "container %s is marked for removal and cannot be renamed", e.ID)
 	}
 	if err := request.CheckName(name); err != nil {
 		//lint:ignore ST1005 Docker's words
 		return fmt.Errorf("Error when allocating new name: %w", err)
 	}
-	if _, err := s.reserve(name, e.id); err != nil {
+	if _, err := s.containers.Reserve(name, e.ID); err != nil {
 		//lint:ignore ST1005 Docker's words
 		return fmt.Errorf("Error when allocating new name: %w", err)
 	}
-	m, err := e.begin(e.record().State.Status, func(r *Record) { r.Name = name })
+	m, err := e.Begin(e.Record().State.Status, func(r *Record) { r.Name = name })
 	if err == nil {
-		err = s.Store.Batch(func(tx *state.Tx) error {
-			return errors.Join(tx.Put(bucket, e.id, m.next), tx.Put(namesBucket, name, e.id), tx.Delete(namesBucket, old))
-		})
+		err = s.containers.SaveRenamed(m.Next, old)
 	}
 	if err != nil {
-		s.unreserve(name, e.id)
-		return fmt.Errorf("rename container %s: %w", e.id, err)
+		s.containers.Unreserve(name, e.ID)
+		return fmt.Errorf("rename container %s: %w", e.ID, err)
 	}
-	m.publish()
-	s.unreserve(old, e.id)
-	s.event(m.next, events.ActionRename, map[string]string{"oldName": "/" + old})
+	m.Publish()
+	s.containers.Unreserve(old, e.ID)
+	s.event(m.Next, events.ActionRename, map[string]string{"oldName": "/" + old})
 	return nil
 }

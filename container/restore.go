@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sampan-containers/sampan/container/health"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -34,11 +36,11 @@ const (
 // removes what is half made, and starts what its policy wants running. The last
 // goes on in the background.
 func (s *Service) Restore(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Join(s.opts.ExecRoot, "containers"), 0o700); err != nil {
+	if err := os.MkdirAll(s.paths.Runs(), 0o700); err != nil {
 		return err
 	}
 	s.sweep(ctx)
-	all := s.all()
+	all := s.containers.All()
 	found := make([]finding, len(all))
 	var g errgroup.Group
 	g.SetLimit(restoreWidth)
@@ -49,7 +51,7 @@ func (s *Service) Restore(ctx context.Context) error {
 	var running []string
 	for i, e := range all {
 		if found[i].run != nil || found[i].silent {
-			running = append(running, e.id)
+			running = append(running, e.ID)
 		}
 	}
 	if err := s.Networks.Restore(ctx, running); err != nil {
@@ -68,7 +70,7 @@ func (s *Service) Restore(ctx context.Context) error {
 
 // finding is what Restore found of a container.
 type finding struct {
-	run *run
+	run *index.Run
 	// silent tells that a shim is there and does not answer: it is stopped, or the
 	// machine is busy. Its container is left alone.
 	silent bool
@@ -76,15 +78,15 @@ type finding struct {
 
 // reconnect finds the shim of a container, whatever its record says: the daemon
 // may have died between a start and its record.
-func (s *Service) reconnect(ctx context.Context, e *entry) finding {
+func (s *Service) reconnect(ctx context.Context, e *index.Entry) finding {
 	ctx, cancel := context.WithTimeout(ctx, connectWait)
 	defer cancel()
-	sh, err := s.Supervisor.Connect(ctx, s.runDir(e.id))
+	sh, err := s.Supervisor.Connect(ctx, s.paths.RunDir(e.ID))
 	if errors.Is(err, fault.NotFound) {
 		return finding{}
 	}
 	if err != nil {
-		s.log.Warn("the supervisor of a container does not answer; it is tried again", "container", e.id, "error", err)
+		s.log.Warn("the supervisor of a container does not answer; it is tried again", "container", e.ID, "error", err)
 		return finding{silent: true}
 	}
 	if sh.Pid() == 0 {
@@ -93,32 +95,32 @@ func (s *Service) reconnect(ctx context.Context, e *entry) finding {
 		_ = sh.Close()
 		return finding{}
 	}
-	return finding{run: &run{shim: sh, settled: make(chan struct{})}}
+	return finding{run: index.NewRun(sh)}
 }
 
 // chase tries again to reach a silent shim until it answers or has gone.
-func (s *Service) chase(e *entry) {
-	s.wait.Go(func() {
+func (s *Service) chase(e *index.Entry) {
+	s.work.Go(func() {
 		for {
 			select {
-			case <-s.ending.Done():
+			case <-s.work.Ending().Done():
 				return
 			case <-time.After(chaseEvery):
 			}
-			found := s.reconnect(s.ending, e)
+			found := s.reconnect(s.work.Ending(), e)
 			if found.silent {
-				s.useVolumes(e.record())
+				s.volumes.Use(e.Record())
 				continue
 			}
-			if err := e.acquire(s.ending); err != nil {
+			if err := e.Acquire(s.work.Ending()); err != nil {
 				return
 			}
-			defer e.release()
-			switch rec := e.record(); {
-			case found.run != nil && e.current() == nil:
+			defer e.Release()
+			switch rec := e.Record(); {
+			case found.run != nil && e.Run() == nil:
 				s.adopt(e, found.run)
 			case found.run == nil && rec.State.Running():
-				s.settle(s.ending, e, nil, s.missedExit(rec))
+				s.settle(s.work.Ending(), e, nil, s.missedExit(rec))
 			}
 			return
 		}
@@ -126,48 +128,48 @@ func (s *Service) chase(e *entry) {
 }
 
 // resume takes up a running container, or settles one that is not there.
-func (s *Service) resume(ctx context.Context, e *entry, found finding) {
-	if err := e.acquire(ctx); err != nil {
+func (s *Service) resume(ctx context.Context, e *index.Entry, found finding) {
+	if err := e.Acquire(ctx); err != nil {
 		return
 	}
-	defer e.release()
+	defer e.Release()
 	if found.silent {
-		if err := s.change(e, s.silentState(e.record()), false, nil); err != nil {
-			s.log.Error("keep a container", "container", e.id, "error", err)
+		if err := s.containers.Change(e, s.silentState(e.Record()), false, nil); err != nil {
+			s.log.Error("keep a container", "container", e.ID, "error", err)
 		}
 		s.chase(e)
 		return
 	}
-	rec := e.record()
+	rec := e.Record()
 	if found.run != nil {
 		s.adopt(e, found.run)
 		return
 	}
-	if err := s.Groups.Destroy(ctx, s.cgroupPath(rec)); err != nil {
-		s.log.Error("clean up behind a container that does not run", "container", e.id, "error", err)
+	if err := s.Groups.Destroy(ctx, s.paths.Cgroup(rec)); err != nil {
+		s.log.Error("clean up behind a container that does not run", "container", e.ID, "error", err)
 	}
-	exit, exitErr := handle.ReadExit(s.exitPath(e.id))
+	exit, exitErr := handle.ReadExit(s.paths.ExitPath(e.ID))
 	switch {
 	case rec.State.Running():
 		s.settle(ctx, e, nil, s.missedExit(rec))
 	case rec.HostConfig.AutoRemove && (exitErr == nil || s.wasStarted(rec)):
 		// It ended while no daemon was there.
 		missed := s.missedExit(rec)
-		if err := s.change(e, rec.State.Status, false, func(n *Record) { n.State.ExitCode = missed.Code }); err != nil {
-			s.log.Error("settle a container", "container", e.id, "error", err)
+		if err := s.containers.Change(e, rec.State.Status, false, func(n *Record) { n.State.ExitCode = missed.Code }); err != nil {
+			s.log.Error("settle a container", "container", e.ID, "error", err)
 		}
 		if err := s.remove(ctx, e, true); err != nil {
-			s.log.Error("remove a container at its end", "container", e.id, "error", err)
+			s.log.Error("remove a container at its end", "container", e.ID, "error", err)
 		}
 	case rec.State.Status == container.StateRestarting:
-		if err := s.change(e, container.StateExited, true, nil); err != nil {
-			s.log.Error("settle a container", "container", e.id, "error", err)
+		if err := s.containers.Change(e, container.StateExited, true, nil); err != nil {
+			s.log.Error("settle a container", "container", e.ID, "error", err)
 		}
 	case exitErr == nil && exit.At.After(rec.State.FinishedAt) && exit.At.After(rec.State.StartedAt):
 		s.missedRun(ctx, e, exit)
 	}
-	if err := os.RemoveAll(s.runDir(e.id)); err != nil {
-		s.log.Error("remove a run directory", "container", e.id, "error", err)
+	if err := os.RemoveAll(s.paths.RunDir(e.ID)); err != nil {
+		s.log.Error("remove a run directory", "container", e.ID, "error", err)
 	}
 }
 
@@ -181,19 +183,19 @@ func (s *Service) silentState(r *Record) container.ContainerState {
 }
 
 // adopt makes a container that is found running so in memory and in the store.
-func (s *Service) adopt(e *entry, r *run) {
-	rec := e.record()
-	s.useVolumes(rec)
+func (s *Service) adopt(e *index.Entry, r *index.Run) {
+	rec := e.Record()
+	s.volumes.Use(rec)
 	status := s.frozen(rec)
 	durable := rec.State.Status != status && !rec.HostConfig.AutoRemove
 	if !rec.State.Running() && status == container.StatePaused {
 		// Paused by somebody else; the table has no way there but by running.
-		if err := s.change(e, container.StateRunning, false, nil); err != nil {
-			s.log.Error("adopt a running container", "container", e.id, "error", err)
+		if err := s.containers.Change(e, container.StateRunning, false, nil); err != nil {
+			s.log.Error("adopt a running container", "container", e.ID, "error", err)
 		}
 	}
-	err := s.change(e, status, durable, func(n *Record) {
-		n.State.Pid, n.State.StartedAt = r.shim.Pid(), r.shim.StartedAt().UTC()
+	err := s.containers.Change(e, status, durable, func(n *Record) {
+		n.State.Pid, n.State.StartedAt = r.Shim.Pid(), r.Shim.StartedAt().UTC()
 		n.State.ExitCode, n.State.Error = 0, ""
 		if n.State.Health == nil && health.Command(n.Config) != nil {
 			n.State.Health = health.Begun(nil)
@@ -203,23 +205,21 @@ func (s *Service) adopt(e *entry, r *run) {
 		}
 	})
 	if err != nil {
-		s.log.Error("adopt a running container", "container", e.id, "error", err)
+		s.log.Error("adopt a running container", "container", e.ID, "error", err)
 	}
-	e.mu.Lock()
-	e.run = r
-	e.mu.Unlock()
+	e.SetRun(r)
 	s.supervise(e, r)
-	s.watchHealth(e, r, true)
+	s.probes.Watch(e, r, true)
 }
 
 // missedExit is how a container ended while no daemon was there.
 func (s *Service) missedExit(rec *Record) wire.ExitRecord {
-	exit, err := handle.ReadExit(s.exitPath(rec.ID))
+	exit, err := handle.ReadExit(s.paths.ExitPath(rec.ID))
 	if err == nil && !exit.At.Before(rec.State.StartedAt.Add(-time.Minute)) {
 		return exit
 	}
-	if _, err := os.Stat(s.runDir(rec.ID)); err == nil {
-		return wire.ExitRecord{Code: codeKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
+	if _, err := os.Stat(s.paths.RunDir(rec.ID)); err == nil {
+		return wire.ExitRecord{Code: record.ExitKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
 	}
 	return wire.ExitRecord{Code: codeUnknown, At: time.Now().UTC(), Error: "the machine went down while the container was running; its exit code is unknown"}
 }
@@ -230,15 +230,15 @@ func (s *Service) wasStarted(rec *Record) bool {
 	if !rec.State.StartedAt.IsZero() {
 		return true
 	}
-	_, err := os.Stat(filepath.Join(s.dataDir(rec.ID), "hostname"))
+	_, err := os.Stat(filepath.Join(s.paths.DataDir(rec.ID), "hostname"))
 	return err == nil
 }
 
 // missedRun records a run whose start the old daemon did not live to record.
-func (s *Service) missedRun(ctx context.Context, e *entry, exit wire.ExitRecord) {
-	err := s.change(e, container.StateRunning, false, func(n *Record) { n.State.StartedAt = exit.At })
+func (s *Service) missedRun(ctx context.Context, e *index.Entry, exit wire.ExitRecord) {
+	err := s.containers.Change(e, container.StateRunning, false, func(n *Record) { n.State.StartedAt = exit.At })
 	if err != nil {
-		s.log.Error("settle a container", "container", e.id, "error", err)
+		s.log.Error("settle a container", "container", e.ID, "error", err)
 		return
 	}
 	s.settle(ctx, e, nil, exit)
@@ -248,38 +248,24 @@ func (s *Service) missedRun(ctx context.Context, e *entry, exit wire.ExitRecord)
 // that was cut off.
 func (s *Service) sweep(ctx context.Context) {
 	for _, id := range dirNames(filepath.Join(s.opts.DataRoot, "containers")) {
-		if s.known(id) {
+		if s.containers.Known(id) {
 			continue
 		}
 		if err := s.Snapshots.Remove(ctx, id); err != nil {
 			s.log.Error("remove the rest of a container", "container", id, "error", err)
 		}
 	}
-	for _, id := range dirNames(filepath.Join(s.opts.ExecRoot, "containers")) {
-		if s.known(id) {
+	for _, id := range dirNames(s.paths.Runs()) {
+		if s.containers.Known(id) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, cleanWait)
-		err := s.Groups.Destroy(ctx, filepath.Join("/", s.cgroupRoot(), id))
+		err := s.Groups.Destroy(ctx, filepath.Join("/", s.paths.CgroupRoot(), id))
 		cancel()
-		if err = errors.Join(err, os.RemoveAll(s.runDir(id))); err != nil {
+		if err = errors.Join(err, os.RemoveAll(s.paths.RunDir(id))); err != nil {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
 		}
 	}
-}
-
-func (s *Service) cgroupRoot() string {
-	if s.opts.CgroupParent != "" {
-		return s.opts.CgroupParent
-	}
-	return defaultCgroup
-}
-
-func (s *Service) known(id string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, ok := s.byID[id]
-	return ok
 }
 
 func dirNames(dir string) []string {
@@ -297,22 +283,22 @@ func dirNames(dir string) []string {
 }
 
 // startByPolicy starts in the background what a restart policy wants running.
-func (s *Service) startByPolicy(all []*entry) {
+func (s *Service) startByPolicy(all []*index.Entry) {
 	for _, e := range all {
-		if r := e.record(); r.State.Status != container.StateExited || e.isRemoved() || !r.RestartsAtBoot() {
+		if r := e.Record(); r.State.Status != container.StateExited || e.IsRemoved() || !r.RestartsAtBoot() {
 			continue
 		}
-		s.wait.Go(func() {
+		s.work.Go(func() {
 			ctx := context.Background()
-			if err := e.acquire(ctx); err != nil {
+			if err := e.Acquire(ctx); err != nil {
 				return
 			}
-			defer e.release()
-			if s.closing() || e.record().State.Status != container.StateExited {
+			defer e.Release()
+			if s.work.Closing() || e.Record().State.Status != container.StateExited {
 				return
 			}
 			if err := s.start(ctx, e, nil); err != nil {
-				s.log.Error("start a container by its policy", "container", e.id, "error", err)
+				s.log.Error("start a container by its policy", "container", e.ID, "error", err)
 			}
 		})
 	}

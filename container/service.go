@@ -1,37 +1,48 @@
-// Package container owns containers: their records, the table of state
-// transitions, the verbs on them, their execs, logs, waiters and restore after
-// a restart of the daemon.
+// Package container has the verbs on containers: how one is made, started, followed
+// to its end, stopped, changed, removed, and found again after a restart of the
+// daemon.
 //
-// A container is one record in the state store and one immutable copy of it
-// behind an atomic pointer. List and Inspect read that pointer only, so that a
-// verb stuck on one container never delays them. A verb takes the container's
-// own lock, does its work in named steps with an undo each, and changes the
-// record in one place (transition.go). What a running container is made of
-// (processes, streams, log, exit code) belongs to its shim, which outlives the
+// Package index below it keeps the records and the lock of each container. A verb
+// here finds an entry, takes its lock, does its work in named steps with an undo
+// each, and changes the record through the index. What a running container is made
+// of (processes, streams, log, exit code) belongs to its shim, which outlives the
 // daemon; this package talks to it through the Supervisor interface.
+//
+// Verbs that change no container's state have packages of their own, whose methods
+// Service has too: execs, files, usage and processes.
 //
 // Limits: user-defined networks and volume drivers other than local are refused
 // by name for now.
 package container
 
 import (
-	"context"
-	"encoding/json"
 	"log/slog"
-	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/background"
 	"github.com/sampan-containers/sampan/container/execs"
+	"github.com/sampan-containers/sampan/container/files"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/layout"
+	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/probe"
+	"github.com/sampan-containers/sampan/container/processes"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
-	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/container/usage"
+	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/state"
 	"github.com/sampan-containers/sampan/volume"
+)
+
+// The types of a container's data, by the names this package uses for them.
+type (
+	Record = record.Record
+	State  = record.State
+	Mount  = mounts.Mount
 )
 
 // Options are the daemon's settings that reach containers.
@@ -58,26 +69,26 @@ type Dependencies struct {
 	Host       ocispec.Host
 }
 
-// Service holds the containers of one data root. All methods are safe for
-// concurrent use. A container is named by its name, its id, or an unambiguous
+// Service has the verbs on the containers of one data root. All methods are safe
+// for concurrent use. A container is named by its name, its id, or an unambiguous
 // prefix of its id.
 type Service struct {
-	opts Options
+	// The verbs on execs, files, usage and processes.
+	*execs.Execs
+	*files.Files
+	*usage.Meter
+	*processes.Lister
 	Dependencies
-	log *slog.Logger
 
-	mu    sync.RWMutex // guards the indexes; held for look-ups only
-	byID  map[string]*entry
-	names map[string]string // name → id, with those being created
-	execs execs.Registry
-	down  bool // no restart policy acts any more
-
-	departed departed
-	pruning  chan struct{} // holds one token while a prune runs
-
-	wait   sync.WaitGroup
-	ending context.Context // of the work in the background
-	end    context.CancelFunc
+	opts       Options
+	log        *slog.Logger
+	containers *index.Index
+	paths      layout.Paths
+	execs      execs.Registry
+	volumes    *volumes.Volumes
+	probes     *probe.Probes
+	work       *background.Work
+	pruning    chan struct{} // holds one token while a prune runs
 }
 
 // New makes the service with the records of the store; nothing is touched
@@ -87,116 +98,26 @@ func New(o Options, d Dependencies) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{opts: o, Dependencies: d, log: o.Log, byID: map[string]*entry{}, names: map[string]string{}, pruning: make(chan struct{}, 1)}
-	s.ending, s.end = context.WithCancel(context.Background())
-	err := d.Store.View(func(tx *state.Tx) error {
-		if err := s.departed.load(tx); err != nil {
-			return err
-		}
-		return tx.Each(bucket, func(id string, raw []byte) error {
-			var r Record
-			if err := json.Unmarshal(raw, &r); err != nil || r.ID != id || r.Config == nil || r.HostConfig == nil {
-				// One damaged record must not keep the others from starting.
-				s.log.Error("the record of a container is damaged; it is left out", "container", id, "error", err)
-				return nil
-			}
-			s.byID[id] = newEntry(&r)
-			s.names[r.Name] = id
-			return nil
-		})
-	})
-	return s, err
-}
-
-// save writes a record durably.
-func (s *Service) save(r *Record) error {
-	return s.Store.Batch(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
-}
-
-// find returns a container by name, id or unambiguous prefix of an id.
-func (s *Service) find(ref string) (*entry, error) {
-	name := strings.TrimPrefix(ref, "/")
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if e, ok := s.byID[ref]; ok {
-		return e, nil
+	all, err := index.Load(d.Store, o.Log)
+	if err != nil {
+		return nil, err
 	}
-	if e, ok := s.byID[s.names[name]]; ok {
-		return e, nil
-	}
-	var match *entry
-	if isHex(ref) {
-		for id, e := range s.byID {
-			if !strings.HasPrefix(id, ref) {
-				continue
-			}
-			if match != nil {
-				return nil, fault.New(fault.Invalid, "Multiple IDs found with provided prefix: %s", ref)
-			}
-			match = e
-		}
-	}
-	if match == nil {
-		return nil, noSuchContainer(ref)
-	}
-	return match, nil
-}
-
-func isHex(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789abcdef") == ""
-}
-
-// all returns the containers, newest first.
-func (s *Service) all() []*entry {
-	s.mu.RLock()
-	list := make([]*entry, 0, len(s.byID))
-	for _, e := range s.byID {
-		list = append(list, e)
-	}
-	s.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *entry) int {
-		if c := b.record().Created.Compare(a.record().Created); c != 0 {
-			return c
-		}
-		return strings.Compare(a.id, b.id)
-	})
-	return list
-}
-
-// reserve takes a name for an id that is being created. An empty name invents one.
-func (s *Service) reserve(name, id string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if name == "" {
-		for attempt := 0; name == "" || s.names[name] != ""; attempt++ {
-			name = request.InventName(attempt)
-		}
-	} else if owner, taken := s.names[name]; taken {
-		return "", nameInUse(name, owner)
-	}
-	s.names[name] = id
-	return name, nil
-}
-
-func (s *Service) unreserve(name, id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.names[name] == id {
-		delete(s.names, name)
-	}
-}
-
-func (s *Service) insert(e *entry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.byID[e.id] = e
+	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), pruning: make(chan struct{}, 1)}
+	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, CgroupParent: o.CgroupParent}
+	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
+	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log})
+	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})
+	s.Files = files.New(files.Dependencies{Containers: all, Volumes: s.volumes, Paths: &s.paths, Images: d.Images, Pauser: s, Events: d.Events, Log: s.log})
+	s.Meter = usage.New(usage.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Work: s.work})
+	s.Lister = processes.New(processes.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Events: d.Events})
+	return s, nil
 }
 
 // Counts returns how many containers there are, by state.
 func (s *Service) Counts() (total, running, paused, stopped int) {
-	for _, e := range s.all() {
+	for _, e := range s.containers.All() {
 		total++
-		switch e.record().State.Status {
+		switch e.Record().State.Status {
 		case container.StateRunning, container.StateRestarting:
 			running++
 		case container.StatePaused:
@@ -212,32 +133,13 @@ func (s *Service) Counts() (total, running, paused, stopped int) {
 // before it deletes.
 func (s *Service) UsedBy(imageID string) []image.Container {
 	var users []image.Container
-	for _, e := range s.all() {
-		if r := e.record(); r.ImageID == imageID {
+	for _, e := range s.containers.All() {
+		if r := e.Record(); r.ImageID == imageID {
 			users = append(users, image.Container{ID: r.ID, Running: r.State.Running()})
 		}
 	}
 	return users
 }
 
-// dataDir is where a container keeps what must survive the machine's reboot.
-func (s *Service) dataDir(id string) string { return s.Snapshots.Dir(id) }
-
-// runDir is where a container keeps what ends with its run; it is on tmpfs.
-func (s *Service) runDir(id string) string { return filepath.Join(s.opts.ExecRoot, "containers", id) }
-
-func (s *Service) logPath(id string) string { return filepath.Join(s.dataDir(id), "log", "json.log") }
-
-func (s *Service) exitPath(id string) string { return filepath.Join(s.dataDir(id), "exit.json") }
-
-// cgroupPath is the container's group below every hierarchy's root.
-func (s *Service) cgroupPath(r *Record) string {
-	parent := r.HostConfig.CgroupParent
-	if parent == "" {
-		parent = s.cgroupRoot()
-	}
-	return filepath.Join("/", parent, r.ID)
-}
-
-// defaultCgroup is the group above all containers' groups.
-const defaultCgroup = "/sampan"
+// VolumeUsers tells which containers, running or not, have a volume.
+func (s *Service) VolumeUsers(name string) []string { return s.volumes.Users(name) }

@@ -16,19 +16,13 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-func TestForbiddenTransition(t *testing.T) {
-	e := newEntry(&Record{ID: "x", State: State{Status: container.StateRemoving}})
-	if _, err := e.begin(container.StateRunning, nil); !errors.Is(err, fault.Conflict) {
-		t.Errorf("a forbidden transition gave %v", err)
-	}
-}
 
 func TestLife(t *testing.T) {
 	w := newWorld(t)
@@ -126,7 +120,7 @@ func TestAutoRemove(t *testing.T) {
 	}
 	w.shim(d, id).end(0)
 	<-removed
-	if _, err := d.find(id); !errors.Is(err, fault.NotFound) {
+	if _, err := d.containers.Find(id); !errors.Is(err, fault.NotFound) {
 		t.Fatal("it is still there")
 	}
 	if left, _ := os.ReadDir(filepath.Join(w.root, "volumes")); len(left) != 0 {
@@ -242,7 +236,7 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s: got %+v", name, st)
 		}
 	}
-	if _, err := d.find("rm-ends"); !errors.Is(err, fault.NotFound) {
+	if _, err := d.containers.Find("rm-ends"); !errors.Is(err, fault.NotFound) {
 		t.Error("rm-ends is still there")
 	}
 	eventually(t, "restart by policy", func() bool { return d.status(t, "always").Status == container.StateRunning })
@@ -278,7 +272,7 @@ func TestRestoreAfterReboot(t *testing.T) {
 	if st := d.status(t, id); st.Status != container.StateExited || st.ExitCode != 255 || st.Error == "" {
 		t.Errorf("got %+v", st)
 	}
-	if _, err := d.find(rm); !errors.Is(err, fault.NotFound) {
+	if _, err := d.containers.Find(rm); !errors.Is(err, fault.NotFound) {
 		t.Error("the --rm container is still there")
 	}
 	if err := d.Start(t.Context(), id); err != nil {
@@ -317,7 +311,7 @@ func TestSilentShim(t *testing.T) {
 	w.mu.Lock()
 	w.silent = false
 	w.mu.Unlock()
-	eventually(t, "the shim is found", func() bool { e, _ := d.find(back); return e.current() != nil })
+	eventually(t, "the shim is found", func() bool { e, _ := d.containers.Find(back); return e.Run() != nil })
 	end := mustWait(t, d, back, "")
 	w.shim(d, back).end(4)
 	if r := <-end; r.StatusCode != 4 {
@@ -385,14 +379,14 @@ func TestStuckContainerHangsNobody(t *testing.T) {
 	w := newWorld(t)
 	d := w.newDaemon()
 	d.create(t, "stuck")
-	e, err := d.find("stuck")
+	e, err := d.containers.Find("stuck")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.acquire(t.Context()); err != nil {
+	if err := e.Acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer e.release()
+	defer e.Release()
 	if list, err := d.List(t.Context(), ListOptions{All: true}); err != nil || len(list) != 1 {
 		t.Errorf("list: %v, %v", list, err)
 	}
@@ -430,7 +424,7 @@ func TestPendingAttach(t *testing.T) {
 		return client
 	}
 	// Clients that leave make room for others.
-	for range 3 * maxPending {
+	for range 3 * index.MaxPending {
 		attach().Close()
 	}
 	client := attach()
@@ -478,13 +472,17 @@ func TestRefusedRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, hc := &container.Config{Image: "img", Cmd: []string{"x"}}, &container.HostConfig{}
 			tt.change(c, hc)
-			_, _, err := d.Create(t.Context(), CreateOptions{Config: c, HostConfig: hc})
+			_, _, err := d.Create(t.Context(), CreateOptions{Name: "refused", Config: c, HostConfig: hc})
 			if !errors.Is(err, tt.class) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v, want %v with %q", err, tt.class, tt.want)
 			}
-			if left, _ := os.ReadDir(filepath.Join(w.root, "containers")); len(left) != 0 || len(d.names) != 0 {
-				t.Fatalf("left behind: %v, %v", left, d.names)
+			if left, _ := os.ReadDir(filepath.Join(w.root, "containers")); len(left) != 0 {
+				t.Fatalf("left behind: %v", left)
 			}
+			if _, err := d.containers.Reserve("refused", "another"); err != nil {
+				t.Fatalf("the name is still taken: %v", err)
+			}
+			d.containers.Unreserve("refused", "another")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -13,40 +14,28 @@ import (
 // each with its own time-out, until ctx ends; otherwise it lets go of them and
 // they run on. No verb may be called any more.
 func (s *Service) Shutdown(ctx context.Context, stopAll bool) error {
-	s.mu.Lock()
-	s.down = true
-	s.mu.Unlock()
+	s.work.Close()
 	var err error
 	if stopAll {
 		err = s.stopAll(ctx)
 	}
-	s.end()
-	for _, e := range s.all() {
-		e.stopTimer()
-		closeAll(e.takePending())
-		if r := e.current(); r != nil {
-			_ = r.shim.Close()
+	s.work.End()
+	for _, e := range s.containers.All() {
+		e.StopTimer()
+		e.ClosePending()
+		if r := e.Run(); r != nil {
+			_ = r.Shim.Close()
 		}
 	}
-	done := make(chan struct{})
-	go func() {
-		s.wait.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		err = errors.Join(err, fault.New(fault.Deadline, "containers are still being cleaned up: %w", context.Cause(ctx)))
-	}
-	return err
+	return errors.Join(err, s.work.Wait(ctx))
 }
 
 func (s *Service) stopAll(ctx context.Context) error {
 	var mu sync.Mutex
 	var errs []error
 	var g sync.WaitGroup
-	for _, e := range s.all() {
-		if e.current() == nil {
+	for _, e := range s.containers.All() {
+		if e.Run() == nil {
 			continue
 		}
 		g.Go(func() {
@@ -63,16 +52,16 @@ func (s *Service) stopAll(ctx context.Context) error {
 }
 
 // endContainer stops a container for the daemon's own end.
-func (s *Service) endContainer(ctx context.Context, e *entry) error {
-	r := e.current()
+func (s *Service) endContainer(ctx context.Context, e *index.Entry) error {
+	r := e.Run()
 	if r == nil {
 		return nil
 	}
-	if err := s.signal(ctx, e, r, request.StopSignal(e.record().Config)); err != nil && !errors.Is(err, fault.Conflict) {
-		s.log.Warn("send the stop signal", "container", e.id, "error", err)
+	if err := s.signal(ctx, e, r, request.StopSignal(e.Record().Config)); err != nil && !errors.Is(err, fault.Conflict) {
+		s.log.Warn("send the stop signal", "container", e.ID, "error", err)
 	}
 	s.wake(ctx, e)
-	if waitFor(ctx, r, stopTimeout(e.record())) {
+	if waitFor(ctx, r, stopTimeout(e.Record())) {
 		return nil
 	}
 	return s.kill(context.WithoutCancel(ctx), e, r)

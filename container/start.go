@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sampan-containers/sampan/container/health"
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/notice"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
@@ -22,41 +24,34 @@ import (
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
-// Exit codes of a container whose command never ran, as Docker's.
-const (
-	codeNotFound      = 127
-	codeNotExecutable = 126
-	codeStartFailed   = 128
-)
-
 // Start runs a container and returns after the execve of its command. A running
 // one is fault.NotModified. A command that is missing or cannot be executed is
 // fault.Invalid; the container then keeps exit code 127 or 126 and the reason.
 func (s *Service) Start(ctx context.Context, ref string) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
-	if err := e.acquire(ctx); err != nil {
+	if err := e.Acquire(ctx); err != nil {
 		return err
 	}
-	defer e.release()
-	switch e.record().State.Status {
+	defer e.Release()
+	switch e.Record().State.Status {
 	case container.StateRunning:
-		return fault.New(fault.NotModified, "container %s is running already", e.id)
+		return fault.New(fault.NotModified, "container %s is running already", e.ID)
 	case container.StatePaused:
 		return fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
 	case container.StateRemoving, container.StateDead:
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	}
-	e.stopTimer()
+	e.StopTimer()
 	// From here on a client that goes away changes nothing.
 	return s.start(context.WithoutCancel(ctx), e, func(r *Record) { r.State.RestartCount, r.State.Stopped = 0, false })
 }
 
 // start runs a container whose lock is held. also is applied to the new record.
-func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error {
-	m, err := e.begin(container.StateRunning, func(r *Record) {
+func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record)) error {
+	m, err := e.Begin(container.StateRunning, func(r *Record) {
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
 		r.State.NetworkID = s.networkID(r)
@@ -74,16 +69,14 @@ func (s *Service) start(ctx context.Context, e *entry, also func(*Record)) error
 	if err != nil {
 		return s.startFailed(ctx, e, err)
 	}
-	m.next.State.Pid, m.next.State.StartedAt = sh.Pid(), sh.StartedAt().UTC()
-	r := &run{shim: sh, settled: make(chan struct{})}
-	e.mu.Lock()
-	e.run = r
-	e.mu.Unlock()
-	m.publish()
-	s.publish(notice.Mounts(m.next))
-	s.event(m.next, events.ActionStart, nil)
+	m.Next.State.Pid, m.Next.State.StartedAt = sh.Pid(), sh.StartedAt().UTC()
+	r := index.NewRun(sh)
+	e.SetRun(r)
+	m.Publish()
+	s.publish(notice.Mounts(m.Next))
+	s.event(m.Next, events.ActionStart, nil)
 	s.supervise(e, r)
-	s.watchHealth(e, r, false)
+	s.probes.Watch(e, r, false)
 	return nil
 }
 
@@ -116,26 +109,26 @@ type launcher struct {
 // meanwhile. The steps, each with its undo: run directory, then side by side the
 // network and the specification, then the files that name addresses, then side by
 // side the record and the container.
-func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err error) {
-	if err := e.guests.wait(e.id); err != nil {
+func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh Shim, err error) {
+	if err := e.Guests.Wait(e.ID); err != nil {
 		return nil, err
 	}
-	l := &launcher{s: s, rec: m.next, namespaces: map[string]*os.File{}, filesOf: e.id}
+	l := &launcher{s: s, rec: m.Next, namespaces: map[string]*os.File{}, filesOf: e.ID}
 	defer l.close()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.undo.run())
 		}
 	}()
-	s.Supervisor.Prepare(e.id)
-	l.undo.push(func() error { s.Supervisor.Dismiss(e.id); return nil })
+	s.Supervisor.Prepare(e.ID)
+	l.undo.push(func() error { s.Supervisor.Dismiss(e.ID); return nil })
 	if err := l.directory(); err != nil {
 		return nil, err
 	}
-	if err := s.mountVolumes(ctx, m.next, e.id); err != nil {
+	if err := s.volumes.Mount(ctx, m.Next, e.ID); err != nil {
 		return nil, err
 	}
-	l.undo.push(func() error { s.unmountVolumes(m.next, e.id); return nil })
+	l.undo.push(func() error { s.volumes.Unmount(m.Next, e.ID); return nil })
 	var g errgroup.Group
 	g.Go(func() error { return l.network(ctx) })
 	var spec []byte
@@ -152,16 +145,16 @@ func (s *Service) launch(ctx context.Context, e *entry, m *move) (sh Shim, err e
 		return nil, err
 	}
 	if l.net.Endpoint != nil {
-		m.next.State.Endpoint = l.net.Endpoint
+		m.Next.State.Endpoint = l.net.Endpoint
 	}
-	s.networkEvent(m.next, events.ActionConnect)
-	l.undo.push(func() error { s.networkEvent(m.next, events.ActionDisconnect); return nil })
+	s.networkEvent(m.Next, events.ActionConnect)
+	l.undo.push(func() error { s.networkEvent(m.Next, events.ActionDisconnect); return nil })
 	return l.spawn(ctx, e)
 }
 
 // directory makes an empty run directory; the rests of a crash go.
 func (l *launcher) directory() error {
-	dir := l.s.runDir(l.rec.ID)
+	dir := l.s.paths.RunDir(l.rec.ID)
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) {
 		if err = os.RemoveAll(dir); err == nil {
@@ -172,7 +165,7 @@ func (l *launcher) directory() error {
 		return fmt.Errorf("run directory of container %s: %w", l.rec.ID, err)
 	}
 	l.undo.push(func() error { return os.RemoveAll(dir) })
-	if err := os.Remove(l.s.exitPath(l.rec.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(l.s.paths.ExitPath(l.rec.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("exit record of the last run: %w", err)
 	}
 	return nil
@@ -183,22 +176,22 @@ func (l *launcher) files(spec []byte) error {
 	if err := l.etcFiles(); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(l.s.runDir(l.rec.ID), "config.json"), spec, 0o600)
+	return os.WriteFile(filepath.Join(l.s.paths.RunDir(l.rec.ID), "config.json"), spec, 0o600)
 }
 
 // spawn saves the record while the shim starts: the store must know that the
 // container runs before anybody is told, and the two take equally long. A
 // container that is removed at its end is not saved again: a daemon that finds
 // its shim knows that it runs, and one that does not removes it.
-func (l *launcher) spawn(ctx context.Context, e *entry) (Shim, error) {
+func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 	saved := make(chan error, 1)
 	if l.rec.HostConfig.AutoRemove {
 		saved <- nil
 	} else {
 		rec := l.rec.Clone()
-		go func() { saved <- l.s.save(rec) }()
+		go func() { saved <- l.s.containers.Save(rec) }()
 	}
-	st := &handle.Start{Config: l.config(), NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.takePending()}
+	st := &handle.Start{Config: l.config(), NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.TakePending()}
 	for i := range l.net.Sockets {
 		st.PortSockets = append(st.PortSockets, l.net.Sockets[i].File)
 	}
@@ -210,7 +203,7 @@ func (l *launcher) spawn(ctx context.Context, e *entry) (Shim, error) {
 	if saveErr != nil {
 		// What is not recorded must not run.
 		_ = sh.Close()
-		destroyErr := l.s.Groups.Destroy(ctx, l.s.cgroupPath(l.rec))
+		destroyErr := l.s.Groups.Destroy(ctx, l.s.paths.Cgroup(l.rec))
 		return nil, errors.Join(saveErr, destroyErr)
 	}
 	return sh, nil
@@ -221,10 +214,10 @@ func (l *launcher) config() wire.Config {
 	rec, hc := l.rec, l.rec.HostConfig
 	c := wire.Config{
 		ID:        rec.ID,
-		RunDir:    l.s.runDir(rec.ID),
+		RunDir:    l.s.paths.RunDir(rec.ID),
 		Overlay:   &wire.Overlay{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
-		Log:       request.LogConfig(hc.LogConfig, l.s.logPath(rec.ID)),
-		ExitPath:  l.s.exitPath(rec.ID),
+		Log:       request.LogConfig(hc.LogConfig, l.s.paths.LogPath(rec.ID)),
+		ExitPath:  l.s.paths.ExitPath(rec.ID),
 		ExitSync:  !hc.AutoRemove,
 		Terminal:  rec.Config.Tty,
 		OpenStdin: rec.Config.OpenStdin,
@@ -252,33 +245,33 @@ func (l *launcher) close() {
 
 // startFailed records why a container does not run. One that is removed at its
 // end is removed now.
-func (s *Service) startFailed(ctx context.Context, e *entry, cause error) error {
-	closeAll(e.takePending())
-	code := codeStartFailed
+func (s *Service) startFailed(ctx context.Context, e *index.Entry, cause error) error {
+	e.ClosePending()
+	code := record.ExitStartFailed
 	switch {
 	case errors.Is(cause, runtime.ErrNotFound):
-		code, cause = codeNotFound, fault.Wrap(fault.Invalid, cause)
+		code, cause = record.ExitNotFound, fault.Wrap(fault.Invalid, cause)
 	case errors.Is(cause, runtime.ErrNotExecutable):
-		code, cause = codeNotExecutable, fault.Wrap(fault.Invalid, cause)
+		code, cause = record.ExitNotExecutable, fault.Wrap(fault.Invalid, cause)
 	}
-	status := e.record().State.Status
+	status := e.Record().State.Status
 	if status == container.StateRestarting {
 		status = container.StateExited
 	}
-	auto := e.record().HostConfig.AutoRemove
-	err := s.change(e, status, !auto, func(r *Record) {
+	auto := e.Record().HostConfig.AutoRemove
+	err := s.containers.Change(e, status, !auto, func(r *Record) {
 		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Endpoint = code, cause.Error(), 0, nil
 		r.State.NetworkID = s.networkID(r)
 		if status == container.StateExited {
 			r.State.FinishedAt = time.Now().UTC()
 		}
 	})
-	e.notify(WaitResult{StatusCode: int64(code)}, WaitNotRunning, WaitNextExit)
+	e.Notify(WaitResult{StatusCode: int64(code)}, WaitNotRunning, WaitNextExit)
 	if auto {
 		err = errors.Join(err, s.remove(ctx, e, true))
 	}
 	if err != nil {
-		s.log.Error("record a failed start", "container", e.id, "error", err)
+		s.log.Error("record a failed start", "container", e.ID, "error", err)
 	}
 	return cause
 }

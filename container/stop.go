@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -25,15 +26,15 @@ const (
 // Stop asks a container to end and kills it after the time-out. One that does
 // not run is fault.NotModified.
 func (s *Service) Stop(ctx context.Context, ref string, o StopOptions) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
 	return s.stop(ctx, e, o)
 }
 
-func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
-	rec := e.record()
+func (s *Service) stop(ctx context.Context, e *index.Entry, o StopOptions) error {
+	rec := e.Record()
 	sig := request.StopSignal(rec.Config)
 	if o.Signal != "" {
 		var err error
@@ -50,19 +51,19 @@ func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
 	if err != nil {
 		return err
 	}
-	if r == nil && e.record().State.Running() {
-		return fault.New(fault.Unavailable, "the supervisor of container %s does not answer yet; try again, or remove the container by force", e.id)
+	if r == nil && e.Record().State.Running() {
+		return fault.New(fault.Unavailable, "the supervisor of container %s does not answer yet; try again, or remove the container by force", e.ID)
 	}
 	if r == nil {
-		return fault.New(fault.NotModified, "container %s is stopped already", e.id)
+		return fault.New(fault.NotModified, "container %s is stopped already", e.ID)
 	}
-	r.stopping.Store(true)
+	r.Stopping.Store(true)
 	timeout := stopTimeout(rec)
 	if o.Timeout != nil {
 		timeout = time.Duration(*o.Timeout) * time.Second
 	}
 	if err := s.signal(ctx, e, r, sig); err != nil && !errors.Is(err, fault.Conflict) {
-		s.log.Warn("send the stop signal", "container", e.id, "error", err)
+		s.log.Warn("send the stop signal", "container", e.ID, "error", err)
 	}
 	s.wake(ctx, e)
 	if !waitFor(ctx, r, timeout) {
@@ -73,7 +74,7 @@ func (s *Service) stop(ctx context.Context, e *entry, o StopOptions) error {
 			return err
 		}
 	}
-	s.event(e.record(), events.ActionStop, nil)
+	s.event(e.Record(), events.ActionStop, nil)
 	return nil
 }
 
@@ -87,38 +88,38 @@ func stopTimeout(r *Record) time.Duration {
 
 // settled returns the run; if there is none it lets a start that is under way
 // finish first.
-func (s *Service) settled(ctx context.Context, e *entry) (*run, error) {
-	if r := e.current(); r != nil {
+func (s *Service) settled(ctx context.Context, e *index.Entry) (*index.Run, error) {
+	if r := e.Run(); r != nil {
 		return r, nil
 	}
-	if err := e.acquire(ctx); err != nil {
+	if err := e.Acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer e.release()
-	return e.current(), nil
+	defer e.Release()
+	return e.Run(), nil
 }
 
 // stopRestarting ends the wait for a restart; done is false if the container
 // runs again by now.
-func (s *Service) stopRestarting(ctx context.Context, e *entry) (done bool, err error) {
-	if err := e.acquire(ctx); err != nil {
+func (s *Service) stopRestarting(ctx context.Context, e *index.Entry) (done bool, err error) {
+	if err := e.Acquire(ctx); err != nil {
 		return false, err
 	}
-	defer e.release()
-	if e.record().State.Status != container.StateRestarting {
+	defer e.Release()
+	if e.Record().State.Status != container.StateRestarting {
 		return false, nil
 	}
-	e.stopTimer()
-	if err := s.change(e, container.StateExited, true, func(r *Record) { r.State.Stopped = true }); err != nil {
+	e.StopTimer()
+	if err := s.containers.Change(e, container.StateExited, true, func(r *Record) { r.State.Stopped = true }); err != nil {
 		return false, err
 	}
-	e.notify(WaitResult{StatusCode: int64(e.record().State.ExitCode)}, WaitNotRunning)
-	s.event(e.record(), events.ActionStop, nil)
+	e.Notify(WaitResult{StatusCode: int64(e.Record().State.ExitCode)}, WaitNotRunning)
+	s.event(e.Record(), events.ActionStop, nil)
 	return true, nil
 }
 
 // waitFor waits until the end of the run is recorded; a negative time-out is none.
-func waitFor(ctx context.Context, r *run, timeout time.Duration) bool {
+func waitFor(ctx context.Context, r *index.Run, timeout time.Duration) bool {
 	var limit <-chan time.Time
 	if timeout >= 0 {
 		t := time.NewTimer(timeout)
@@ -126,7 +127,7 @@ func waitFor(ctx context.Context, r *run, timeout time.Duration) bool {
 		limit = t.C
 	}
 	select {
-	case <-r.settled:
+	case <-r.Settled:
 		return true
 	case <-limit:
 	case <-ctx.Done():
@@ -136,15 +137,15 @@ func waitFor(ctx context.Context, r *run, timeout time.Duration) bool {
 
 // signal sends a signal to the first process and publishes it: before, since
 // the end that it may bring is published by another goroutine, at once.
-func (s *Service) signal(ctx context.Context, e *entry, r *run, sig syscall.Signal) error {
+func (s *Service) signal(ctx context.Context, e *index.Entry, r *index.Run, sig syscall.Signal) error {
 	ctx, cancel := context.WithTimeout(ctx, killWait)
 	defer cancel()
-	s.event(e.record(), events.ActionKill, map[string]string{"signal": strconv.Itoa(int(sig))})
-	return r.shim.Signal(ctx, sig)
+	s.event(e.Record(), events.ActionKill, map[string]string{"signal": strconv.Itoa(int(sig))})
+	return r.Shim.Signal(ctx, sig)
 }
 
 // kill ends a run for sure: through the shim, or past one that hangs.
-func (s *Service) kill(ctx context.Context, e *entry, r *run) error {
+func (s *Service) kill(ctx context.Context, e *index.Entry, r *index.Run) error {
 	err := s.signal(ctx, e, r, syscall.SIGKILL)
 	if errors.Is(err, fault.Conflict) {
 		err = nil // it has just ended
@@ -156,33 +157,33 @@ func (s *Service) kill(ctx context.Context, e *entry, r *run) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	s.log.Warn("a supervisor does not answer; its container is killed without it", "container", e.id, "error", err)
-	if err := s.Groups.Destroy(ctx, s.cgroupPath(e.record())); err != nil {
-		return fault.New(fault.Unavailable, "kill container %s: %w", e.id, err)
+	s.log.Warn("a supervisor does not answer; its container is killed without it", "container", e.ID, "error", err)
+	if err := s.Groups.Destroy(ctx, s.paths.Cgroup(e.Record())); err != nil {
+		return fault.New(fault.Unavailable, "kill container %s: %w", e.ID, err)
 	}
 	if waitFor(ctx, r, 0) {
 		return nil
 	}
 	// A stopped shim cannot report; losing it settles the container.
-	if pid := r.shim.ShimPid(); pid > 1 {
+	if pid := r.Shim.ShimPid(); pid > 1 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	if !waitFor(ctx, r, killWait) {
-		return fault.New(fault.Unavailable, "container %s was killed, but its end was not reported within %v", e.id, killWait)
+		return fault.New(fault.Unavailable, "container %s was killed, but its end was not reported within %v", e.ID, killWait)
 	}
 	return nil
 }
 
 // forceEnd kills a container that is to be removed.
-func (s *Service) forceEnd(ctx context.Context, e *entry) error {
-	if e.record().State.Status == container.StateRestarting {
+func (s *Service) forceEnd(ctx context.Context, e *index.Entry) error {
+	if e.Record().State.Status == container.StateRestarting {
 		if done, err := s.stopRestarting(ctx, e); done || err != nil {
 			return err
 		}
 	}
 	r, err := s.settled(ctx, e)
 	if err != nil {
-		if e.isRemoved() {
+		if e.IsRemoved() {
 			return nil
 		}
 		return err
@@ -190,32 +191,32 @@ func (s *Service) forceEnd(ctx context.Context, e *entry) error {
 	if r == nil {
 		return s.endUnreachable(ctx, e)
 	}
-	r.stopping.Store(true)
-	r.discard.Store(true)
+	r.Stopping.Store(true)
+	r.Discard.Store(true)
 	return s.kill(ctx, e, r)
 }
 
 // endUnreachable kills a container whose shim has not answered since the daemon
 // started. The shim, should it ever go on, finds its container dead and ends.
-func (s *Service) endUnreachable(ctx context.Context, e *entry) error {
-	if err := e.acquire(ctx); err != nil {
+func (s *Service) endUnreachable(ctx context.Context, e *index.Entry) error {
+	if err := e.Acquire(ctx); err != nil {
 		return err
 	}
-	defer e.release()
-	if e.current() != nil || !e.record().State.Running() {
+	defer e.Release()
+	if e.Run() != nil || !e.Record().State.Running() {
 		return nil
 	}
-	if err := s.Groups.Destroy(ctx, s.cgroupPath(e.record())); err != nil {
-		return fault.New(fault.Unavailable, "kill container %s: %w", e.id, err)
+	if err := s.Groups.Destroy(ctx, s.paths.Cgroup(e.Record())); err != nil {
+		return fault.New(fault.Unavailable, "kill container %s: %w", e.ID, err)
 	}
-	s.settle(context.WithoutCancel(ctx), e, nil, s.missedExit(e.record()))
+	s.settle(context.WithoutCancel(ctx), e, nil, s.missedExit(e.Record()))
 	return nil
 }
 
 // Kill sends a signal (name or number; empty is SIGKILL) to a running
 // container; after SIGKILL it returns when the container has ended.
 func (s *Service) Kill(ctx context.Context, ref, signal string) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
@@ -225,29 +226,29 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 			return err
 		}
 	}
-	if e.record().State.Status == container.StateRestarting {
+	if e.Record().State.Status == container.StateRestarting {
 		done, err := s.stopRestarting(ctx, e)
 		if done || err != nil {
 			return err
 		}
 	}
-	r := e.current()
+	r := e.Run()
 	if r == nil {
-		return fault.New(fault.Conflict, "container %s is not running", e.id)
+		return fault.New(fault.Conflict, "container %s is not running", e.ID)
 	}
-	if sig == syscall.SIGKILL || sig == request.StopSignal(e.record().Config) {
-		r.stopping.Store(true)
+	if sig == syscall.SIGKILL || sig == request.StopSignal(e.Record().Config) {
+		r.Stopping.Store(true)
 	}
 	if sig == syscall.SIGKILL {
 		return s.kill(ctx, e, r)
 	}
 	if err := s.signal(ctx, e, r, sig); err != nil {
 		if errors.Is(err, fault.Conflict) {
-			return fault.New(fault.Conflict, "container %s is not running", e.id)
+			return fault.New(fault.Conflict, "container %s is not running", e.ID)
 		}
 		return err
 	}
-	if r.stopping.Load() {
+	if r.Stopping.Load() {
 		s.wake(ctx, e)
 	}
 	return nil
@@ -255,12 +256,12 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 
 // Restart stops a container if it runs and starts it.
 func (s *Service) Restart(ctx context.Context, ref string, o StopOptions) error {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
 	}
-	if r := e.current(); r != nil {
-		r.keep.Store(true)
+	if r := e.Run(); r != nil {
+		r.Keep.Store(true)
 	}
 	if err := s.stop(ctx, e, o); err != nil && !errors.Is(err, fault.NotModified) {
 		return err
@@ -268,6 +269,6 @@ func (s *Service) Restart(ctx context.Context, ref string, o StopOptions) error 
 	if err := s.Start(ctx, ref); err != nil && !errors.Is(err, fault.NotModified) {
 		return err
 	}
-	s.event(e.record(), events.ActionRestart, nil)
+	s.event(e.Record(), events.ActionRestart, nil)
 	return nil
 }

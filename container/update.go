@@ -7,6 +7,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -14,25 +15,25 @@ import (
 // Update changes limits and the restart policy: at once where the container
 // runs, and for its next starts. What the kernel refuses changes nothing.
 func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateConfig) (warnings []string, err error) {
-	e, err := s.find(ref)
+	e, err := s.containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.acquire(ctx); err != nil {
+	if err := e.Acquire(ctx); err != nil {
 		return nil, err
 	}
-	defer e.release()
+	defer e.Release()
 	if err := s.update(e, u); err != nil {
 		//lint:ignore ST1005 Docker's words
-		return nil, fmt.Errorf("Cannot update container %s: %w", e.id, err)
+		return nil, fmt.Errorf("Cannot update container %s: %w", e.ID, err)
 	}
-	s.event(e.record(), events.ActionUpdate, nil)
+	s.event(e.Record(), events.ActionUpdate, nil)
 	return nil, nil
 }
 
 // update does it; the lock is held.
-func (s *Service) update(e *entry, u *container.UpdateConfig) error {
-	rec := e.record()
+func (s *Service) update(e *index.Entry, u *container.UpdateConfig) error {
+	rec := e.Record()
 	status := rec.State.Status
 	if status == container.StateRemoving || status == container.StateDead {
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
@@ -46,13 +47,13 @@ func (s *Service) update(e *entry, u *container.UpdateConfig) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Groups.Update(s.cgroupPath(rec), res); err != nil {
+		if err := s.Groups.Update(s.paths.Cgroup(rec), res); err != nil {
 			// What was written before the refusal goes back.
 			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
-				_ = s.Groups.Update(s.cgroupPath(rec), back)
+				_ = s.Groups.Update(s.paths.Cgroup(rec), back)
 			}
 			return err
 		}
 	}
-	return s.change(e, status, true, func(r *Record) { r.HostConfig = hc })
+	return s.containers.Change(e, status, true, func(r *Record) { r.HostConfig = hc })
 }

@@ -1,7 +1,7 @@
 // Package execs keeps the execs of containers, commands run beside the first
-// process: prepared, running, and for a while after their end. The processes
-// belong to the containers' shims; what is here is lost with the daemon, as in
-// Docker.
+// process: prepared, running, and for a while after their end, and has the verbs
+// on them. The processes belong to the containers' shims; what is here is lost with
+// the daemon, as in Docker.
 package execs
 
 import (

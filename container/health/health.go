@@ -1,6 +1,6 @@
 // Package health holds the rules of health checks: what a check runs, when, and
-// what its results make of a container's health. It is pure; package container
-// runs the probes and keeps the result.
+// what its results make of a container's health. It is pure; package probe
+// runs the probes, and package index keeps the result.
 package health
 
 import (

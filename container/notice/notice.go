@@ -1,6 +1,6 @@
 // Package notice words the events of containers, and of the networks and volumes
 // they use, as Docker does: which attributes each has, and what they are called.
-// Publishing them is package container's.
+// Whoever brings one about publishes it, through a Publisher.
 package notice
 
 import (
@@ -13,6 +13,9 @@ import (
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/volume"
 )
+
+// Publisher takes the events; *event.Bus is one.
+type Publisher interface{ Publish(events.Message) }
 
 // Container is what happened to a container: its labels, image and name, and extra.
 func Container(r *record.Record, action events.Action, extra map[string]string) events.Message {

@@ -1,6 +1,6 @@
 // Package record holds what is known of one container, the states it may be in
 // and how they follow each other, and what its restart policy says. It is data:
-// package container changes it and keeps it.
+// package container changes it, and package index keeps it.
 package record
 
 import (

@@ -59,3 +59,9 @@ func Pair() (ours, theirs *os.File, err error) {
 	}
 	return os.NewFile(uintptr(fds[0]), "stream"), os.NewFile(uintptr(fds[1]), "stream"), nil
 }
+
+// Hijack takes over the client's connection: it writes the header of the
+// answer and returns the connection's descriptor (owned by the receiver) with
+// the bytes of the client that the server had read already. It is called at
+// most once, and only when nothing can be refused with an HTTP status any more.
+type Hijack func(tty bool) (conn *os.File, initial []byte, err error)

@@ -1,4 +1,4 @@
-package container
+package files
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/rootview"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
@@ -13,12 +14,12 @@ import (
 
 // Changes tells what differs in a container's files from its image. It reads the
 // directory of changes itself, so nothing is mounted and no lock is held.
-func (s *Service) Changes(ctx context.Context, ref string) ([]container.FilesystemChange, error) {
-	e, err := s.find(ref)
+func (s *Files) Changes(ctx context.Context, ref string) ([]container.FilesystemChange, error) {
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	upper, lower, err := layers(e.record())
+	upper, lower, err := layers(e.Record())
 	if err != nil {
 		return nil, err
 	}
@@ -26,13 +27,13 @@ func (s *Service) Changes(ctx context.Context, ref string) ([]container.Filesyst
 	defer lower.Close()
 	list, err := archive.Changes(ctx, upper, lower)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, "changes of container %s: %w", e.id, err)
+		return nil, fault.New(fault.Unavailable, "changes of container %s: %w", e.ID, err)
 	}
 	return list, nil
 }
 
 // layers opens a container's directory of changes, and what lies below it.
-func layers(rec *Record) (upper, lower *inroot.Root, err error) {
+func layers(rec *record.Record) (upper, lower *inroot.Root, err error) {
 	if upper, err = inroot.Open(rec.Root.Upper); err != nil {
 		return nil, nil, err
 	}

@@ -1,4 +1,7 @@
-package container
+// Package probe runs the health checks of containers: a command in the container
+// at intervals, its output and exit code, and the health that follows. The rules
+// are package health's; this package keeps the result in the index and tells it.
+package probe
 
 import (
 	"bytes"
@@ -6,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,8 +18,13 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
+	"github.com/sampan-containers/sampan/container/background"
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/health"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
+	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/stream"
 	"github.com/sampan-containers/sampan/shim/handle"
@@ -26,21 +35,38 @@ const (
 	codeProbeFailed = -1
 	// outputGrace is how long a probe's output may outlast its process.
 	outputGrace = time.Second
+	// killWait bounds the wait for the end of a probe that was killed.
+	killWait = 5 * time.Second
 	// healthSave bounds the wait for the container's lock when its health is saved.
 	healthSave = 5 * time.Second
 )
 
-// watchHealth probes a container until its run ends. soon: the first probe comes
+// Dependencies are what probes stand on.
+type Dependencies struct {
+	Containers *index.Index
+	Events     notice.Publisher
+	Work       *background.Work
+	Spec       ocispec.Defaults
+	Log        *slog.Logger
+}
+
+// Probes are those of the containers of one index.
+type Probes struct{ d Dependencies }
+
+// New returns probes of which none runs yet.
+func New(d Dependencies) *Probes { return &Probes{d} }
+
+// Watch probes a container until its run ends. soon: the first probe comes
 // at once, as after a restart of the daemon.
-func (s *Service) watchHealth(e *entry, r *run, soon bool) {
-	rec := e.record()
+func (s *Probes) Watch(e *index.Entry, r *index.Run, soon bool) {
+	rec := e.Record()
 	command := health.Command(rec.Config)
 	if command == nil {
 		return
 	}
 	p := health.PolicyOf(rec.Config.Healthcheck)
 	started := rec.State.StartedAt
-	s.wait.Go(func() {
+	s.d.Work.Go(func() {
 		wait := p.Wait(container.Starting, time.Since(started))
 		if soon {
 			wait = 0
@@ -50,9 +76,9 @@ func (s *Service) watchHealth(e *entry, r *run, soon bool) {
 		for {
 			select {
 			case <-timer.C:
-			case <-r.shim.Done():
+			case <-r.Shim.Done():
 				return
-			case <-s.ending.Done():
+			case <-s.d.Work.Ending().Done():
 				return
 			}
 			status := s.check(e, r, &p, command)
@@ -63,112 +89,65 @@ func (s *Service) watchHealth(e *entry, r *run, soon bool) {
 
 // check runs one probe and takes its result in. A paused container is not
 // probed, and a probe that a pause or the end caught does not count.
-func (s *Service) check(e *entry, r *run, p *health.Policy, command []string) container.HealthStatus {
+func (s *Probes) check(e *index.Entry, r *index.Run, p *health.Policy, command []string) container.HealthStatus {
 	counts := func() bool {
 		select {
-		case <-r.shim.Done():
+		case <-r.Shim.Done():
 			return false
-		case <-s.ending.Done():
+		case <-s.d.Work.Ending().Done():
 			return false
 		default:
-			return e.record().State.Status == container.StateRunning
+			return e.Record().State.Status == container.StateRunning
 		}
 	}
 	if !counts() {
-		return e.healthNow().Status
+		return e.Health().Status
 	}
 	result := s.probe(e, r, command, p.Timeout)
 	if !counts() {
-		return e.healthNow().Status
+		return e.Health().Status
 	}
-	last := e.healthNow()
-	next := p.Next(last, e.record().State.StartedAt, result)
-	e.mu.Lock()
-	if e.run != r {
-		e.mu.Unlock()
+	last := e.Health()
+	next := p.Next(last, e.Record().State.StartedAt, result)
+	if !e.SetHealth(r, next) {
 		return last.Status
 	}
-	e.health = next
-	e.mu.Unlock()
 	if next.Status != last.Status {
 		s.saveHealth(e, r, next)
-		s.event(e.record(), events.Action(string(events.ActionHealthStatus)+": "+string(next.Status)), nil)
+		s.d.Events.Publish(notice.Container(e.Record(), events.Action(string(events.ActionHealthStatus)+": "+string(next.Status)), nil))
 	}
 	return next.Status
 }
 
-// healthNow is the current health; never nil.
-func (e *entry) healthNow() *container.Health {
-	e.mu.Lock()
-	h := e.health
-	e.mu.Unlock()
-	if h == nil {
-		h = e.record().State.Health
-	}
-	if h == nil {
-		h = health.Begun(nil)
-	}
-	return h
-}
-
-// shown is the record with the latest health: single probes are not saved.
-func (e *entry) shown() *Record {
-	r := e.record()
-	if r.State.Health == nil {
-		return r
-	}
-	e.mu.Lock()
-	h := e.health
-	e.mu.Unlock()
-	if h == nil {
-		return r
-	}
-	r = r.Clone()
-	r.State.Health = h
-	return r
-}
-
 // saveHealth puts a changed status into the store, for the next daemon. A lock
 // that is busy for long costs only that.
-func (s *Service) saveHealth(e *entry, r *run, h *container.Health) {
-	ctx, cancel := context.WithTimeout(s.ending, healthSave)
+func (s *Probes) saveHealth(e *index.Entry, r *index.Run, h *container.Health) {
+	ctx, cancel := context.WithTimeout(s.d.Work.Ending(), healthSave)
 	defer cancel()
-	if err := e.acquire(ctx); err != nil {
+	if err := e.Acquire(ctx); err != nil {
 		return
 	}
-	defer e.release()
-	if e.current() != r {
+	defer e.Release()
+	if e.Run() != r {
 		return
 	}
-	rec := e.record()
-	if err := s.change(e, rec.State.Status, !rec.HostConfig.AutoRemove, func(n *Record) { n.State.Health = h }); err != nil {
-		s.log.Warn("record the health of a container", "container", e.id, "error", err)
+	rec := e.Record()
+	if err := s.d.Containers.Change(e, rec.State.Status, !rec.HostConfig.AutoRemove, func(n *record.Record) { n.State.Health = h }); err != nil {
+		s.d.Log.Warn("record the health of a container", "container", e.ID, "error", err)
 	}
-}
-
-// endHealth is the health of a container whose run is over.
-func (e *entry) endHealth() *container.Health {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	h := e.health
-	if h == nil {
-		h = e.record().State.Health
-	}
-	e.health = nil
-	return health.Ended(h)
 }
 
 // probe runs the command in the container and waits for its end, at most for
 // the time-out; then it is killed.
-func (s *Service) probe(e *entry, r *run, command []string, timeout time.Duration) *container.HealthcheckResult {
+func (s *Probes) probe(e *index.Entry, r *index.Run, command []string, timeout time.Duration) *container.HealthcheckResult {
 	result := &container.HealthcheckResult{Start: time.Now(), ExitCode: codeProbeFailed}
 	defer func() { result.End = time.Now() }()
-	ctx, cancel := context.WithTimeout(s.ending, timeout)
+	ctx, cancel := context.WithTimeout(s.d.Work.Ending(), timeout)
 	defer cancel()
-	x := &execs.Exec{ID: request.NewID(), Container: e.id, Shim: r.shim,
+	x := &execs.Exec{ID: request.NewID(), Container: e.ID, Shim: r.Shim,
 		Request: &container.ExecCreateRequest{Cmd: command, AttachStdout: true, AttachStderr: true}}
-	s.execEvent(e, x, events.ActionExecCreate, true, nil)
-	req, err := s.execRequest(e, x, ExecStartOptions{Detach: true})
+	s.d.Events.Publish(execs.Notice(e.Record(), x, events.ActionExecCreate, true, nil))
+	req, err := execs.Compose(e.Record(), x, s.d.Spec, execs.StartOptions{Detach: true})
 	if err != nil {
 		result.Output = err.Error()
 		return result
@@ -181,10 +160,10 @@ func (s *Service) probe(e *entry, r *run, command []string, timeout time.Duratio
 	defer ours.Close()
 	req.Attach = &handle.Attach{Conn: theirs, Stdout: true, Stderr: true}
 	output := collect(ours)
-	s.execEvent(e, x, events.ActionExecStart, true, nil)
+	s.d.Events.Publish(execs.Notice(e.Record(), x, events.ActionExecStart, true, nil))
 	code, err := s.probeExit(ctx, x, r, req)
 	if err == nil {
-		s.execEvent(e, x, events.ActionExecDie, false, map[string]string{"exitCode": strconv.Itoa(code)})
+		s.d.Events.Publish(execs.Notice(e.Record(), x, events.ActionExecDie, false, map[string]string{"exitCode": strconv.Itoa(code)}))
 	}
 	select {
 	case <-output.done:
@@ -209,20 +188,20 @@ func (s *Service) probe(e *entry, r *run, command []string, timeout time.Duratio
 }
 
 // probeExit starts the probe and returns its exit code.
-func (s *Service) probeExit(ctx context.Context, x *execs.Exec, r *run, req handle.ExecRequest) (int, error) {
-	if _, err := r.shim.Exec(ctx, req); err != nil {
+func (s *Probes) probeExit(ctx context.Context, x *execs.Exec, r *index.Run, req handle.ExecRequest) (int, error) {
+	if _, err := r.Shim.Exec(ctx, req); err != nil {
 		return 0, err
 	}
-	st, err := r.shim.ExecWait(ctx, x.ID)
-	if ctx.Err() == nil || s.ending.Err() != nil {
+	st, err := r.Shim.ExecWait(ctx, x.ID)
+	if ctx.Err() == nil || s.d.Work.Ending().Err() != nil {
 		return st.ExitCode, err
 	}
-	ctx, cancel := context.WithTimeout(s.ending, killWait)
+	ctx, cancel := context.WithTimeout(s.d.Work.Ending(), killWait)
 	defer cancel()
-	if err := r.shim.ExecSignal(ctx, x.ID, syscall.SIGKILL); err != nil {
+	if err := r.Shim.ExecSignal(ctx, x.ID, syscall.SIGKILL); err != nil {
 		return 0, err
 	}
-	st, err = r.shim.ExecWait(ctx, x.ID)
+	st, err = r.Shim.ExecWait(ctx, x.ID)
 	return st.ExitCode, err
 }
 

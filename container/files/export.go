@@ -1,4 +1,4 @@
-package container
+package files
 
 import (
 	"archive/tar"
@@ -8,13 +8,14 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/notice"
 	tree "github.com/sampan-containers/sampan/kernel/archive"
 )
 
 // Export writes a container's whole root as a tar, without what is in its
 // volumes. begin returns where the tar goes; before it, errors can be a status.
-func (s *Service) Export(ctx context.Context, ref string, begin func() io.Writer) error {
-	e, err := s.find(ref)
+func (s *Files) Export(ctx context.Context, ref string, begin func() io.Writer) error {
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return err
 	}
@@ -29,8 +30,8 @@ func (s *Service) Export(ctx context.Context, ref string, begin func() io.Writer
 		err = t.Close()
 	}
 	if err != nil {
-		return archive.Refuse(e.id, "/", broken(v.ctx, err))
+		return archive.Refuse(e.ID, "/", broken(v.ctx, err))
 	}
-	s.event(v.rec, events.ActionExport, nil)
+	s.d.Events.Publish(notice.Container(v.rec, events.ActionExport, nil))
 	return nil
 }

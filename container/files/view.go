@@ -1,4 +1,4 @@
-package container
+package files
 
 import (
 	"context"
@@ -6,68 +6,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
-// guestWait is how long a start waits for those who still read the files of the
-// container's last run. Their work is broken off when that run ends.
-const guestWait = 10 * time.Second
-
-// guests counts who works on the root of a running container. The root stays
-// mounted while it is open, and an overlay's upper directory must not be mounted
-// twice, so the next start waits for them.
-type guests struct {
-	mu   sync.Mutex
-	n    int
-	gone chan struct{}
-}
-
-func (g *guests) enter() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.n++; g.n == 1 {
-		g.gone = make(chan struct{})
-	}
-}
-
-func (g *guests) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.n--; g.n == 0 {
-		close(g.gone)
-	}
-}
-
-// wait returns when nobody is left.
-func (g *guests) wait(id string) error {
-	g.mu.Lock()
-	gone, n := g.gone, g.n
-	g.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	select {
-	case <-gone:
-		return nil
-	case <-time.After(guestWait):
-		return fault.New(fault.Conflict, "container %s: a copy of its files from the last run has not ended yet; end it, or try again later", id)
-	}
-}
-
 // view is a container's root for the time of one request.
 type view struct {
 	*inroot.Root
-	rec  *Record
+	rec  *record.Record
 	ctx  context.Context // ends with the request, and with the run of the container
 	done []func()
 }
@@ -90,51 +46,42 @@ const (
 // directory that its shim keeps, without the container's lock: a copy that hangs
 // delays nobody else. One that does not run is mounted for the daemon alone, and
 // its lock is held until close.
-func (s *Service) look(ctx context.Context, e *entry, kind viewKind) (*view, error) {
+func (s *Files) look(ctx context.Context, e *index.Entry, kind viewKind) (*view, error) {
 	const attempts = 3 // it may start or end between a look and the lock
 	for range attempts {
-		if r, err := e.live(); err == nil {
+		if r, err := e.Live(); err == nil {
 			v, err := s.lookRunning(ctx, e, r, kind)
 			if errors.Is(err, handle.ErrEnded) || errors.Is(err, handle.ErrLost) {
-				if err := waitSettled(ctx, r); err != nil {
+				if err := r.AwaitSettled(ctx); err != nil {
 					return nil, err
 				}
 				continue
 			}
 			return v, err
 		}
-		if err := e.acquire(ctx); err != nil {
+		if err := e.Acquire(ctx); err != nil {
 			return nil, err
 		}
-		if e.record().State.Running() {
-			e.release()
+		if e.Record().State.Running() {
+			e.Release()
 			continue
 		}
 		v, err := s.lookStopped(ctx, e, kind)
 		if err != nil {
-			e.release()
+			e.Release()
 		}
 		return v, err
 	}
-	return nil, fault.New(fault.Unavailable, "container %s kept starting and ending; try again", e.id)
+	return nil, fault.New(fault.Unavailable, "container %s kept starting and ending; try again", e.ID)
 }
 
-func waitSettled(ctx context.Context, r *run) error {
-	select {
-	case <-r.settled:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Service) lookRunning(ctx context.Context, e *entry, r *run, kind viewKind) (*view, error) {
-	e.guests.enter()
-	v := &view{rec: e.record(), done: []func(){e.guests.leave}}
-	root, err := r.shim.Namespace(ctx, wire.KindRoot)
+func (s *Files) lookRunning(ctx context.Context, e *index.Entry, r *index.Run, kind viewKind) (*view, error) {
+	e.Guests.Enter()
+	v := &view{rec: e.Record(), done: []func(){e.Guests.Leave}}
+	root, err := r.Shim.Namespace(ctx, wire.KindRoot)
 	if err == nil && kind == viewAlone {
 		var ns *os.File
-		if ns, err = r.shim.Namespace(ctx, "mount"); err == nil {
+		if ns, err = r.Shim.Namespace(ctx, "mount"); err == nil {
 			v.Root, err = rootview.Alone(root, ns)
 			ns.Close()
 		}
@@ -152,8 +99,8 @@ func (s *Service) lookRunning(ctx context.Context, e *entry, r *run, kind viewKi
 	stop := make(chan struct{})
 	go func() {
 		select {
-		case <-r.shim.Done():
-			cancel(fault.New(fault.Conflict, "container %s ended while its files were copied", e.id))
+		case <-r.Shim.Done():
+			cancel(fault.New(fault.Conflict, "container %s ended while its files were copied", e.ID))
 		case <-stop:
 			cancel(nil)
 		}
@@ -162,32 +109,32 @@ func (s *Service) lookRunning(ctx context.Context, e *entry, r *run, kind viewKi
 	return v, nil
 }
 
-func (s *Service) lookStopped(ctx context.Context, e *entry, kind viewKind) (*view, error) {
-	if err := e.guests.wait(e.id); err != nil {
+func (s *Files) lookStopped(ctx context.Context, e *index.Entry, kind viewKind) (*view, error) {
+	if err := e.Guests.Wait(e.ID); err != nil {
 		return nil, err
 	}
-	rec := e.record()
+	rec := e.Record()
 	v := &view{rec: rec, ctx: ctx}
 	root := rootview.Root{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: rec.HostConfig.ReadonlyRootfs}
 	if kind == viewMounts {
-		if err := s.mountVolumes(ctx, rec, viewUser+rec.ID); err != nil {
+		if err := s.d.Volumes.Mount(ctx, rec, viewUser+rec.ID); err != nil {
 			return nil, err
 		}
-		v.done = append(v.done, func() { s.unmountVolumes(rec, viewUser+rec.ID) })
+		v.done = append(v.done, func() { s.d.Volumes.Unmount(rec, viewUser+rec.ID) })
 		held, err := s.binds(rec, &root)
 		v.done = append(v.done, func() { closeFiles(held) })
 		if err != nil {
 			v.close()
-			return nil, archive.Refuse(e.id, "/", err)
+			return nil, archive.Refuse(e.ID, "/", err)
 		}
 	}
 	mounted, err := rootview.Mount(root)
 	if err != nil {
 		v.close()
-		return nil, fault.New(fault.Unavailable, "container %s: %w", e.id, err)
+		return nil, fault.New(fault.Unavailable, "container %s: %w", e.ID, err)
 	}
 	v.Root = mounted.Root
-	v.done = append([]func(){e.release}, append(v.done, func() { mounted.Close() })...)
+	v.done = append([]func(){e.Release}, append(v.done, func() { mounted.Close() })...)
 	return v, nil
 }
 
@@ -196,9 +143,9 @@ const viewUser = "copy of "
 
 // binds lists what a start would mount from the host. held must stay open until
 // the mount is made.
-func (s *Service) binds(rec *Record, root *rootview.Root) (held []*os.File, err error) {
+func (s *Files) binds(rec *record.Record, root *rootview.Root) (held []*os.File, err error) {
 	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
-		source := filepath.Join(s.dataDir(s.networkOwner(rec)), name)
+		source := filepath.Join(s.d.Paths.DataDir(s.d.Containers.NetworkOwner(rec)), name)
 		if _, err := os.Stat(source); err == nil { // before the first start there is none
 			root.Binds = append(root.Binds, rootview.Bind{Source: source, Destination: "/etc/" + name, ReadOnly: rec.HostConfig.ReadonlyRootfs})
 		}
@@ -209,7 +156,7 @@ func (s *Service) binds(rec *Record, root *rootview.Root) (held []*os.File, err 
 			continue
 		}
 		b := rootview.Bind{Source: m.Source, Destination: m.Destination, ReadOnly: m.ReadOnly, Recursive: m.Type == mount.TypeBind && !m.NonRecursive}
-		f, err := subpath(m)
+		f, err := volumes.Subpath(m)
 		if err != nil {
 			return held, err
 		}

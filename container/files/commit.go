@@ -1,4 +1,4 @@
-package container
+package files
 
 import (
 	"archive/tar"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/image"
 	tree "github.com/sampan-containers/sampan/kernel/archive"
@@ -31,22 +32,22 @@ type CommitOptions struct {
 
 // Commit makes an image of a container's image and its changes, and returns the id.
 // The changes are read from the directory of changes, so volumes are not in it.
-func (s *Service) Commit(ctx context.Context, ref string, o CommitOptions) (string, error) {
-	e, err := s.find(ref)
+func (s *Files) Commit(ctx context.Context, ref string, o CommitOptions) (string, error) {
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return "", err
 	}
-	if o.Pause && e.record().State.Status == container.StateRunning {
-		if err := s.Pause(ctx, e.id); err != nil {
-			return "", fmt.Errorf("pause container %s for the commit: %w", e.id, err)
+	if o.Pause && e.Record().State.Status == container.StateRunning {
+		if err := s.d.Pauser.Pause(ctx, e.ID); err != nil {
+			return "", fmt.Errorf("pause container %s for the commit: %w", e.ID, err)
 		}
 		defer func() {
-			if err := s.Unpause(context.WithoutCancel(ctx), e.id); err != nil {
-				s.log.Error("unpause a container after its commit", "container", e.id, "error", err)
+			if err := s.d.Pauser.Unpause(context.WithoutCancel(ctx), e.ID); err != nil {
+				s.d.Log.Error("unpause a container after its commit", "container", e.ID, "error", err)
 			}
 		}()
 	}
-	rec := e.record()
+	rec := e.Record()
 	upper, lower, err := layers(rec)
 	if err != nil {
 		return "", err
@@ -64,14 +65,14 @@ func (s *Service) Commit(ctx context.Context, ref string, o CommitOptions) (stri
 		}
 		pw.CloseWithError(err)
 	}()
-	id, err := s.Images.Commit(ctx, pr, image.CommitOptions{
+	id, err := s.d.Images.Commit(ctx, pr, image.CommitOptions{
 		Parent: rec.ImageID, Config: committed(rec, o.Config), Changes: o.Changes, Reference: o.Reference,
 		Author: o.Author, Comment: o.Comment, CreatedBy: rec.Config.Cmd,
 	})
 	if err != nil {
-		return "", fmt.Errorf("commit container %s: %w", e.id, err)
+		return "", fmt.Errorf("commit container %s: %w", e.ID, err)
 	}
-	s.event(rec, events.ActionCommit, map[string]string{"comment": o.Comment, "imageID": id.String(), "imageRef": o.Reference})
+	s.d.Events.Publish(notice.Container(rec, events.ActionCommit, map[string]string{"comment": o.Comment, "imageID": id.String(), "imageRef": o.Reference}))
 	return id.String(), nil
 }
 

@@ -1,4 +1,4 @@
-package container
+package usage
 
 import (
 	"context"
@@ -7,7 +7,9 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
-	"github.com/sampan-containers/sampan/container/usage"
+	"github.com/sampan-containers/sampan/container/background"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -19,6 +21,26 @@ const (
 	statsPair = 150 * time.Millisecond
 )
 
+// Groups finds control groups. One that is not there is fault.NotFound.
+type Groups interface {
+	// Paths returns the group's directory for each controller; "" is cgroup v2.
+	Paths(path string) (map[string]string, error)
+}
+
+// Dependencies are what a Meter stands on.
+type Dependencies struct {
+	Containers *index.Index
+	Groups     Groups
+	Paths      *layout.Paths
+	Work       *background.Work
+}
+
+// Meter samples the containers of one index.
+type Meter struct{ d Dependencies }
+
+// New returns a meter.
+func New(d Dependencies) *Meter { return &Meter{d} }
+
 // StatsOptions says how many samples are wanted.
 type StatsOptions struct {
 	Stream  bool // one a second, until the caller goes away or the container
@@ -28,11 +50,11 @@ type StatsOptions struct {
 // Stats emits what a container uses. A single answer holds the sample before for
 // the rates. A container that does not run gives one empty sample, or in a stream
 // one each second, since it may be started again.
-func (s *Service) Stats(ctx context.Context, ref string, o StatsOptions, emit func(*container.StatsResponse) error) error {
+func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func(*container.StatsResponse) error) error {
 	if o.Stream && o.OneShot {
-		return invalid("cannot have stream=true and one-shot=true")
+		return fault.New(fault.Invalid, "cannot have stream=true and one-shot=true")
 	}
-	e, err := s.find(ref)
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return err
 	}
@@ -55,11 +77,11 @@ func (s *Service) Stats(ctx context.Context, ref string, o StatsOptions, emit fu
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.ending.Done():
+		case <-s.d.Work.Ending().Done():
 			return nil
 		case <-tick.C:
 		}
-		if e.isRemoved() {
+		if e.IsRemoved() {
 			return nil
 		}
 		next, err := s.sample(e, last)
@@ -74,20 +96,20 @@ func (s *Service) Stats(ctx context.Context, ref string, o StatsOptions, emit fu
 }
 
 // sample reads the counters of a running container. It takes no lock.
-func (s *Service) sample(e *entry, last *container.StatsResponse) (*container.StatsResponse, error) {
-	rec := e.record()
+func (s *Meter) sample(e *index.Entry, last *container.StatsResponse) (*container.StatsResponse, error) {
+	rec := e.Record()
 	empty := &container.StatsResponse{ID: rec.ID, Name: "/" + rec.Name}
 	if !rec.State.Running() {
 		return empty, nil
 	}
-	source := usage.Source{NetPid: rec.State.Pid}
+	source := Source{NetPid: rec.State.Pid}
 	if rec.HostConfig.NetworkMode.IsHost() {
 		source.NetPid = 0
 	}
 	var err error
 	var out *container.StatsResponse
-	if source.Groups, err = s.Groups.Paths(s.cgroupPath(rec)); err == nil {
-		out, err = usage.Read(source)
+	if source.Groups, err = s.d.Groups.Paths(s.d.Paths.Cgroup(rec)); err == nil {
+		out, err = Read(source)
 	}
 	if errors.Is(err, fault.NotFound) {
 		return empty, nil // it has just ended

@@ -1,4 +1,4 @@
-package container
+package files
 
 import (
 	"context"
@@ -8,8 +8,12 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/fault"
 	tree "github.com/sampan-containers/sampan/kernel/archive"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +28,7 @@ type ExtractOptions struct {
 }
 
 // StatPath describes a file of a container. One that is missing is fault.NotFound.
-func (s *Service) StatPath(ctx context.Context, ref, path string) (*container.PathStat, error) {
+func (s *Files) StatPath(ctx context.Context, ref, path string) (*container.PathStat, error) {
 	e, path, err := s.file(ref, path)
 	if err != nil {
 		return nil, err
@@ -35,12 +39,12 @@ func (s *Service) StatPath(ctx context.Context, ref, path string) (*container.Pa
 	}
 	defer v.close()
 	st, err := archive.Stat(v.Root, path)
-	return st, archive.Refuse(e.id, path, err)
+	return st, archive.Refuse(e.ID, path, err)
 }
 
 // ArchivePath writes a file or a tree of a container as a tar. begin gets the
 // description and returns where the tar goes; before it, errors can be a status.
-func (s *Service) ArchivePath(ctx context.Context, ref, path string, begin func(*container.PathStat) io.Writer) error {
+func (s *Files) ArchivePath(ctx context.Context, ref, path string, begin func(*container.PathStat) io.Writer) error {
 	e, path, err := s.file(ref, path)
 	if err != nil {
 		return err
@@ -52,12 +56,12 @@ func (s *Service) ArchivePath(ctx context.Context, ref, path string, begin func(
 	defer v.close()
 	st, err := archive.Stat(v.Root, path)
 	if err != nil {
-		return archive.Refuse(e.id, path, err)
+		return archive.Refuse(e.ID, path, err)
 	}
 	if err := archive.Write(v.ctx, begin(st), v.Root, path); err != nil {
-		return archive.Refuse(e.id, path, broken(v.ctx, err))
+		return archive.Refuse(e.ID, path, broken(v.ctx, err))
 	}
-	s.event(v.rec, events.ActionArchivePath, nil)
+	s.d.Events.Publish(notice.Container(v.rec, events.ActionArchivePath, nil))
 	return nil
 }
 
@@ -71,7 +75,7 @@ func broken(ctx context.Context, err error) error {
 
 // ExtractToDir unpacks a plain tar into a directory of a container. A path that is
 // no directory is fault.Invalid, and a place that is read-only fault.Forbidden.
-func (s *Service) ExtractToDir(ctx context.Context, ref, path string, content io.Reader, o ExtractOptions) error {
+func (s *Files) ExtractToDir(ctx context.Context, ref, path string, content io.Reader, o ExtractOptions) error {
 	e, path, err := s.file(ref, path)
 	if err != nil {
 		return err
@@ -83,10 +87,10 @@ func (s *Service) ExtractToDir(ctx context.Context, ref, path string, content io
 	defer v.close()
 	st, err := v.Stat(path)
 	if err != nil {
-		return archive.Refuse(e.id, path, err)
+		return archive.Refuse(e.ID, path, err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return invalid("extraction point is not a directory: %s in container %s", path, e.id)
+		return fault.New(fault.Invalid, "extraction point is not a directory: %s in container %s", path, e.ID)
 	}
 	options := tree.UnpackOptions{NoOverwriteDirNonDir: o.NoOverwriteDirNonDir}
 	if o.CopyUIDGID && v.rec.Config.User != "" {
@@ -95,14 +99,14 @@ func (s *Service) ExtractToDir(ctx context.Context, ref, path string, content io
 		}
 	}
 	if err := tree.Unpack(v.ctx, content, v.Root, path, options); err != nil {
-		return archive.Refuse(e.id, path, broken(v.ctx, err))
+		return archive.Refuse(e.ID, path, broken(v.ctx, err))
 	}
-	s.event(v.rec, events.ActionExtractToDir, nil)
+	s.d.Events.Publish(notice.Container(v.rec, events.ActionExtractToDir, nil))
 	return nil
 }
 
 // owner is the user that the container's processes run as.
-func owner(rec *Record) (*[2]int, error) {
+func owner(rec *record.Record) (*[2]int, error) {
 	passwd, group, err := rootview.Accounts(append([]string{rec.Root.Upper}, rec.Root.Lower...))
 	if err != nil {
 		return nil, err
@@ -114,8 +118,8 @@ func owner(rec *Record) (*[2]int, error) {
 	return &[2]int{int(u.UID), int(u.GID)}, nil
 }
 
-func (s *Service) file(ref, path string) (*entry, string, error) {
-	e, err := s.find(ref)
+func (s *Files) file(ref, path string) (*index.Entry, string, error) {
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return nil, "", err
 	}

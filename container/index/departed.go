@@ -1,4 +1,4 @@
-package container
+package index
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -47,7 +48,7 @@ func (d *departed) load(tx *state.Tx) error {
 
 // put remembers a container in the transaction that removes it; it may be called
 // again for the same one.
-func (d *departed) put(tx *state.Tx, r *Record) error {
+func (d *departed) put(tx *state.Tx, r *record.Record) error {
 	one := departure{r.ID, r.State.ExitCode, time.Now().UTC()}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,4 +1,4 @@
-package container
+package execs
 
 import (
 	"context"
@@ -10,8 +10,11 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 
-	"github.com/sampan-containers/sampan/container/execs"
+	"github.com/sampan-containers/sampan/container/background"
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/rootview"
 	"github.com/sampan-containers/sampan/container/stream"
@@ -20,42 +23,64 @@ import (
 	"github.com/sampan-containers/sampan/shim/handle"
 )
 
+// Dependencies are what execs stand on.
+type Dependencies struct {
+	Containers *index.Index
+	Events     notice.Publisher
+	Work       *background.Work
+	Spec       ocispec.Defaults
+	Registry   *Registry
+}
+
+// Execs has the verbs on execs.
+type Execs struct{ d Dependencies }
+
+// New returns the verbs on the execs of a registry.
+func New(d Dependencies) *Execs { return &Execs{d} }
+
+// StartOptions says how a prepared exec is run.
+type StartOptions struct {
+	Detach, Tty bool
+	ConsoleSize *[2]uint      // height, width
+	Hijack      stream.Hijack // not used with Detach
+}
+
 // ExecCreate prepares a command in a running container.
-func (s *Service) ExecCreate(ctx context.Context, ref string, r *container.ExecCreateRequest) (id string, err error) {
-	e, err := s.find(ref)
+func (s *Execs) ExecCreate(ctx context.Context, ref string, r *container.ExecCreateRequest) (id string, err error) {
+	e, err := s.d.Containers.Find(ref)
 	if err != nil {
 		return "", err
 	}
-	switch e.record().State.Status {
+	switch e.Record().State.Status {
 	case container.StatePaused:
-		return "", fault.New(fault.Conflict, "container %s is paused, unpause the container before exec", e.id)
+		return "", fault.New(fault.Conflict, "container %s is paused, unpause the container before exec", e.ID)
 	case container.StateRestarting:
-		return "", fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.id)
+		return "", fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.ID)
 	}
-	live, err := e.live()
+	live, err := e.Live()
 	if err != nil {
 		return "", err
 	}
 	if r == nil || len(r.Cmd) == 0 {
-		return "", invalid("no exec command specified")
+		return "", fault.New(fault.Invalid, "no exec command specified")
 	}
 	if err := request.CheckText("exec", append(append(slices.Clone(r.Cmd), r.Env...), r.WorkingDir, r.User)...); err != nil {
 		return "", err
 	}
 	for _, env := range r.Env {
 		if env == "" || env[0] == '=' {
-			return "", invalid("invalid environment variable: %s", env)
+			return "", fault.New(fault.Invalid, "invalid environment variable: %s", env)
 		}
 	}
 	keys, err := request.DetachKeys(r.DetachKeys)
 	if err != nil {
 		return "", err
 	}
-	x := &execs.Exec{ID: request.NewID(), Container: e.id, Request: r, Keys: keys, Shim: live.shim}
-	if err := s.execs.Add(x); err != nil {
+	x := &Exec{ID: request.NewID(), Container: e.ID, Request: r, Keys: keys, Shim: live.Shim}
+	if err := s.d.Registry.Add(x); err != nil {
 		return "", err
 	}
-	s.execEvent(e, x, events.ActionExecCreate, true, nil)
+	s.d.Events.Publish(Notice(e.Record(), x, events.ActionExecCreate, true, nil))
 	return x.ID, nil
 }
 
@@ -63,49 +88,49 @@ func (s *Service) ExecCreate(ctx context.Context, ref string, r *container.ExecC
 // hands it to the shim and returns. A command that is missing or cannot be
 // executed is fault.Invalid; on a hijacked connection the reason is written
 // there, and inspect shows exit code 127 or 126.
-func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptions) error {
-	x, err := s.execs.Find(execID)
+func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) error {
+	x, err := s.d.Registry.Find(execID)
 	if err != nil {
 		return err
 	}
-	e, err := s.find(x.Container)
+	e, err := s.d.Containers.Find(x.Container)
 	if err != nil {
 		return err
 	}
-	if _, err := e.live(); err != nil {
+	if _, err := e.Live(); err != nil {
 		return err
 	}
 	if err := x.Claim(); err != nil {
 		return err
 	}
 	if o.Detach {
-		request, err := s.execRequest(e, x, o)
+		request, err := Compose(e.Record(), x, s.d.Spec, o)
 		if err != nil {
-			x.End(codeNotExecutable)
+			x.End(record.ExitNotExecutable)
 			return err
 		}
-		return s.execRun(ctx, e, x, request)
+		return s.run(ctx, e, x, request)
 	}
 	conn, initial, err := o.Hijack(x.Request.Tty)
 	if err != nil {
-		x.End(codeNotExecutable)
+		x.End(record.ExitNotExecutable)
 		return err
 	}
 	// The shim's call closes the connection; a copy carries the reason of a failure.
 	spare, err := stream.Duplicate(conn)
 	if err != nil {
-		x.End(codeNotExecutable)
+		x.End(record.ExitNotExecutable)
 		return errors.Join(err, conn.Close())
 	}
 	defer spare.Close()
-	request, err := s.execRequest(e, x, o)
+	request, err := Compose(e.Record(), x, s.d.Spec, o)
 	if err != nil {
-		x.End(codeNotExecutable)
+		x.End(record.ExitNotExecutable)
 		conn.Close()
 	} else {
 		request.Attach = &handle.Attach{Conn: conn, Initial: initial, Stdin: x.Request.AttachStdin, Stdout: x.Request.AttachStdout,
 			Stderr: x.Request.AttachStderr, Mux: !x.Request.Tty, DetachKeys: x.Keys}
-		err = s.execRun(context.WithoutCancel(ctx), e, x, request)
+		err = s.run(context.WithoutCancel(ctx), e, x, request)
 	}
 	if err != nil {
 		text := []byte(err.Error() + "\r\n")
@@ -117,12 +142,11 @@ func (s *Service) ExecStart(ctx context.Context, execID string, o ExecStartOptio
 	return nil
 }
 
-// execRequest resolves the user and composes the process.
-func (s *Service) execRequest(e *entry, x *execs.Exec, o ExecStartOptions) (handle.ExecRequest, error) {
+// Compose resolves the user and composes the process.
+func Compose(rec *record.Record, x *Exec, defaults ocispec.Defaults, o StartOptions) (handle.ExecRequest, error) {
 	if dir := x.Request.WorkingDir; dir != "" && !strings.HasPrefix(dir, "/") {
-		return handle.ExecRequest{}, invalid("the working directory '%s' is invalid, it needs to be an absolute path", dir)
+		return handle.ExecRequest{}, fault.New(fault.Invalid, "the working directory '%s' is invalid, it needs to be an absolute path", dir)
 	}
-	rec := e.record()
 	name, groups := x.Request.User, []string(nil)
 	if name == "" {
 		name, groups = rec.Config.User, rec.HostConfig.GroupAdd
@@ -139,7 +163,7 @@ func (s *Service) execRequest(e *entry, x *execs.Exec, o ExecStartOptions) (hand
 	if o.ConsoleSize != nil {
 		size = o.ConsoleSize
 	}
-	p, err := ocispec.Exec(ocispec.ExecInput{Request: x.Request, User: user, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.HostConfig, Defaults: s.opts.Spec})
+	p, err := ocispec.Exec(ocispec.ExecInput{Request: x.Request, User: user, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.HostConfig, Defaults: defaults})
 	if err != nil {
 		return handle.ExecRequest{}, err
 	}
@@ -150,14 +174,14 @@ func (s *Service) execRequest(e *entry, x *execs.Exec, o ExecStartOptions) (hand
 	return r, nil
 }
 
-// execRun starts the process and follows it in the background.
-func (s *Service) execRun(ctx context.Context, e *entry, x *execs.Exec, request handle.ExecRequest) error {
-	s.execEvent(e, x, events.ActionExecStart, true, nil)
+// run starts the process and follows it in the background.
+func (s *Execs) run(ctx context.Context, e *index.Entry, x *Exec, request handle.ExecRequest) error {
+	s.d.Events.Publish(Notice(e.Record(), x, events.ActionExecStart, true, nil))
 	pid, err := x.Shim.Exec(ctx, request)
 	if err != nil {
-		code := codeNotExecutable
+		code := record.ExitNotExecutable
 		if errors.Is(err, runtime.ErrNotFound) {
-			code = codeNotFound
+			code = record.ExitNotFound
 		}
 		if errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotExecutable) {
 			err = fault.Wrap(fault.Invalid, err)
@@ -166,23 +190,23 @@ func (s *Service) execRun(ctx context.Context, e *entry, x *execs.Exec, request 
 		return err
 	}
 	x.Began(pid)
-	s.wait.Go(func() {
+	s.d.Work.Go(func() {
 		st, err := x.Shim.ExecWait(context.Background(), x.ID)
 		code := st.ExitCode
 		if err != nil {
-			if s.closing() {
+			if s.d.Work.Closing() {
 				return
 			}
-			code = codeKilled // its container has ended, and it with it
+			code = record.ExitKilled // its container has ended, and it with it
 		}
 		x.End(code)
-		s.execEvent(e, x, events.ActionExecDie, false, map[string]string{"exitCode": strconv.Itoa(code)})
+		s.d.Events.Publish(Notice(e.Record(), x, events.ActionExecDie, false, map[string]string{"exitCode": strconv.Itoa(code)}))
 	})
 	return nil
 }
 
-// execEvent publishes; create and start carry the command, as in Docker.
-func (s *Service) execEvent(e *entry, x *execs.Exec, action events.Action, command bool, extra map[string]string) {
+// Notice is what happened to an exec; create and start carry the command, as in Docker.
+func Notice(rec *record.Record, x *Exec, action events.Action, command bool, extra map[string]string) events.Message {
 	attributes := map[string]string{"execID": x.ID}
 	for k, v := range extra {
 		attributes[k] = v
@@ -190,12 +214,12 @@ func (s *Service) execEvent(e *entry, x *execs.Exec, action events.Action, comma
 	if command {
 		action += events.Action(": " + x.Request.Cmd[0] + " " + strings.Join(x.Request.Cmd[1:], " "))
 	}
-	s.event(e.record(), action, attributes)
+	return notice.Container(rec, action, attributes)
 }
 
 // ExecResize sets the size of an exec's terminal.
-func (s *Service) ExecResize(ctx context.Context, execID string, height, width uint32) error {
-	x, err := s.execs.Find(execID)
+func (s *Execs) ExecResize(ctx context.Context, execID string, height, width uint32) error {
+	x, err := s.d.Registry.Find(execID)
 	if err != nil {
 		return err
 	}
@@ -206,8 +230,8 @@ func (s *Service) ExecResize(ctx context.Context, execID string, height, width u
 }
 
 // ExecInspect describes an exec.
-func (s *Service) ExecInspect(ctx context.Context, execID string) (*container.ExecInspectResponse, error) {
-	x, err := s.execs.Find(execID)
+func (s *Execs) ExecInspect(ctx context.Context, execID string) (*container.ExecInspectResponse, error) {
+	x, err := s.d.Registry.Find(execID)
 	if err != nil {
 		return nil, err
 	}
