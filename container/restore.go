@@ -225,12 +225,17 @@ func (s *Service) missedExit(rec *Record) wire.ExitRecord {
 }
 
 // wasStarted tells whether a container that is removed at its end, whose starts
-// are not recorded, was ever started: every start writes its hostname file.
+// are not recorded, was ever started: every start writes its hostname file. One
+// whose directory is gone was being removed when the daemon ended.
 func (s *Service) wasStarted(rec *Record) bool {
 	if !rec.State.StartedAt.IsZero() {
 		return true
 	}
-	_, err := os.Stat(filepath.Join(s.paths.DataDir(rec.ID), "hostname"))
+	dir := s.paths.DataDir(rec.ID)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(dir, "hostname"))
 	return err == nil
 }
 

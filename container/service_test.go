@@ -193,7 +193,7 @@ func TestRestore(t *testing.T) {
 	rm := func(_ *container.Config, hc *container.HostConfig) { hc.AutoRemove = true }
 	ids := map[string]string{}
 	for name, change := range map[string]func(*container.Config, *container.HostConfig){
-		"runs": nil, "ends": nil, "rm-runs": rm, "rm-ends": rm, "lost": nil, "created": nil, "rm-created": rm,
+		"runs": nil, "ends": nil, "rm-runs": rm, "rm-ends": rm, "lost": nil, "created": nil, "rm-created": rm, "rm-cut-created": rm,
 		"always": func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" },
 	} {
 		if change == nil {
@@ -215,6 +215,10 @@ func TestRestore(t *testing.T) {
 	before["rm-ends"].end(4)
 	before["always"].end(5)
 	before["lost"].lose()
+	// A removal that was cut off between the files and the record.
+	if err := os.RemoveAll(filepath.Join(w.root, "containers", ids["rm-cut-created"])); err != nil {
+		t.Fatal(err)
+	}
 	// A create that was cut off, and the rest of a run without a record.
 	orphan := strings.Repeat("ab", 32)
 	for _, dir := range []string{"containers", "run/containers"} {
@@ -236,8 +240,10 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s: got %+v", name, st)
 		}
 	}
-	if _, err := d.containers.Find("rm-ends"); !errors.Is(err, fault.NotFound) {
-		t.Error("rm-ends is still there")
+	for _, name := range []string{"rm-ends", "rm-cut-created"} {
+		if _, err := d.containers.Find(name); !errors.Is(err, fault.NotFound) {
+			t.Errorf("%s is still there", name)
+		}
 	}
 	eventually(t, "restart by policy", func() bool { return d.status(t, "always").Status == container.StateRunning })
 	for _, dir := range []string{"containers", "run/containers"} {
