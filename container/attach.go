@@ -37,12 +37,15 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 		return fault.New(fault.Conflict, "container %s is marked for removal", e.ID)
 	}
 	tty := rec.Config.Tty
+	arrived := e.Arrive()
+	defer arrived()
 	conn, initial, err := o.Hijack(tty)
 	if err != nil {
 		return err
 	}
 	a := handle.Attach{Conn: conn, Initial: initial, Stdin: o.Stdin && rec.Config.OpenStdin, Stdout: o.Stdout, Stderr: o.Stderr, Mux: !tty, DetachKeys: keys}
 	if o.Logs {
+		arrived() // a client that reads its log slowly must not hold up a start
 		if err := s.replay(ctx, rec, conn, o); err != nil {
 			conn.Close()
 			return err
@@ -52,16 +55,26 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 	if !o.Stream {
 		return conn.Close()
 	}
-	return s.attach(ctx, e, a)
+	return s.attach(ctx, e, a, arrived)
 }
 
 // attach gives the client to the run, or keeps it for the start.
-func (s *Service) attach(ctx context.Context, e *index.Entry, a handle.Attach) error {
+func (s *Service) attach(ctx context.Context, e *index.Entry, a handle.Attach, arrived func()) error {
 	r, err := e.Offer(a, func() { s.expectStart(e) })
+	arrived()
 	if r == nil {
 		return err
 	}
 	return r.Shim.Attach(ctx, a)
+}
+
+// attachLate gives a run the clients that came while it was being started.
+func (s *Service) attachLate(ctx context.Context, e *index.Entry, r *index.Run) {
+	for _, a := range e.TakePending() {
+		if err := r.Shim.Attach(ctx, a); err != nil {
+			s.log.Warn("attach a client that came during the start", "container", e.ID, "error", err)
+		}
+	}
 }
 
 // expectStart lets a shim come up for a container that somebody attached to or

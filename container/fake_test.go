@@ -284,7 +284,7 @@ func (s supervisor) Start(_ context.Context, st *handle.Start) (Shim, error) {
 	if s.w.startErr != nil {
 		return nil, s.w.startErr
 	}
-	sh := &fakeShim{w: s.w, config: st.Config, started: time.Now(), done: make(chan struct{}), codes: map[string]int{}}
+	sh := &fakeShim{w: s.w, config: st.Config, started: time.Now(), done: make(chan struct{}), codes: map[string]int{}, clients: len(st.Attach)}
 	s.w.shims[st.Config.RunDir] = sh
 	return sh, nil
 }
@@ -316,6 +316,7 @@ func (w *world) shim(d *daemon, id string) *fakeShim {
 }
 
 type fakeShim struct {
+	clients int // that it was started with
 	w       *world
 	config  wire.Config
 	started time.Time

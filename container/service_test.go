@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -440,6 +441,30 @@ func TestPendingAttach(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection of a client of a removed container is still open")
+	}
+}
+
+// A client may start the container as soon as it is told that it is attached:
+// the run must begin with it, or it misses the output.
+func TestStartWaitsForAnArrivingClient(t *testing.T) {
+	w := newWorld(t)
+	d := w.newDaemon()
+	id := d.create(t, "one")
+	started := make(chan error, 1)
+	err := d.Attach(t.Context(), id, AttachOptions{Stream: true, Stdout: true, Hijack: func(bool) (*os.File, []byte, error) {
+		go func() { started <- d.Start(context.WithoutCancel(t.Context()), id) }()
+		time.Sleep(50 * time.Millisecond) // the start gets as far as it can
+		r, w, err := os.Pipe()
+		if err == nil {
+			r.Close()
+		}
+		return w, nil, err
+	}})
+	if err := errors.Join(err, <-started); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.shim(d, id).clients; n != 1 {
+		t.Errorf("the run began with %d clients, want 1", n)
 	}
 }
 

@@ -26,6 +26,10 @@ type Entry struct {
 	// channel so that a caller who goes away stops waiting.
 	lock chan struct{}
 
+	// arriving is read-locked while a client has been told that it is attached and
+	// is not yet among those that wait for the start.
+	arriving sync.RWMutex
+
 	mu      sync.Mutex // guards what follows, never held while waiting
 	removed bool
 	run     *Run
@@ -96,6 +100,14 @@ func (e *Entry) Live() (*Run, error) {
 	return r, nil
 }
 
+// Arrive must be called before a client is told that it is attached, and the
+// function that it returns after Offer: the client's next request may be the start,
+// which waits in between, so that no output passes the client by.
+func (e *Entry) Arrive() (arrived func()) {
+	e.arriving.RLock()
+	return sync.OnceFunc(e.arriving.RUnlock)
+}
+
 // Offer returns the run that a client can be given to, or keeps the client for
 // the start and calls kept. A client that it refuses with fault.Exhausted is closed.
 func (e *Entry) Offer(a handle.Attach, kept func()) (*Run, error) {
@@ -122,8 +134,11 @@ func (e *Entry) Offer(a handle.Attach, kept func()) (*Run, error) {
 	return nil, nil
 }
 
-// TakePending returns the clients that wait for the start, once.
+// TakePending returns the clients that wait for the start, once. It waits for
+// those that are just arriving.
 func (e *Entry) TakePending() []handle.Attach {
+	e.arriving.Lock()
+	defer e.arriving.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := e.pending
