@@ -11,6 +11,6 @@ go build -o .cache/bench ./test/bench
 status=0
 # bash is pid 1 there and reaps what the daemons orphan.
 unshare --mount --pid --fork --mount-proc --kill-child bash -c '.cache/bench "$@"; exit $?' bash "$@" || status=$?
-# docker.io leaves its parent groups; they are empty now.
-find /sys/fs/cgroup -depth -type d \( -name docker-bench -o -path '*/docker-bench/*' \) -exec rmdir {} + 2>/dev/null || true
+# The parent groups of both engines are empty now.
+find /sys/fs/cgroup -depth -type d \( -name '*-bench' -o -path '*-bench/*' \) -exec rmdir {} + 2>/dev/null || true
 exit $status
