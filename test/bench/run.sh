@@ -12,5 +12,5 @@ status=0
 # bash is pid 1 there and reaps what the daemons orphan.
 unshare --mount --pid --fork --mount-proc --kill-child bash -c '.cache/bench "$@"; exit $?' bash "$@" || status=$?
 # The parent groups of both engines are empty now.
-find /sys/fs/cgroup -depth -type d \( -name '*-bench' -o -path '*-bench/*' \) -exec rmdir {} + 2>/dev/null || true
+find /sys/fs/cgroup -depth -type d \( -name docker-bench -o -name sampan-bench -o -path '*/docker-bench/*' -o -path '*/sampan-bench/*' \) -exec rmdir {} + 2>/dev/null || true
 exit $status
