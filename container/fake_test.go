@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -229,11 +230,21 @@ func (w *world) Thaw(_ context.Context, path string) error   { return w.freeze(p
 
 func (w *world) freeze(path string, frozen bool) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.groupErr != nil {
+		defer w.mu.Unlock()
 		return w.groupErr
 	}
 	w.frozen[path] = frozen
+	var doomed []*fakeShim
+	for _, f := range w.shims {
+		if !frozen && strings.HasSuffix(path, f.config.ID) {
+			doomed = append(doomed, f)
+		}
+	}
+	w.mu.Unlock()
+	for _, f := range doomed {
+		f.deliver()
+	}
 	return nil
 }
 
@@ -327,6 +338,7 @@ type fakeShim struct {
 	exit    *wire.ExitRecord
 	dead    bool // the shim's process is gone
 	signals []syscall.Signal
+	fatal   syscall.Signal // has come and was not yet taken
 	ignore  bool           // the container ignores everything but SIGKILL
 	codes   map[string]int // exit codes of execs
 }
@@ -410,9 +422,31 @@ func (f *fakeShim) Signal(_ context.Context, sig syscall.Signal) error {
 	ignore := f.ignore
 	f.mu.Unlock()
 	if sig == syscall.SIGKILL || sig == syscall.SIGTERM && !ignore {
-		f.end(128 + int(sig))
+		f.mu.Lock()
+		f.fatal = sig
+		f.mu.Unlock()
+		f.w.mu.Lock()
+		frozen := false
+		for path, is := range f.w.frozen {
+			frozen = frozen || is && strings.HasSuffix(path, f.config.ID)
+		}
+		f.w.mu.Unlock()
+		if !frozen { // a frozen process dies when it is thawed
+			f.deliver()
+		}
 	}
 	return nil
+}
+
+// deliver ends the container by the signal that it has got, if there is one.
+func (f *fakeShim) deliver() {
+	f.mu.Lock()
+	sig := f.fatal
+	f.fatal = 0
+	f.mu.Unlock()
+	if sig != 0 {
+		f.end(128 + int(sig))
+	}
 }
 
 func (f *fakeShim) Close() error {
