@@ -38,7 +38,7 @@ run: build ## build, start the daemon if none runs, and run a first container
 test: ## everything that CI runs (as root; installs the Debian packages it needs)
 	@test/run.sh
 
-test-soak: ## the loops and races of test with their full counts; takes hours
+test-soak: ## the loops and races of test with their full counts; takes some minutes
 	@SAMPAN_COUNTS=full test/run.sh
 
 test-vm: ## the cgroup v2 and older-kernel tests in a virtual machine
