@@ -5,9 +5,11 @@
 //
 // A blob comes into being whole or not at all: bytes go to a file under
 // ingest/, are hashed as they pass, compared, synced, renamed to their name,
-// and the directory is synced before Put returns. What a crash leaves under
-// ingest/ is removed by Open. Callers bound what they accept with a limit;
-// nothing here trusts a length somebody else declared.
+// and the directory is synced before Put returns. A blob whose digest is known
+// before comes through a Writer: its beginning under ingest/ survives a restart
+// and is continued. What else a crash leaves there is removed by Open. Callers
+// bound what they accept with a limit; nothing here trusts a length somebody
+// else declared.
 package content
 
 import (
@@ -19,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -34,12 +37,19 @@ const (
 type Store struct {
 	blobs  string
 	ingest string
+
+	mu      sync.Mutex                      // guards the maps, and deletion against holds
+	held    map[digest.Digest]int           // blobs that Delete spares
+	writing map[digest.Digest]chan struct{} // closed when the Writer is done
 }
 
 // Open opens or makes the store below root and removes unfinished ingests.
 func Open(root string) (*Store, error) {
-	s := &Store{blobs: filepath.Join(root, "blobs"), ingest: filepath.Join(root, "blobs", "ingest")}
-	if err := os.RemoveAll(s.ingest); err != nil {
+	s := &Store{
+		blobs: filepath.Join(root, "blobs"), ingest: filepath.Join(root, "blobs", "ingest"),
+		held: map[digest.Digest]int{}, writing: map[digest.Digest]chan struct{}{},
+	}
+	if err := s.dropUnfinished(); err != nil {
 		return nil, fmt.Errorf("remove unfinished blobs: %w", err)
 	}
 	for _, dir := range []string{s.ingest, filepath.Join(s.blobs, digest.SHA256.String())} {
@@ -144,10 +154,16 @@ func (s *Store) Has(d digest.Digest) bool {
 	return err == nil
 }
 
-// Delete removes a blob; a missing one is no error.
+// Delete removes a blob; a missing one is no error, and one that is held stays:
+// whoever releases it decides.
 func (s *Store) Delete(d digest.Digest) error {
 	if err := check(d); err != nil {
 		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[d] > 0 {
+		return nil
 	}
 	if err := os.Remove(s.path(d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete blob %s: %w", d, err)

@@ -115,67 +115,117 @@ func (s *Store) Wait() { s.trash.Wait() }
 // The layer returned is held: Remove spares it until Release, so that an image
 // can be recorded that names it.
 func (s *Store) Unpack(ctx context.Context, r io.Reader, want digest.Digest) (*Info, error) {
+	st, err := s.Stage(ctx, r, want)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Discard()
+	if err := s.Publish(st); err != nil {
+		return nil, err
+	}
+	return st.Info, nil
+}
+
+// Staged is a layer that is unpacked and verified, but neither durable nor
+// visible. Several of them become so with one Publish.
+type Staged struct {
+	Info *Info
+
+	s   *Store
+	tmp string
+}
+
+// Discard removes what Publish has not made visible. It may follow Publish.
+func (st *Staged) Discard() { _ = st.s.trash.Take(st.tmp) }
+
+// Stage is the first half of Unpack. Discard must follow.
+func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *Staged, retErr error) {
 	tmp, err := os.MkdirTemp(s.tmp, "unpack-")
 	if err != nil {
 		return nil, pathError("make directory", s.tmp, err)
 	}
-	defer s.trash.Take(tmp)
+	st := &Staged{s: s, tmp: tmp}
+	defer func() {
+		if retErr != nil {
+			st.Discard()
+		}
+	}()
 	z := newStream(ctx, r)
 	defer z.close()
-	info, err := extract(ctx, z, tmp)
-	if err != nil {
+	if st.Info, err = extract(ctx, z, tmp); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
-	info.DiffID = z.digest()
-	if want != "" && info.DiffID != want {
-		return nil, fault.New(fault.Invalid, "layer does not have the diffID its image names: expected %s, got %s", want, info.DiffID)
+	st.Info.DiffID = z.digest()
+	if want != "" && st.Info.DiffID != want {
+		return nil, fault.New(fault.Invalid, "layer does not have the diffID its image names: expected %s, got %s", want, st.Info.DiffID)
 	}
-	if err := s.commit(tmp, info); err != nil {
-		return nil, fmt.Errorf("keep layer %s: %w", info.DiffID, err)
-	}
-	return info, nil
+	return st, nil
 }
 
-// commit makes the layer in tmp durable and then visible, and holds it.
-func (s *Store) commit(tmp string, info *Info) error {
-	if s.hold(info.DiffID) {
+// Publish makes staged layers durable with one syncfs and then visible. All of
+// them are held, as by Unpack, unless it fails.
+func (s *Store) Publish(staged ...*Staged) (retErr error) {
+	var held []digest.Digest
+	defer func() {
+		if retErr != nil {
+			for _, id := range held {
+				s.Release(id)
+			}
+		}
+	}()
+	var fresh []*Staged
+	for _, st := range staged {
+		if s.Hold(st.Info.DiffID) {
+			held = append(held, st.Info.DiffID)
+			continue
+		}
+		if err := st.seal(); err != nil {
+			return fmt.Errorf("keep layer %s: %w", st.Info.DiffID, err)
+		}
+		fresh = append(fresh, st)
+	}
+	if len(fresh) == 0 {
 		return nil
 	}
-	if err := s.trash.Take(filepath.Join(tmp, "gone")); err != nil {
-		return err
-	}
-	data, err := json.Marshal(info)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(tmp, infoFile), data, 0o600); err != nil {
-		return pathError("write", infoFile, err)
-	}
-	path := s.path(info.DiffID)
 	if err := syncFS(s.layers); err != nil {
-		return pathError("sync", path, err)
+		return pathError("sync", s.layers, err)
 	}
-	s.making.Lock()
-	err = os.Rename(tmp, path)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
-		err = nil // another Unpack of the same tar was faster
+	for _, st := range fresh {
+		if err := s.show(st); err != nil {
+			return fmt.Errorf("keep layer %s: %w", st.Info.DiffID, err)
+		}
+		held = append(held, st.Info.DiffID)
 	}
-	if err == nil {
-		s.held[info.DiffID]++
+	return syncDir(s.layers)
+}
+
+// seal completes the directory of a staged layer.
+func (st *Staged) seal() error {
+	if err := st.s.trash.Take(filepath.Join(st.tmp, "gone")); err != nil {
+		return err
 	}
-	s.making.Unlock()
+	data, err := json.Marshal(st.Info)
 	if err != nil {
 		return err
 	}
-	if err := syncDir(s.layers); err != nil {
-		s.Release(info.DiffID)
-		return err
+	return pathError("write", infoFile, os.WriteFile(filepath.Join(st.tmp, infoFile), data, 0o600))
+}
+
+// show renames a sealed layer to its place and holds it.
+func (s *Store) show(st *Staged) error {
+	s.making.Lock()
+	defer s.making.Unlock()
+	err := os.Rename(st.tmp, s.path(st.Info.DiffID))
+	if err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+		return err // the others mean that another Unpack of the same tar was faster
 	}
+	s.held[st.Info.DiffID]++
 	return nil
 }
 
-// hold keeps a layer from removal and tells whether it is there.
-func (s *Store) hold(id digest.Digest) bool {
+// Hold keeps a layer from removal and tells whether it is there. Each Hold needs
+// its Release.
+func (s *Store) Hold(id digest.Digest) bool {
 	s.making.Lock()
 	defer s.making.Unlock()
 	if _, err := os.Lstat(s.path(id)); err != nil {
