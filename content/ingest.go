@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 )
 
 // partialAge is how long the beginning of a blob waits for its continuation.
@@ -50,7 +51,7 @@ func (s *Store) Begin(ctx context.Context, want digest.Digest, size int64) (*Wri
 	f, err := os.OpenFile(s.partial(want), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		s.unlock(want)
-		return nil, fmt.Errorf("begin blob %s: %w", want, err)
+		return nil, writeError(fmt.Errorf("begin blob %s: %w", want, err))
 	}
 	w := &Writer{s: s, f: f, want: want, size: size, sum: want.Algorithm().Hash()}
 	if w.kept, err = f.Seek(0, io.SeekEnd); err == nil && w.kept > size {
@@ -105,7 +106,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	w.sum.Write(p[:n])
 	w.n += int64(n)
 	if err != nil {
-		return n, fmt.Errorf("write blob %s: %w", w.want, err)
+		return n, writeError(fmt.Errorf("write blob %s: %w", w.want, err))
 	}
 	return n, nil
 }
@@ -169,10 +170,12 @@ func (s *Store) Publish(writers ...*Writer) error {
 			return fmt.Errorf("keep blob %s: %w", w.want, err)
 		}
 	}
+	failpoint.Hit("blob.publish.sync")
 	if err := unix.Syncfs(int(writers[0].f.Fd())); err != nil {
-		return fmt.Errorf("write blobs to disk: %w", err)
+		return writeError(fmt.Errorf("write blobs to disk: %w", err))
 	}
 	for _, w := range writers {
+		failpoint.Hit("blob.publish.rename")
 		s.mu.Lock()
 		err := os.Rename(s.partial(w.want), s.path(w.want))
 		if err == nil {
@@ -180,12 +183,13 @@ func (s *Store) Publish(writers ...*Writer) error {
 		}
 		s.mu.Unlock()
 		if err != nil {
-			return fmt.Errorf("keep blob %s: %w", w.want, err)
+			return writeError(fmt.Errorf("keep blob %s: %w", w.want, err))
 		}
 		w.closed = true
 		w.f.Close()
 		s.unlock(w.want)
 	}
+	failpoint.Hit("blob.publish.renamed")
 	return syncDir(filepath.Join(s.blobs, digest.SHA256.String()))
 }
 
@@ -259,6 +263,14 @@ func (s *Store) dropUnfinished() error {
 		}
 	}
 	return nil
+}
+
+// writeError gives a full disk its class.
+func writeError(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fault.Wrap(fault.Exhausted, err)
+	}
+	return err
 }
 
 func ignoreMissing(err error) error {

@@ -1,7 +1,6 @@
-// Package content stores blobs by digest: image configs now, manifests and
-// compressed layers when registries come. A blob is a plain read-only file,
-// blobs/<algorithm>/<hex> below the data root, so a person can check it with
-// sha256sum.
+// Package content stores blobs by digest: image configs, manifests and
+// compressed layers. A blob is a plain read-only file, blobs/<algorithm>/<hex>
+// below the data root, so a person can check it with sha256sum.
 //
 // A blob comes into being whole or not at all: bytes go to a file under
 // ingest/, are hashed as they pass, compared, synced, renamed to their name,
@@ -26,6 +25,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 )
 
 const (
@@ -66,7 +66,7 @@ func Open(root string) (*Store, error) {
 func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit int64) (digest.Digest, int64, error) {
 	f, err := os.CreateTemp(s.ingest, "blob-*")
 	if err != nil {
-		return "", 0, fmt.Errorf("begin a blob: %w", err)
+		return "", 0, writeError(fmt.Errorf("begin a blob: %w", err))
 	}
 	defer func() {
 		f.Close()
@@ -75,7 +75,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit 
 	sum := digest.SHA256.Digester()
 	n, err := io.Copy(io.MultiWriter(f, sum.Hash()), io.LimitReader(&contextReader{ctx, r}, limit+1))
 	if err != nil {
-		return "", 0, fmt.Errorf("write a blob: %w", err)
+		return "", 0, writeError(fmt.Errorf("write a blob: %w", err))
 	}
 	if n > limit {
 		return "", 0, fault.New(fault.Invalid, "blob is larger than the limit of %d bytes", limit)
@@ -85,7 +85,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit 
 		return "", 0, fault.New(fault.Invalid, "blob does not have the digest it was announced with: expected %s, got %s", want, got)
 	}
 	if err := s.commit(f, got); err != nil {
-		return "", 0, fmt.Errorf("keep blob %s: %w", got, err)
+		return "", 0, writeError(fmt.Errorf("keep blob %s: %w", got, err))
 	}
 	return got, n, nil
 }
@@ -98,9 +98,11 @@ func (s *Store) commit(f *os.File, d digest.Digest) error {
 	if err := f.Chmod(blobMode); err != nil {
 		return err
 	}
+	failpoint.Hit("blob.put.sync")
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	failpoint.Hit("blob.put.rename")
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
@@ -143,6 +145,21 @@ func (s *Store) Open(d digest.Digest) (*os.File, error) {
 		return nil, fmt.Errorf("open blob %s: %w", d, err)
 	}
 	return f, nil
+}
+
+// Stat returns a blob's size, or fault.NotFound.
+func (s *Store) Stat(d digest.Digest) (int64, error) {
+	if err := check(d); err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(s.path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fault.New(fault.NotFound, "no blob %s", d)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("examine blob %s: %w", d, err)
+	}
+	return info.Size(), nil
 }
 
 // Has tells whether a blob is there.

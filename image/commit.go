@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image/changes"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -96,9 +98,6 @@ func (s *Service) addRaw(ctx context.Context, raw []byte, want digest.Digest, na
 	if len(raw) > maxConfig {
 		return "", fault.New(fault.Invalid, "the image's config takes %d bytes, more than the limit of %d", len(raw), maxConfig)
 	}
-	if name != nil {
-		rec.Tagged = time.Now().UTC()
-	}
 	// From the blob to the record no delete or sweep may run between.
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,25 +106,20 @@ func (s *Service) addRaw(ctx context.Context, raw []byte, want digest.Digest, na
 			return "", err
 		}
 	}
-	id, _, err := s.blobs.Put(ctx, strings.NewReader(string(raw)), want, maxConfig)
+	id, _, err := s.blobs.Put(ctx, newReader(raw), want, maxConfig)
 	if err != nil {
 		return "", err
 	}
-	return id, s.store.Update(func(tx *state.Tx) error {
-		old, err := getRecord(tx, id)
-		switch {
-		case err == nil:
-			// The same image again: what is known of it stays.
-			rec.Parent, rec.Source = old.Parent, old.Source
-			if name == nil {
-				rec.Tagged = old.Tagged
-			}
-		case fault.Of(err) != fault.NotFound:
-			return err
+	failpoint.Hit("image.add.record")
+	err = s.store.Update(func(tx *state.Tx) error {
+		var names []reference.Named
+		if name != nil {
+			names = append(names, name)
 		}
-		if err := tx.Put(imageBucket, id.String(), rec); err != nil || name == nil {
-			return err
-		}
-		return tx.Put(nameBucket, name.String(), id)
+		return putRecord(tx, id, rec, names)
 	})
+	failpoint.Hit("image.add.recorded")
+	return id, err
 }
+
+func newReader(raw []byte) io.Reader { return bytes.NewReader(raw) }

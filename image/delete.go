@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -45,6 +46,7 @@ func (s *Service) Delete(ctx context.Context, ref string, force, prune bool) ([]
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("image.delete.recorded")
 	for _, publish := range d.events {
 		publish()
 	}
@@ -226,9 +228,21 @@ func (d *deletion) erase(id digest.Digest, r *record) error {
 		return err
 	}
 	d.gone = append(d.gone, r)
-	d.blobs = append(d.blobs, id)
-	u, err := inUse(d.tx)
+	d.blobs = append(append(d.blobs, id), r.Manifests...)
+	for _, l := range r.Layers {
+		list, err := layerBlobs(d.tx, l)
+		if err != nil {
+			return err
+		}
+		for _, b := range list {
+			d.blobs = append(d.blobs, b.Digest)
+		}
+	}
+	u, err := d.s.inUse(d.tx)
 	if err != nil {
+		return err
+	}
+	if err := u.forgetBlobs(d.tx); err != nil {
 		return err
 	}
 	for i := len(r.Layers); i > 0; i-- {
@@ -251,11 +265,15 @@ func (d *deletion) reclaim() error {
 		return nil
 	}
 	var u *used
-	if err := d.s.store.View(func(tx *state.Tx) (err error) { u, err = inUse(tx); return err }); err != nil {
+	if err := d.s.store.View(func(tx *state.Tx) (err error) { u, err = d.s.inUse(tx); return err }); err != nil {
 		return err
 	}
 	for _, id := range d.blobs {
 		d.s.configs.drop(id)
+		if u.blobs[id] {
+			continue
+		}
+		failpoint.Hit("image.delete.blob")
 		if err := d.s.blobs.Delete(id); err != nil {
 			return err
 		}
@@ -278,6 +296,7 @@ func (s *Service) dropLayers(layers []digest.Digest, u *used) error {
 		if u.layers[l] {
 			continue
 		}
+		failpoint.Hit("image.delete.layer")
 		if err := s.layers.Remove(l); err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func (s *Service) release(id digest.Digest) {
 	defer s.mu.Unlock()
 	s.layers.Release(id)
 	var u *used
-	err := s.store.View(func(tx *state.Tx) (err error) { u, err = inUse(tx); return err })
+	err := s.store.View(func(tx *state.Tx) (err error) { u, err = s.inUse(tx); return err })
 	if err == nil {
 		err = s.dropLayers([]digest.Digest{id}, u)
 	}

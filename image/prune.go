@@ -74,7 +74,7 @@ func (s *Service) Prune(ctx context.Context, o PruneOptions) (*image.PruneReport
 // LayersSize is the size of all layers of all images, each counted once.
 func (s *Service) LayersSize() (int64, error) {
 	var u *used
-	if err := s.store.View(func(tx *state.Tx) (err error) { u, err = inUse(tx); return err }); err != nil {
+	if err := s.store.View(func(tx *state.Tx) (err error) { u, err = s.inUse(tx); return err }); err != nil {
 		return 0, err
 	}
 	var sum int64

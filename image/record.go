@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/state"
@@ -34,6 +36,8 @@ type record struct {
 	Created time.Time       `json:"created,omitzero"`
 	Parent  digest.Digest   `json:"parent,omitempty"`
 	Tagged  time.Time       `json:"tagged,omitzero"`
+	// Manifests are the blobs that describe the image where it came from.
+	Manifests []digest.Digest `json:"manifests,omitempty"`
 	// Source is the digest of the binary that a built-in image was made from.
 	Source digest.Digest `json:"source,omitempty"`
 	// Orphan marks an image that was deleted by force while stopped containers
@@ -52,6 +56,43 @@ func getRecord(tx *state.Tx, id digest.Digest) (*record, error) {
 		return nil, notFound(id.String())
 	}
 	return r, nil
+}
+
+// putRecord records an image, or what is new of one that is there, and names it.
+func putRecord(tx *state.Tx, id digest.Digest, rec record, names []reference.Named) error {
+	if len(names) > 0 {
+		rec.Tagged = time.Now().UTC()
+	}
+	old, err := getRecord(tx, id)
+	switch {
+	case err == nil:
+		// The same image again: what is known of it stays.
+		if rec.Parent == "" {
+			rec.Parent = old.Parent
+		}
+		if rec.Source == "" {
+			rec.Source = old.Source
+		}
+		if len(names) == 0 {
+			rec.Tagged = old.Tagged
+		}
+		for _, d := range old.Manifests {
+			if !slices.Contains(rec.Manifests, d) {
+				rec.Manifests = append(rec.Manifests, d)
+			}
+		}
+	case fault.Of(err) != fault.NotFound:
+		return err
+	}
+	if err := tx.Put(imageBucket, id.String(), rec); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := tx.Put(nameBucket, name.String(), id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func eachRecord(tx *state.Tx, f func(digest.Digest, *record) error) error {
@@ -148,13 +189,16 @@ func (c *configCache) drop(id digest.Digest) {
 	delete(c.parsed, id)
 }
 
-// used collects what the records need: layers, chains and config blobs.
+// used collects what records and leases need: layers, chains and blobs.
 type used struct{ layers, chains, blobs map[digest.Digest]bool }
 
-func inUse(tx *state.Tx) (*used, error) {
+func (s *Service) inUse(tx *state.Tx) (*used, error) {
 	u := &used{map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}}
 	err := eachRecord(tx, func(id digest.Digest, r *record) error {
 		u.blobs[id] = true
+		for _, d := range r.Manifests {
+			u.blobs[d] = true
+		}
 		for _, l := range r.Layers {
 			u.layers[l] = true
 		}
@@ -163,23 +207,60 @@ func inUse(tx *state.Tx) (*used, error) {
 		}
 		return nil
 	})
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	err = s.leases.Held(tx, time.Now(), func(d digest.Digest) { u.blobs[d] = true }, func(d digest.Digest) { u.layers[d] = true })
+	if err != nil {
+		return nil, err
+	}
+	return u, tx.Each(blobBucket, func(diffID string, raw []byte) error {
+		if !u.layers[digest.Digest(diffID)] {
+			return nil
+		}
+		var list []ocispec.Descriptor
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return fmt.Errorf("decode the blobs of layer %s: %w", diffID, err)
+		}
+		for _, b := range list {
+			u.blobs[b.Digest] = true
+		}
+		return nil
+	})
 }
 
-// sweep removes layers, chains and blobs that no record needs: what a crash
-// between the data and the record left.
+// forgetBlobs drops what is recorded of the blobs of layers that nobody needs.
+func (u *used) forgetBlobs(tx *state.Tx) error {
+	var gone []string
+	err := tx.Each(blobBucket, func(diffID string, _ []byte) error {
+		if !u.layers[digest.Digest(diffID)] {
+			gone = append(gone, diffID)
+		}
+		return nil
+	})
+	for _, diffID := range gone {
+		if err == nil {
+			err = tx.Delete(blobBucket, diffID)
+		}
+	}
+	return err
+}
+
+// sweep removes layers, chains and blobs that no record and no lease needs: what
+// a crash between the data and the record left.
 func (s *Service) sweep() error {
 	var u *used
-	if err := s.store.View(func(tx *state.Tx) (err error) { u, err = inUse(tx); return err }); err != nil {
-		return err
-	}
-	unless := func(keep map[digest.Digest]bool, remove func(digest.Digest) error) func(digest.Digest) error {
-		return func(d digest.Digest) error {
-			if keep[d] {
-				return nil
-			}
-			return remove(d)
+	err := s.store.Update(func(tx *state.Tx) (err error) {
+		if err = s.leases.Expire(tx, time.Now()); err != nil {
+			return err
 		}
+		if u, err = s.inUse(tx); err != nil {
+			return err
+		}
+		return u.forgetBlobs(tx)
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.layers.Walk(unless(u.layers, s.layers.Remove)); err != nil {
 		return err
@@ -188,4 +269,21 @@ func (s *Service) sweep() error {
 		return err
 	}
 	return s.blobs.Walk(unless(u.blobs, s.blobs.Delete))
+}
+
+// Reclaim gives the disk space back of what nothing needs. It may run at any time:
+// what is held, leased or recorded stays.
+func (s *Service) Reclaim() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sweep()
+}
+
+func unless(keep map[digest.Digest]bool, remove func(digest.Digest) error) func(digest.Digest) error {
+	return func(d digest.Digest) error {
+		if keep[d] {
+			return nil
+		}
+		return remove(d)
+	}
 }

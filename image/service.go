@@ -30,6 +30,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/content"
+	"github.com/sampan-containers/sampan/content/lease"
 	"github.com/sampan-containers/sampan/layer"
 	"github.com/sampan-containers/sampan/state"
 )
@@ -80,6 +81,7 @@ type Service struct {
 	events Publisher
 	blobs  *content.Store
 	layers *layer.Store
+	leases *lease.Book
 	log    *slog.Logger
 
 	// InUse lists the containers made from an image. The engine sets it before
@@ -112,6 +114,7 @@ func New(cfg Config, store *state.Store, bus Publisher) (*Service, error) {
 		}
 	}
 	var err error
+	s.leases = lease.Open(store)
 	if s.blobs, err = content.Open(cfg.Root); err != nil {
 		return nil, err
 	}

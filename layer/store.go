@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/layer/tree"
 )
 
@@ -152,6 +153,7 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 	}()
 	z := newStream(ctx, r)
 	defer z.close()
+	failpoint.Hit("layer.stage.extract")
 	if st.Info, err = extract(ctx, z, tmp); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
@@ -187,16 +189,19 @@ func (s *Store) Publish(staged ...*Staged) (retErr error) {
 	if len(fresh) == 0 {
 		return nil
 	}
+	failpoint.Hit("layer.publish.sync")
 	if err := syncFS(s.layers); err != nil {
 		return pathError("sync", s.layers, err)
 	}
 	for _, st := range fresh {
+		failpoint.Hit("layer.publish.rename")
 		if err := s.show(st); err != nil {
 			return fmt.Errorf("keep layer %s: %w", st.Info.DiffID, err)
 		}
 		held = append(held, st.Info.DiffID)
 	}
-	return syncDir(s.layers)
+	failpoint.Hit("layer.publish.renamed")
+	return pathError("sync", s.layers, syncDir(s.layers))
 }
 
 // seal completes the directory of a staged layer.
