@@ -24,6 +24,7 @@ import (
 	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/firewall"
 	"github.com/sampan-containers/sampan/network/ipam"
+	"github.com/sampan-containers/sampan/network/names"
 	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/network/portmap"
 	"github.com/sampan-containers/sampan/state"
@@ -38,6 +39,7 @@ type Service struct {
 
 	networks map[string]*network // by name; fixed after New
 	reserve  netns.Reserve
+	names    names.Index
 
 	mu        sync.Mutex
 	endpoints map[string]*endpointRecord // by container ID
@@ -110,6 +112,10 @@ func (s *Service) Isolated(ctx context.Context) (*os.File, error) {
 	sb.Conn.Close()
 	return sb.File, nil
 }
+
+// Names knows the names of the containers in user-defined networks, for the
+// resolver.
+func (s *Service) Names() *names.Index { return &s.names }
 
 // Endpoint returns the container's endpoint, or fault.NotFound.
 func (s *Service) Endpoint(containerID string) (*Endpoint, error) {
