@@ -131,6 +131,23 @@ func (s *Shim) Namespace(ctx context.Context, kind string) (*os.File, error) {
 	return f.files[0], nil
 }
 
+// Keep gives the shim a descriptor to hold for the container's life, so that it
+// outlives the daemon; Kept returns a copy. The caller closes its own.
+func (s *Shim) Keep(ctx context.Context, name string, f *os.File) error {
+	return s.ok(ctx, "keep a descriptor for", wire.TypeKeep, &wire.Target{Exec: name}, []*os.File{f})
+}
+
+// Forget closes the shim's descriptor of that name, if it has one.
+func (s *Shim) Forget(ctx context.Context, name string) error {
+	return s.ok(ctx, "close a descriptor of", wire.TypeKeep, &wire.Target{Exec: name}, nil)
+}
+
+// Kept returns a copy of a descriptor that was given to Start or Keep; one that
+// the shim does not have is an error.
+func (s *Shim) Kept(ctx context.Context, name string) (*os.File, error) {
+	return s.Namespace(ctx, wire.KindKept+name)
+}
+
 func (s *Shim) ok(ctx context.Context, verb string, typ wire.Type, p wire.Payload, files []*os.File) error {
 	f, err := s.call(ctx, verb, typ, p, files, wire.TypeOK)
 	f.close()

@@ -39,7 +39,14 @@ type Start struct {
 	NetNS       *os.File
 	Namespaces  map[string]*os.File // by the OCI spec's type: "ipc", "pid", "user", …
 	PortSockets []*os.File          // one per Config.Ports; nil entries have no socket
+	Kept        []Kept
 	Attach      []Attach
+}
+
+// Kept is a descriptor that the shim holds, by its name, for whatever daemon asks.
+type Kept struct {
+	Name string
+	File *os.File
 }
 
 // Attach is a client's connection that the shim takes over: it writes the
@@ -185,6 +192,11 @@ func (st *Start) gather(cfg *wire.Config, template *os.File) ([]*os.File, error)
 		if f != nil {
 			files = append(files, f)
 		}
+	}
+	cfg.Kept = nil
+	for _, k := range st.Kept {
+		cfg.Kept = append(cfg.Kept, k.Name)
+		files = append(files, k.File)
 	}
 	cfg.Attach = nil
 	for i := range st.Attach {

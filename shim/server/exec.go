@@ -75,7 +75,7 @@ func (c *conn) exec(request uint32, payload []byte, files []int) (left []int) {
 func (s *shim) execStarted(c *conn, request uint32, m *wire.Exec, p *proc, started *runtime.Process, err error, files []int) {
 	if err == nil {
 		if m.Process.OOMScoreAdj == nil {
-			s.oom.restore(started.Pid)
+			s.oom.Restore(started.Pid)
 		}
 		if p.tty {
 			err = p.terminal(started.Console, m.OpenStdin, m.Height, m.Width)

@@ -52,7 +52,7 @@ func (s *shim) used(n int) {
 func (m *memory) started(s *shim) {
 	m.drop(s, startGarbage)
 	m.at = s.now.Add(tidyAfter)
-	s.oom.lower()
+	s.oom.Lower()
 	// The container cannot reach us anyway; this keeps other users' debuggers out
 	// and core dumps, which would hold the container's output, away.
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -52,6 +52,7 @@ func (s *shim) closePorts() {
 		s.close(sp.fd)
 	}
 	s.ports, s.splices = nil, nil
+	s.kept.Close()
 }
 
 // splicer accepts connections of one port for the container.

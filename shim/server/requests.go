@@ -3,6 +3,7 @@ package server
 import (
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,8 @@ func (c *conn) handle(h wire.Header, payload []byte, files []int) (left []int) {
 		return c.exec(h.Request, payload, files)
 	case wire.TypeExecState, wire.TypeExecWait:
 		err = c.execStatus(h.Type, h.Request, payload)
+	case wire.TypeKeep:
+		return c.keep(h.Request, payload, files)
 	case wire.TypeNamespace:
 		err = c.namespace(h.Request, payload)
 	default:
@@ -183,6 +186,15 @@ func (c *conn) namespace(request uint32, payload []byte) error {
 		c.root(request)
 		return nil
 	}
+	if name, ok := strings.CutPrefix(m.Kind, wire.KindKept); ok {
+		fd, err := c.s.kept.Copy(name)
+		if err != nil {
+			c.fail(request, wire.CodeNotFound, err.Error())
+			return nil
+		}
+		c.answer(wire.TypeNamespaceFile, request, nil, fd)
+		return nil
+	}
 	f, err := c.s.container.Namespace(specs.LinuxNamespaceType(m.Kind))
 	if err != nil {
 		c.fail(request, wire.CodeFailed, err.Error())
@@ -195,6 +207,26 @@ func (c *conn) namespace(request uint32, payload []byte) error {
 		return nil
 	}
 	c.answer(wire.TypeNamespaceFile, request, nil, fd)
+	return nil
+}
+
+// keep takes over a descriptor, or with none closes the one of that name.
+func (c *conn) keep(request uint32, payload []byte, files []int) (left []int) {
+	m, err := wire.DecodeTarget(payload)
+	if err != nil || len(files) > 1 {
+		c.malformed(request)
+		return files
+	}
+	if c.target(request, "") == nil {
+		return files
+	}
+	if len(files) == 0 {
+		c.s.kept.Drop(m.Exec)
+	} else if err := c.s.kept.Put(m.Exec, files[0]); err != nil {
+		c.fail(request, wire.CodeExhausted, err.Error())
+		return nil
+	}
+	c.ok(request)
 	return nil
 }
 

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/shim/children"
+	"github.com/sampan-containers/sampan/shim/lent"
+	"github.com/sampan-containers/sampan/shim/oomscore"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -45,12 +48,13 @@ type shim struct {
 
 	ports   []int // sockets held for the container's life
 	splices []*splicer
+	kept    lent.Store // sockets of the container's network that the daemon works with
 
 	buffers     []byte                             // one mapping for both
 	buf, logBuf []byte                             // for reads; for log entries
 	oob         [24 + 4*wire.MaxFilesPerFrame]byte // CMSG_SPACE of the descriptors of a frame
 	mem         memory
-	oom         oomScore
+	oom         oomscore.Score
 
 	warnings []string // not delivered yet, because no daemon was there
 	problem  string   // for the exit record
@@ -156,11 +160,10 @@ func (s *shim) checkDeadlines() {
 // container whose parent died, when it shares the host's pid namespace.
 func (s *shim) reapOrphans() {
 	for {
-		var info siginfo
-		if !info.peek() {
+		pid, ok := children.Ended()
+		if !ok {
 			return
 		}
-		pid := int(info.pid)
 		if p := s.procOf(pid); p != nil {
 			p.ready(0)
 			if !p.exited {

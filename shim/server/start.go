@@ -224,6 +224,15 @@ func (s *shim) launchSpec(cfg *wire.Config, spec *specs.Spec, files []int) (ls *
 			return ls, nil, err
 		}
 	}
+	for _, name := range cfg.Kept {
+		fd, ok := next()
+		if !ok {
+			return ls, nil, missing
+		}
+		if err := s.kept.Put(name, fd); err != nil {
+			return ls, nil, err
+		}
+	}
 	if len(files) != len(cfg.Attach) {
 		return ls, nil, errors.New("the daemon sent more descriptors than it announced")
 	}

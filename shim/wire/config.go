@@ -30,8 +30,11 @@ type Config struct {
 	// Namespaces are kinds as in the OCI spec ("ipc", "pid", …), one descriptor
 	// each, in this order, after NetNS.
 	Namespaces []string
+	// Kept names descriptors that the shim holds for the daemon, one each, after
+	// the sockets of Ports.
+	Kept []string
 	// Attach are clients present from the first byte on, one descriptor each,
-	// after the sockets of Ports.
+	// after those.
 	Attach []Attach
 }
 
@@ -93,6 +96,7 @@ func (c *Config) Encode(e *Encoder) {
 		e.Message(15, c.Attach[i].Encode)
 	}
 	e.Bool(16, c.Template)
+	e.Strings(17, c.Kept)
 }
 
 // DecodeConfig reads a Config.
@@ -137,6 +141,8 @@ func DecodeConfig(b []byte) (*Config, error) {
 			c.Attach = append(c.Attach, *a)
 		case 16:
 			c.Template = d.Bool()
+		case 17:
+			c.Kept = append(c.Kept, d.String())
 		}
 	}
 	return c, d.Err()

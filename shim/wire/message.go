@@ -284,6 +284,10 @@ type Namespace struct{ Kind string }
 // namespace.
 const KindRoot = "root"
 
+// KindKept, followed by a name, asks for a copy of a descriptor that was given to
+// the shim under that name (Config.Kept, TypeKeep).
+const KindKept = "kept:"
+
 // Encode writes the fields.
 func (m *Namespace) Encode(e *Encoder) { e.String(1, m.Kind) }
 

@@ -25,7 +25,7 @@ func fullConfig() *Config {
 			{Proto: "tcp", HostIP: netip.MustParseAddr("::1"), HostPort: 8080, ContainerIP: netip.MustParseAddr("172.17.0.2"), ContainerPort: 80, Splice: true, Socket: true},
 			{Proto: "udp", HostPort: 65535},
 		},
-		Template: true, NetNS: true, Namespaces: []string{"ipc", "pid"},
+		Template: true, NetNS: true, Kept: []string{"dns-udp", "dns-tcp"}, Namespaces: []string{"ipc", "pid"},
 		Attach: []Attach{{Stdin: true, Mux: true, Initial: []byte("x"), DetachKeys: []byte{16, 17}}, {Stdout: true, Stderr: true}},
 	}
 }
