@@ -95,12 +95,20 @@ func (d *directories) inside(f *os.File, name string) (string, error) {
 	return path.Join(".", rest), nil
 }
 
+// keep remembers an open directory whose path may have led through links.
 func (d *directories) keep(name string, f *os.File) (*directory, error) {
 	real, err := d.inside(f, name)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
+	return d.hold(name, real, f), nil
+}
+
+// hold remembers an open directory of which the path without links is known,
+// because it was made, or opened without following a link, below a parent with a
+// known path.
+func (d *directories) hold(name, real string, f *os.File) *directory {
 	if len(d.open) >= openDirectories {
 		d.forget()
 	}
@@ -109,7 +117,7 @@ func (d *directories) keep(name string, f *os.File) (*directory, error) {
 	}
 	dir := &directory{f: f, real: real}
 	d.open[name] = dir
-	return dir, nil
+	return dir
 }
 
 // get returns the directory at a cleaned path, making what is missing. It is
@@ -163,10 +171,7 @@ func (d *directories) imply(parent *directory, name string) (*directory, error) 
 		unix.Close(fd)
 		return nil, pathError("set the mode of", name, err)
 	}
-	dir, err := d.keep(name, os.NewFile(uintptr(fd), name))
-	if err != nil {
-		return nil, err
-	}
+	dir := d.hold(name, parent.join(base), os.NewFile(uintptr(fd), name))
 	if err := d.remember(dir.real); err != nil {
 		return nil, err
 	}
@@ -218,21 +223,22 @@ func (d *directories) finish() ([]string, error) {
 // setTimes tells whether t.real is still a directory. A later entry may have
 // replaced it, or one of its parents by a link to somewhere else.
 func (d *directories) setTimes(t times) (bool, error) {
-	f, err := d.root.Open(t.real, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	how := unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
+	}
+	fd, err := unix.Openat2(int(d.root.File().Fd()), t.real, &how)
+	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
+		fd, err = unix.Openat2(int(d.root.File().Fd()), t.real, &how)
+	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return false, nil
 	}
 	if err != nil {
 		return false, pathError("open", t.real, err)
 	}
-	dir, err := d.keep(t.real, f)
-	if err != nil {
-		return false, err
-	}
-	if dir.real != t.real {
-		return false, nil
-	}
-	err = unix.UtimesNanoAt(unix.AT_FDCWD, dir.self(), []unix.Timespec{t.atime, t.mtime}, 0)
+	err = futimens(fd, t.atime, t.mtime)
+	unix.Close(fd)
 	if err != nil {
 		return false, pathError("set the times of", t.real, err)
 	}

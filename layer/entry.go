@@ -137,8 +137,8 @@ func (x *extractor) directory(parent *directory, name, base string, h *tar.Heade
 		unix.Close(fd)
 		return err
 	}
-	_, err = x.dirs.keep(name, os.NewFile(uintptr(fd), name))
-	return err
+	x.dirs.hold(name, real, os.NewFile(uintptr(fd), name))
+	return nil
 }
 
 func (x *extractor) symlink(parent *directory, name, base string, h *tar.Header) error {
@@ -216,6 +216,7 @@ func (x *extractor) create(parent *directory, name, base string, f func(*directo
 
 // displace removes what is at base, a whole tree in one step.
 func (x *extractor) displace(parent *directory, name, base string) (*directory, error) {
+	x.recipe.lost()
 	err := unix.Unlinkat(parent.fd(), base, 0)
 	if errors.Is(err, unix.EISDIR) {
 		err = x.discard(parent, base)

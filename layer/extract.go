@@ -35,6 +35,7 @@ type extractor struct {
 	dir        string
 	root       *inroot.Root
 	dirs       *directories
+	recipe     *recipe
 	buf        []byte
 	content    io.Reader // of the current entry
 	size       int64
@@ -63,8 +64,13 @@ func extract(ctx context.Context, r io.Reader, dir string) (*Info, error) {
 		return nil, err
 	}
 	defer dirs.forget()
-	x := &extractor{dir: dir, root: root, dirs: dirs, buf: make([]byte, copyBuffer)}
-	if err := x.entries(ctx, tar.NewReader(r)); err != nil {
+	rec, err := newRecipe(r, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer rec.close()
+	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, buf: make([]byte, copyBuffer)}
+	if err := x.entries(ctx, tar.NewReader(rec)); err != nil {
 		return nil, err
 	}
 	implied, err := dirs.finish()
@@ -73,10 +79,14 @@ func extract(ctx context.Context, r io.Reader, dir string) (*Info, error) {
 	}
 	slices.SortFunc(implied, shorterFirst)
 	// The diffID covers every byte, also after the tar's end marker.
-	if _, err := io.Copy(io.Discard, r); err != nil {
+	if _, err := io.Copy(io.Discard, rec); err != nil {
 		return nil, err
 	}
-	return &Info{Size: x.size, Implied: implied, OpaqueRoot: x.opaqueRoot}, nil
+	kept, err := rec.finish()
+	if err != nil {
+		return nil, err
+	}
+	return &Info{recipe: kept, Size: x.size, Implied: implied, OpaqueRoot: x.opaqueRoot}, nil
 }
 
 func (x *extractor) entries(ctx context.Context, t *tar.Reader) error {
@@ -131,14 +141,20 @@ func (x *extractor) file(parent *directory, name, base string, h *tar.Header) er
 		}
 	}
 	var fd int
-	_, err := x.create(parent, name, base, func(p *directory) (err error) {
+	parent, err := x.create(parent, name, base, func(p *directory) (err error) {
 		fd, err = unix.Openat(p.fd(), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		return err
 	})
 	if err != nil {
 		return pathError("make file", name, err)
 	}
-	if err := x.fill(fd, name, h, sparse); err != nil {
+	// The content of a sparse file is in the tar in another form: as raw bytes.
+	if h.Size > 0 && !sparse {
+		x.recipe.content(parent.join(base), h.Size)
+	}
+	err = x.fill(fd, name, h, sparse)
+	x.recipe.hold = false
+	if err != nil {
 		unix.Close(fd)
 		return err
 	}

@@ -52,8 +52,12 @@ type Info struct {
 	// Implied lists the directories that the tar did not list, shortest path
 	// first, "." for the root itself.
 	Implied []string `json:"implied,omitempty"`
+	// TarSize is the size of the tar that Tar can write again; 0 if it cannot.
+	TarSize int64 `json:"tarSize,omitempty"`
 	// OpaqueRoot says that the layer hides everything below it.
 	OpaqueRoot bool `json:"opaqueRoot,omitempty"`
+
+	recipe bool // see TarSize
 }
 
 // Store is the directory of layers. It is safe for concurrent use, by one
@@ -151,13 +155,16 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 			st.Discard()
 		}
 	}()
-	z := newStream(ctx, r)
+	z := newStream(ctx, r, digest.SHA256.Hash())
 	defer z.close()
 	failpoint.Hit("layer.stage.extract")
 	if st.Info, err = extract(ctx, z, tmp); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
 	st.Info.DiffID = z.digest()
+	if st.Info.recipe {
+		st.Info.TarSize = z.out
+	}
 	if want != "" && st.Info.DiffID != want {
 		return nil, fault.New(fault.Invalid, "layer does not have the diffID its image names: expected %s, got %s", want, st.Info.DiffID)
 	}

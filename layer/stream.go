@@ -39,6 +39,9 @@ const (
 	bombRatio = 500
 )
 
+// magicSize is the longest prefix in magics.
+const magicSize = 6
+
 var magics = []struct {
 	prefix string
 	open   func(*bufio.Reader) (io.Reader, func(), error)
@@ -80,17 +83,17 @@ type stream struct {
 
 	in  atomic.Int64
 	out int64
-	sum hash.Hash
+	sum hash.Hash // nil: nobody asks for the digest
 }
 
 // newStream begins to read r. close must follow; r may be read until the
 // source's own end or failure even after close, so the owner of r closes it.
-func newStream(ctx context.Context, r io.Reader) *stream {
+func newStream(ctx context.Context, r io.Reader, sum hash.Hash) *stream {
 	s := &stream{
 		full: make(chan []byte, blocks),
 		free: make(chan []byte, blocks),
 		quit: make(chan struct{}),
-		sum:  digest.SHA256.Hash(),
+		sum:  sum,
 	}
 	for range blocks {
 		s.free <- make([]byte, blockSize)
@@ -138,7 +141,9 @@ func (s *stream) produce(ctx context.Context, r io.Reader) {
 			return
 		}
 		n, err := fill(plain, block)
-		s.sum.Write(block[:n])
+		if s.sum != nil {
+			s.sum.Write(block[:n])
+		}
 		s.out += int64(n)
 		if n > 0 {
 			select {
@@ -193,7 +198,7 @@ func (s *stream) bomb() error {
 
 func (s *stream) decompress(r io.Reader) (io.Reader, func(), error) {
 	b := bufio.NewReaderSize(r, 64*kib)
-	head, err := b.Peek(6)
+	head, err := b.Peek(magicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, s.explain(err)
 	}
@@ -236,8 +241,37 @@ func (c *counted) Read(p []byte) (int, error) {
 
 // Decompress returns the plain bytes of r, which may be compressed as a layer may
 // be. Damage and bombs are fault.Invalid. stop must be called; r may be read until
-// its own end or failure even after it.
+// its own end or failure even after it. Bytes that are not compressed pass without
+// a goroutine.
 func Decompress(ctx context.Context, r io.Reader) (plain io.Reader, stop func()) {
-	s := newStream(ctx, r)
+	b := bufio.NewReaderSize(&interruptible{ctx, r}, 64*kib)
+	if head, _ := b.Peek(magicSize); !Compressed(head) {
+		return b, func() {}
+	}
+	s := newStream(ctx, b, nil)
 	return s, s.close
+}
+
+// Compressed tells whether data that begins with head is in one of the
+// compressions that a layer may have.
+func Compressed(head []byte) bool {
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.prefix)) {
+			return true
+		}
+	}
+	return false
+}
+
+// interruptible ends a reader with its context.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (i *interruptible) Read(p []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.r.Read(p)
 }
