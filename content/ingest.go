@@ -65,6 +65,9 @@ func (s *Store) Begin(ctx context.Context, want digest.Digest, size int64) (*Wri
 	return w, nil
 }
 
+// Digest is the digest of the blob.
+func (w *Writer) Digest() digest.Digest { return w.want }
+
 // Offset is the number of bytes that the Writer has.
 func (w *Writer) Offset() int64 { return w.n }
 

@@ -31,6 +31,9 @@ func (s *Service) Layers() *layer.Store { return s.layers }
 // Leases returns the book of leases.
 func (s *Service) Leases() *lease.Book { return s.leases }
 
+// Root returns the data root.
+func (s *Service) Root() string { return s.cfg.Root }
+
 // Publish tells of something that happened to an image; name is its name, or ID.
 func (s *Service) Publish(action events.Action, id digest.Digest, name string) {
 	s.publish(action, id, name)
@@ -54,6 +57,8 @@ type Arrival struct {
 	// manifest, the index it was chosen from): kept, so that it can leave with
 	// the digest that it came with.
 	Manifests []digest.Digest
+	// Documents are such blobs that are not in the store yet.
+	Documents [][]byte
 	// Names are what the image gets: tags and name@digest. An image that had a
 	// tag loses it.
 	Names   []reference.Named
@@ -79,6 +84,13 @@ func (s *Service) Arrive(ctx context.Context, a Arrival) (digest.Digest, error) 
 	id, _, err := s.blobs.Put(ctx, newReader(a.Config), a.ID, maxConfig)
 	if err != nil {
 		return "", err
+	}
+	for _, raw := range a.Documents {
+		d, _, err := s.blobs.Put(ctx, newReader(raw), "", maxConfig)
+		if err != nil {
+			return "", err
+		}
+		rec.Manifests = append(rec.Manifests, d)
 	}
 	failpoint.Hit("image.arrive.record")
 	err = s.store.Update(func(tx *state.Tx) error {

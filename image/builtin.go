@@ -49,7 +49,7 @@ func (s *Service) ensureBuiltin(ctx context.Context) (img *Image, made bool, err
 	if err != nil {
 		return nil, false, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	name, err := parseName(builtinName, builtinTag)
+	name, err := ParseName(builtinName, builtinTag)
 	if err != nil {
 		return nil, false, err
 	}

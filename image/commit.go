@@ -42,7 +42,7 @@ func (s *Service) Commit(ctx context.Context, diff io.Reader, o CommitOptions) (
 	var name reference.Named
 	var err error
 	if o.Reference != "" {
-		if name, err = parseName(o.Reference, ""); err != nil {
+		if name, err = ParseName(o.Reference, ""); err != nil {
 			return "", err
 		}
 	}

@@ -20,7 +20,6 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image/changes"
 	"github.com/sampan-containers/sampan/layer"
-	"github.com/sampan-containers/sampan/state"
 )
 
 // rootFSType is the only type of root file system that image configs know.
@@ -46,7 +45,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o ImportOptions, prog
 	var name reference.Named
 	var err error
 	if o.Reference != "" {
-		if name, err = parseName(o.Reference, ""); err != nil {
+		if name, err = ParseName(o.Reference, ""); err != nil {
 			return "", err
 		}
 	}
@@ -76,7 +75,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o ImportOptions, prog
 	if name != nil {
 		s.publish(events.ActionTag, id, reference.FamiliarString(name))
 	}
-	return id, writeMessage(progress, jsonstream.Message{Status: id.String()})
+	return id, WriteMessage(progress, jsonstream.Message{Status: id.String()})
 }
 
 // fromTar makes an image of one layer: the layer first, then the config, then
@@ -100,24 +99,8 @@ func (s *Service) record(ctx context.Context, info *layer.Info, cfg *dockerspec.
 	return s.add(ctx, cfg, name, rec)
 }
 
-// release ends the hold of an unpacked layer, and removes it if no image has
-// come to need it.
-func (s *Service) release(id digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.layers.Release(id)
-	var u *used
-	err := s.store.View(func(tx *state.Tx) (err error) { u, err = s.inUse(tx); return err })
-	if err == nil {
-		err = s.dropLayers([]digest.Digest{id}, u)
-	}
-	if err != nil {
-		s.log.Warn("a layer that no image needs stays until the next start", "layer", id.String(), "error", err)
-	}
-}
-
-// writeMessage writes one message of Docker's JSON stream.
-func writeMessage(w io.Writer, m jsonstream.Message) error {
+// WriteMessage writes one message of Docker's JSON stream.
+func WriteMessage(w io.Writer, m jsonstream.Message) error {
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return err

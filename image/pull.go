@@ -53,7 +53,7 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress
 		{Status: "Digest: " + img.ID.String()},
 		{Status: status},
 	} {
-		if err := writeMessage(progress, m); err != nil {
+		if err := WriteMessage(progress, m); err != nil {
 			return err
 		}
 	}

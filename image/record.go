@@ -18,12 +18,15 @@ import (
 	"github.com/sampan-containers/sampan/state"
 )
 
+// MaxDocument bounds a config, manifest or index, hostile or not. Real ones take
+// 1-20 KiB.
+const MaxDocument = 4 << 20
+
 const (
 	imageBucket = "images"      // image ID → record
 	nameBucket  = "image-names" // full reference, name:tag or name@digest → image ID
 
-	// maxConfig bounds a config JSON, hostile or not. Real ones take 1-20 KiB.
-	maxConfig = 4 << 20
+	maxConfig = MaxDocument
 	// cachedConfigs and cachedConfig bound the parsed configs kept in memory.
 	cachedConfigs = 64
 	cachedConfig  = 64 << 10

@@ -42,9 +42,9 @@ func parseTarget(ref string) (*target, error) {
 	return nil, fault.New(fault.Invalid, "invalid reference format: %q", ref)
 }
 
-// parseName makes the full name that repo and tag (or a tag inside repo) give
+// ParseName makes the full name that repo and tag (or a tag inside repo) give
 // an image.
-func parseName(repo, tag string) (reference.Named, error) {
+func ParseName(repo, tag string) (reference.Named, error) {
 	if len(repo)+len(tag) > maxReference {
 		return nil, fault.New(fault.Invalid, "invalid reference format: %d bytes are more than the limit of %d", len(repo)+len(tag), maxReference)
 	}

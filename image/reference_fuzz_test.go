@@ -17,7 +17,7 @@ func FuzzReference(f *testing.F) {
 			t.Errorf("%q is neither a name nor an ID, or both: %+v", ref, target)
 		}
 		for _, parse := range []func() error{
-			func() error { _, err := parseName(ref, ""); return err },
+			func() error { _, err := ParseName(ref, ""); return err },
 			func() error { _, err := parsePull(ref, ""); return err },
 			func() error { _, err := parsePlatform(ref); return err },
 		} {

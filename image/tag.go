@@ -17,7 +17,7 @@ func (s *Service) Tag(ctx context.Context, ref, repo, tag string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	name, err := parseName(repo, tag)
+	name, err := ParseName(repo, tag)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/archive"
 )
 
 // The fake container "web" has one file, /f; writing breaks off in /cut.
@@ -75,7 +76,7 @@ func (e *engine) Commit(_ context.Context, ref string, o container.CommitOptions
 	return fmt.Sprintf("%s %s %s %s %v %v %s", ref, o.Reference, o.Author, o.Comment, o.Pause, o.Changes, cmd), nil
 }
 
-func (images) Load(_ context.Context, r io.Reader, o image.LoadOptions, progress io.Writer) error {
+func (images) Load(_ context.Context, r io.Reader, o archive.LoadOptions, progress io.Writer) error {
 	raw, err := io.ReadAll(r)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/engine"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/archive"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/server"
@@ -166,7 +167,7 @@ func (d *daemon) openAPI(context.Context) error {
 	systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
 	containerroutes.Register(d.api, d.containers)
 	execroutes.Register(d.api, d.containers)
-	imageroutes.Register(d.api, d.images)
+	imageroutes.Register(d.api, d.images, archive.New(d.images))
 	networkroutes.Register(d.api, d.networks)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)

@@ -3,10 +3,11 @@ package image
 import (
 	"encoding/json"
 	"io"
+	"net/http"
 
 	"github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sampan-containers/sampan/fault"
-	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/archive"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -41,9 +42,14 @@ func (r routes) loadArchive(c *server.Call) error {
 	if err != nil {
 		return err
 	}
+	quiet := c.Query("quiet") == "" || c.Bool("quiet")
+	if !quiet {
+		// Progress goes out while the archive comes in. HTTP/2 does so anyway.
+		_ = http.NewResponseController(c.W).EnableFullDuplex()
+	}
 	out := c.StreamWriter("application/json")
 	defer out.Close()
-	err = r.images.Load(c.Context(), c.Body, image.LoadOptions{Quiet: c.Query("quiet") == "" || c.Bool("quiet"), Platforms: want}, out)
+	err = r.archives.Load(c.Context(), c.Body, archive.LoadOptions{Quiet: quiet, Platforms: want}, out)
 	if err == nil {
 		out.Start()
 		return nil
@@ -66,6 +72,6 @@ func (r routes) save(c *server.Call, names []string) error {
 	ctx, cancel := c.Stream()
 	defer cancel()
 	return c.Download("application/x-tar", func(begin func() io.Writer) error {
-		return r.images.Save(ctx, names, want, begin)
+		return r.archives.Save(ctx, names, want, begin)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/archive"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -21,17 +22,24 @@ type Service interface {
 	Tag(ctx context.Context, ref, repo, tag string) error
 	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
 	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
-	Load(ctx context.Context, r io.Reader, o image.LoadOptions, progress io.Writer) error
-	Save(ctx context.Context, names []string, platforms []ocispec.Platform, begin func() io.Writer) error
 	Prune(ctx context.Context, o image.PruneOptions) (*api.PruneReport, error)
 	Pull(ctx context.Context, name string, o image.PullOptions, progress io.Writer) error
 }
 
-type routes struct{ images Service }
+// Archives loads and saves.
+type Archives interface {
+	Load(ctx context.Context, r io.Reader, o archive.LoadOptions, progress io.Writer) error
+	Save(ctx context.Context, names []string, platforms []ocispec.Platform, begin func() io.Writer) error
+}
+
+type routes struct {
+	images   Service
+	archives Archives
+}
 
 // Register adds the routes to s.
-func Register(s *server.Server, images Service) {
-	r := routes{images}
+func Register(s *server.Server, images Service, archives Archives) {
+	r := routes{images, archives}
 	s.Handle("GET /images/json", r.list)
 	s.Handle("GET /images/{name}/json", r.inspect)
 	s.Handle("GET /images/{name}/history", r.history)

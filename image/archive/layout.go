@@ -1,11 +1,7 @@
-package image
+package archive
 
 import (
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -20,7 +16,7 @@ const maxIndexDepth = 4
 
 // layout loads the images of an OCI layout.
 func (l *loader) layout() error {
-	raw, err := l.read(ocispec.ImageIndexFile)
+	raw, err := l.document(ocispec.ImageIndexFile)
 	if err != nil {
 		return err
 	}
@@ -80,9 +76,9 @@ func (l *loader) manifest(d ocispec.Descriptor, names []string, depth int, seen 
 		return err
 	}
 	switch d.MediaType {
-	case ocispec.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json":
+	case ocispec.MediaTypeImageIndex, listMediaType:
 		return l.index(d.Digest.String(), raw, names, depth+1, seen)
-	case ocispec.MediaTypeImageManifest, "application/vnd.docker.distribution.manifest.v2+json":
+	case ocispec.MediaTypeImageManifest, manifestMediaType:
 	default:
 		return nil // an artifact that is no image, such as a signature
 	}
@@ -103,14 +99,14 @@ func (l *loader) manifest(d ocispec.Descriptor, names []string, depth int, seen 
 	if err != nil {
 		return err
 	}
-	var layers []string
+	in := &incoming{config: config, id: m.Config.Digest, tags: names, document: raw}
 	for _, layer := range m.Layers {
 		if err := l.verify(layer); err != nil {
 			return err
 		}
-		layers = append(layers, blobPath(layer.Digest))
+		in.layers = append(in.layers, blobPath(layer.Digest))
 	}
-	return l.image(config, m.Config.Digest, layers, names)
+	return l.image(in)
 }
 
 // unambiguous refuses documents that are an index to one reader and a manifest to
@@ -133,7 +129,7 @@ func (l *loader) blob(d ocispec.Descriptor) ([]byte, error) {
 	if err := checkDigest(d.Digest); err != nil {
 		return nil, err
 	}
-	raw, err := l.read(blobPath(d.Digest))
+	raw, err := l.document(blobPath(d.Digest))
 	if err != nil {
 		return nil, err
 	}
@@ -151,25 +147,25 @@ func (l *loader) verify(d ocispec.Descriptor) error {
 	if err := checkDigest(d.Digest); err != nil {
 		return err
 	}
-	file, err := l.find(blobPath(d.Digest))
+	f, err := l.find(blobPath(d.Digest))
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return err
+	if f.size != d.Size {
+		return wrongSize(d, f.size)
 	}
-	defer f.Close()
-	sum := sha256.New()
-	n, err := io.Copy(sum, f)
-	if err != nil {
-		return fmt.Errorf("read a layer: %w", err)
+	if f.path != "" { // it looks like no layer: what is wrong is told when it is unpacked
+		raw, err := l.document(blobPath(d.Digest))
+		if err != nil {
+			return err
+		}
+		f.digest = digest.FromBytes(raw)
 	}
-	if n != d.Size {
-		return wrongSize(d, n)
+	if f.err != nil {
+		return f.err
 	}
-	if got := digest.NewDigest(digest.SHA256, sum); got != d.Digest {
-		return wrongDigest(d.Digest, got)
+	if f.digest != d.Digest {
+		return wrongDigest(d.Digest, f.digest)
 	}
 	return l.ctx.Err()
 }
