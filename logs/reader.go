@@ -1,5 +1,5 @@
 // Package logs reads what containers wrote. The shim records it with
-// logs/jsonfile; the daemon reads it here, from the end for a tail in constant
+// logs/logfile; the daemon reads it here, from the end for a tail in constant
 // time, and follows it over rotations for as long as somebody wants.
 //
 // A log that does not exist yet reads as empty. Lines that are no entry (a disk

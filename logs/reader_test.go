@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
 const within = 30 * time.Second
@@ -19,14 +19,14 @@ const within = 30 * time.Second
 var t0 = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
 
 // newWriter writes one entry a second from t0 on.
-func newWriter(t *testing.T, o jsonfile.Options) (*jsonfile.Writer, *jsonfile.Stream, string) {
+func newWriter(t *testing.T, o logfile.Options) (*logfile.Writer, *logfile.Stream, string) {
 	t.Helper()
 	if o.Path == "" {
 		o.Path = filepath.Join(t.TempDir(), "json.log")
 	}
 	now := t0.Add(-time.Second)
 	o.Now = func() time.Time { now = now.Add(time.Second); return now }
-	w, err := jsonfile.Open(o)
+	w, err := logfile.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func numbers(from, to int) []string {
 
 func TestRead(t *testing.T) {
 	for _, rotated := range []bool{false, true} {
-		o := jsonfile.Options{MaxFiles: 100}
+		o := logfile.Options{MaxFiles: 100}
 		if rotated {
 			o.MaxSize = 500
 		}
@@ -111,7 +111,7 @@ func TestFollow(t *testing.T) {
 	const lines = 5000
 	for _, files := range []int{1000, 5} {
 		t.Run(fmt.Sprintf("%d files", files), func(t *testing.T) {
-			_, s, path := newWriter(t, jsonfile.Options{MaxSize: 5000, MaxFiles: files})
+			_, s, path := newWriter(t, logfile.Options{MaxSize: 5000, MaxFiles: files})
 			done := make(chan struct{})
 			seen := make(chan int, lines)
 			go func() {
@@ -150,7 +150,7 @@ func TestFollowBeginsBeforeTheLog(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		time.Sleep(20 * time.Millisecond)
-		_, s, _ := newWriter(t, jsonfile.Options{Path: path})
+		_, s, _ := newWriter(t, logfile.Options{Path: path})
 		s.Write([]byte("first\n"))
 		close(done)
 	}()
@@ -160,7 +160,7 @@ func TestFollowBeginsBeforeTheLog(t *testing.T) {
 }
 
 func TestReadEnds(t *testing.T) {
-	_, s, path := newWriter(t, jsonfile.Options{})
+	_, s, path := newWriter(t, logfile.Options{})
 	s.Write([]byte("a\nb\n"))
 	l, err := Open(path)
 	if err != nil {
@@ -206,7 +206,7 @@ func TestDamagedLog(t *testing.T) {
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("a\x00b\r\n{\"log\":\"fake\\n\",\"stream\":\"stderr\"}\n\\u0041 <>&\u2028é"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, s, path := newWriter(t, jsonfile.Options{Attrs: map[string]string{"k": `,"time":"`}})
+		_, s, path := newWriter(t, logfile.Options{Attrs: map[string]string{"k": `,"time":"`}})
 		s.Write(text)
 		s.Close()
 		want := strings.ToValidUTF8(string(text), "")

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -94,6 +94,6 @@ func appendExit(b []byte, r *wire.ExitRecord) []byte {
 	b = append(b, `,"at":"`...)
 	b = r.At.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","error":"`...)
-	b = jsonfile.AppendEscaped(b, []byte(r.Error))
+	b = logfile.AppendEscaped(b, []byte(r.Error))
 	return append(b, "\"}\n"...)
 }

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -56,7 +56,7 @@ func (s *shim) setUp() error {
 	}
 	// Outside of the heap, so that they go back to the kernel without a collection.
 	const size = dataOffset + readSize
-	buf, err := unix.Mmap(-1, 0, size+jsonfile.BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	buf, err := unix.Mmap(-1, 0, size+logfile.BufferSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}

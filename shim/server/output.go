@@ -3,7 +3,7 @@ package server
 import (
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
 const (
@@ -23,7 +23,7 @@ type output struct {
 	fd       int
 	stream   byte // 1 stdout, 2 stderr
 	borrowed bool // fd is the console's and is closed with it
-	log      *jsonfile.Stream
+	log      *logfile.Stream
 	watching bool
 	done     bool // at its end
 	discard  bool // nobody wants it any more, but its writers must not get SIGPIPE

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
 // proc is the container's first process or an exec, with its streams.
@@ -110,7 +110,7 @@ func winsize(height, width uint32) *unix.Winsize {
 }
 
 // record sends the output to the log as well.
-func (p *proc) record(w *jsonfile.Writer) {
+func (p *proc) record(w *logfile.Writer) {
 	for _, o := range p.outs {
 		o.log = w.Stream(streamNames[o.stream])
 	}
@@ -236,8 +236,8 @@ func (p *proc) remove(c *client) {
 	p.flow()
 }
 
-func (p *proc) logStreams() []*jsonfile.Stream {
-	var list []*jsonfile.Stream
+func (p *proc) logStreams() []*logfile.Stream {
+	var list []*logfile.Stream
 	for _, o := range p.outs {
 		if o.log != nil {
 			list = append(list, o.log)

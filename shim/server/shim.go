@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/shim/children"
 	"github.com/sampan-containers/sampan/shim/lent"
 	"github.com/sampan-containers/sampan/shim/oomscore"
@@ -35,7 +35,7 @@ type shim struct {
 	// told of the end: taking an overlay away takes as long as all the rest, and
 	// nobody sees that mount. -1 = none.
 	root int
-	log  *jsonfile.Writer
+	log  *logfile.Writer
 	// orphans tells that processes of the container may become our children: it
 	// has no pid namespace of its own.
 	orphans bool

@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/logs/jsonfile"
+	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
@@ -267,12 +267,12 @@ func closeNamespaces(ls *runtime.LaunchSpec) {
 	}
 }
 
-func openLog(cfg *wire.LogConfig, buf []byte, warn func(string)) (*jsonfile.Writer, error) {
+func openLog(cfg *wire.LogConfig, buf []byte, warn func(string)) (*logfile.Writer, error) {
 	switch cfg.Driver {
 	case "none":
 		return nil, nil
 	case "", "json-file":
-		return jsonfile.Open(jsonfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn, Buffer: buf})
+		return logfile.Open(logfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn, Buffer: buf})
 	}
 	return nil, fmt.Errorf("log driver %q is not one of the shim's (json-file, none)", cfg.Driver)
 }

@@ -1,17 +1,18 @@
-// Package jsonfile writes a container's output in Docker's json-file format: one
-// JSON object a line,
+// Package logfile writes a container's output to files in one of Docker's two
+// formats. json-file is one JSON object a line,
 //
 //	{"log":"text\n","stream":"stdout","time":"2026-11-24T06:00:00.123456789Z"}
 //
-// with "attrs" before "time" when the user asked for labels. A line above 16 KiB
-// becomes several entries, of which only the last ends in a newline. Files are
-// rotated by size: the current one is path, older ones path.1, path.2, …
+// with "attrs" before "time" when the user asked for labels; local is described in
+// local.go. A line above 16 KiB becomes several entries, of which only the last
+// ends in a newline. Files are rotated by size: the current one is path, older ones
+// path.1, path.2, …; the daemon may replace an old one by path.N.gz.
 //
 // It is used by the shim's event loop, so it is not safe for concurrent use,
 // holds no reflection, and its buffers can be given back while nothing is
 // written. The application comes first: a full disk loses log entries, which are
 // counted and reported, and never stops the container.
-package jsonfile
+package logfile
 
 import (
 	"errors"
@@ -46,6 +47,9 @@ type Options struct {
 	MaxSize  int64 // bytes of a file; 0 = DefaultSize, < 0 = no limit
 	MaxFiles int   // with the current one; 0 = DefaultFiles
 	Attrs    map[string]string
+	Local    bool // the local format instead of json-file's
+	// Compress tells that somebody replaces old files by compressed ones.
+	Compress bool
 	Warn     func(string) // called once per kind of trouble
 	Now      func() time.Time
 	// Buffer, if set, is the memory to collect entries in; BufferSize is enough
@@ -65,13 +69,13 @@ type Writer struct {
 	torn          bool // the file ends in the middle of an entry
 	warnedWrite   bool
 	warnedRotate  bool
-	attrs         []byte // `"attrs":{…},` or nothing
+	attrs         []byte // `"attrs":{…},`, or fields of a local entry, or nothing
 }
 
 // Stream is one of the output streams of a log.
 type Stream struct {
 	w     *Writer
-	head  string // `","stream":"stdout",`
+	head  string // `","stream":"stdout",`, or the first field of a local entry
 	carry []byte // a line's beginning
 	// tail is the rest of an entry behind the stream's name, made once per write.
 	// split keeps that of a long line's first piece: its pieces carry one time.
@@ -92,7 +96,12 @@ func Open(o Options) (*Writer, error) {
 	if o.Warn == nil {
 		o.Warn = func(string) {}
 	}
-	w := &Writer{opt: o, fd: -1, buf: o.Buffer[:0], attrs: attrsField(o.Attrs)}
+	w := &Writer{opt: o, fd: -1, buf: o.Buffer[:0]}
+	if o.Local {
+		w.attrs = localAttrs(o.Attrs)
+	} else {
+		w.attrs = attrsField(o.Attrs)
+	}
 	if err := w.open(0); err != nil {
 		return nil, fmt.Errorf("open the container's log %s: %w", o.Path, err)
 	}
@@ -113,16 +122,26 @@ func (w *Writer) open(flags int) error {
 		unix.Close(w.fd)
 	}
 	w.fd, w.size, w.torn = fd, st.Size, false
-	var last [1]byte
-	if st.Size > 0 {
-		n, err := unix.Pread(fd, last[:], st.Size-1)
-		w.torn = err == nil && n == 1 && last[0] != '\n'
+	if st.Size == 0 {
+		return nil
 	}
+	if w.opt.Local {
+		if !endsWhole(fd, st.Size) {
+			w.size, w.torn = wholeSize(fd, st.Size), true
+		}
+		return nil
+	}
+	var last [1]byte
+	n, err := unix.Pread(fd, last[:], st.Size-1)
+	w.torn = err == nil && n == 1 && last[0] != '\n'
 	return nil
 }
 
 // Stream makes a stream, "stdout" or "stderr".
 func (w *Writer) Stream(name string) *Stream {
+	if w.opt.Local {
+		return &Stream{w: w, head: localHead(name)}
+	}
 	return &Stream{w: w, head: `","stream":"` + name + `",`}
 }
 
@@ -181,6 +200,10 @@ func (s *Stream) piece(p []byte) {
 // stamp makes the entries' tail with the present time.
 func (s *Stream) stamp() {
 	s.tail = append(s.tail[:0], s.w.attrs...)
+	if s.w.opt.Local {
+		s.tail = appendTime(s.tail, s.w.opt.Now())
+		return
+	}
 	s.tail = append(s.tail, `"time":"`...)
 	s.tail = s.w.opt.Now().UTC().AppendFormat(s.tail, time.RFC3339Nano)
 	s.tail = append(s.tail, "\"}\n"...)
@@ -194,21 +217,30 @@ func (s *Stream) entry(p []byte, newline bool) {
 		p = s.carry
 	}
 	start := len(w.buf)
-	w.buf = append(w.buf, `{"log":"`...)
-	w.buf = AppendEscaped(w.buf, p)
 	tail := s.tail
 	if s.split != nil {
 		tail = s.split
 	}
+	w.buf = s.appendEntry(w.buf, p, tail, newline)
 	if newline {
-		w.buf = append(w.buf, `\n`...)
 		s.split = nil
 	}
-	w.buf = append(w.buf, s.head...)
-	w.buf = append(w.buf, tail...)
 	w.entries++
 	s.carry = s.carry[:0]
 	w.bound(start)
+}
+
+func (s *Stream) appendEntry(b, p, tail []byte, newline bool) []byte {
+	if s.w.opt.Local {
+		return appendLocal(b, s.head, tail, p, !newline)
+	}
+	b = append(b, `{"log":"`...)
+	b = AppendEscaped(b, p)
+	if newline {
+		b = append(b, `\n`...)
+	}
+	b = append(b, s.head...)
+	return append(b, tail...)
 }
 
 // bound keeps file and buffer within their sizes after an entry was appended at
@@ -246,11 +278,9 @@ func (w *Writer) flush() {
 // write appends b as a whole or not at all.
 func (w *Writer) write(b []byte) bool {
 	if w.torn {
-		if n, err := unix.Write(w.fd, []byte{'\n'}); err != nil || n != 1 {
+		if err := w.mend(); err != nil {
 			return w.failed(err)
 		}
-		w.size++
-		w.torn = false
 	}
 	for done := 0; done < len(b); {
 		n, err := unix.Write(w.fd, b[done:])
@@ -260,7 +290,9 @@ func (w *Writer) write(b []byte) bool {
 		if err != nil {
 			// Take back what was written of it: readers want whole entries.
 			if done > 0 && unix.Ftruncate(w.fd, w.size) != nil {
-				w.size += int64(done)
+				if !w.opt.Local {
+					w.size += int64(done)
+				}
 				w.torn = true
 			}
 			return w.failed(err)
@@ -269,6 +301,22 @@ func (w *Writer) write(b []byte) bool {
 	}
 	w.size += int64(len(b))
 	return true
+}
+
+// mend makes the file end with a whole entry, or a line that is none.
+func (w *Writer) mend() error {
+	if w.opt.Local {
+		if err := unix.Ftruncate(w.fd, w.size); err != nil {
+			return err
+		}
+	} else {
+		if _, err := unix.Write(w.fd, []byte{'\n'}); err != nil {
+			return err
+		}
+		w.size++
+	}
+	w.torn = false
+	return nil
 }
 
 func (w *Writer) failed(err error) bool {
@@ -285,49 +333,9 @@ func (w *Writer) report() {
 	text := "sampan: " + strconv.FormatUint(w.lost, 10) + " log entries were lost here: " + w.why.Error()
 	s := w.Stream("stderr")
 	s.stamp()
-	b := AppendEscaped([]byte(`{"log":"`), []byte(text))
-	b = append(b, `\n`...)
-	b = append(b, s.head...)
-	b = append(b, s.tail...)
-	if w.write(b) {
+	if w.write(s.appendEntry(nil, []byte(text), s.tail, true)) {
 		w.lost, w.warnedWrite = 0, false
 	}
-}
-
-// rotate renames the files one up and begins a new one. When that fails the
-// current file goes on beyond its limit, since losing the log would be worse.
-func (w *Writer) rotate() {
-	err := w.shift()
-	if err == nil {
-		err = w.open(unix.O_EXCL)
-	}
-	if err != nil && !w.warnedRotate {
-		w.warnedRotate = true
-		w.opt.Warn(fmt.Sprintf("rotate log %s: %v", w.opt.Path, err))
-	}
-}
-
-func (w *Writer) shift() error {
-	if w.opt.MaxFiles == 1 {
-		return ignoreMissing(unix.Unlink(w.opt.Path))
-	}
-	for i := w.opt.MaxFiles - 1; i > 0; i-- {
-		from := w.opt.Path
-		if i > 1 {
-			from += "." + strconv.Itoa(i-1)
-		}
-		if err := ignoreMissing(unix.Rename(from, w.opt.Path+"."+strconv.Itoa(i))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func ignoreMissing(err error) error {
-	if err == unix.ENOENT {
-		return nil
-	}
-	return err
 }
 
 // Lost tells how many entries could not be written and are not reported yet.
