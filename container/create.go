@@ -122,6 +122,9 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if hc.IpcMode.IsShareable() && hc.ShmSize != 0 {
 		warnings = append(warnings, "The /dev/shm of a container with --ipc shareable is not limited in size yet.")
 	}
+	if _, err := request.LogConfig(rec, ""); err != nil {
+		return nil, nil, err
+	}
 	if n := rec.Size(); n > record.MaxSize {
 		return nil, nil, invalid("the container's configuration has %d bytes, more than the limit of %d", n, record.MaxSize)
 	}

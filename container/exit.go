@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -108,6 +109,9 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 		s.log.Error("record the end of a container", "container", e.ID, "error", err)
 	}
 	e.SetRun(nil)
+	if request.Compresses(rec.HostConfig.LogConfig) {
+		s.compactor.Finish(s.paths.LogPath(rec))
+	}
 	s.execs.Over(e.ID, record.ExitKilled)
 	after := e.Record()
 	if exit.OOM {

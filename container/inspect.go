@@ -15,7 +15,7 @@ func (s *Service) Inspect(ctx context.Context, ref string, size bool) (*containe
 		return nil, err
 	}
 	r := e.Shown()
-	out := show.Inspect(r, show.Paths{Files: s.paths.DataDir(s.containers.NetworkOwner(r)), Log: s.paths.LogPath(r.ID)}, s.execs.Running(e.ID))
+	out := show.Inspect(r, show.Paths{Files: s.paths.DataDir(s.containers.NetworkOwner(r)), Log: s.paths.LogPath(r)}, s.execs.Running(e.ID))
 	if size {
 		rw, err := s.Snapshots.Usage(ctx, r.ID)
 		if err != nil {

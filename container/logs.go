@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/logs"
 )
@@ -43,11 +44,23 @@ func (s *Service) Logs(ctx context.Context, ref string, o LogsOptions, emit func
 	return s.readLog(ctx, e.Record(), o, done, emit)
 }
 
+// keepLog has the old files of a running container's log compressed, if that is
+// asked for; with scan those that are there already too.
+func (s *Service) keepLog(r *Record, scan bool) {
+	if request.Compresses(r.HostConfig.LogConfig) {
+		s.compactor.Watch(s.paths.LogPath(r), scan)
+	}
+}
+
 func (s *Service) readLog(ctx context.Context, rec *Record, o LogsOptions, done <-chan struct{}, emit func(string, []byte) error) error {
 	if rec.HostConfig.LogConfig.Type == "none" {
 		return fault.New(fault.NotImplemented, "configured logging driver does not support reading")
 	}
-	log, err := logs.Open(s.paths.LogPath(rec.ID))
+	format := logs.JSON
+	if rec.HostConfig.LogConfig.Type == request.LogLocal {
+		format = logs.Local
+	}
+	log, err := logs.Open(s.paths.LogPath(rec), format)
 	if err != nil {
 		return err
 	}

@@ -208,6 +208,7 @@ func (s *Service) adopt(e *index.Entry, r *index.Run) {
 		s.log.Error("adopt a running container", "container", e.ID, "error", err)
 	}
 	e.SetRun(r)
+	s.keepLog(rec, true)
 	s.supervise(e, r)
 	s.probes.Watch(e, r, true)
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/sampan-containers/sampan/container/usage"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/logs/compact"
 	"github.com/sampan-containers/sampan/state"
 	"github.com/sampan-containers/sampan/volume"
 )
@@ -87,6 +88,7 @@ type Service struct {
 	execs      execs.Registry
 	volumes    *volumes.Volumes
 	probes     *probe.Probes
+	compactor  *compact.Compactor
 	work       *background.Work
 	pruning    chan struct{} // holds one token while a prune runs
 }
@@ -102,7 +104,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), pruning: make(chan struct{}, 1)}
+	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, CgroupParent: o.CgroupParent}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log})

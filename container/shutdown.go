@@ -27,7 +27,9 @@ func (s *Service) Shutdown(ctx context.Context, stopAll bool) error {
 			_ = r.Shim.Close()
 		}
 	}
-	return errors.Join(err, s.work.Wait(ctx))
+	err = errors.Join(err, s.work.Wait(ctx))
+	s.compactor.Close()
+	return err
 }
 
 func (s *Service) stopAll(ctx context.Context) error {

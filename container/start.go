@@ -76,6 +76,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	m.Publish()
 	s.publish(notice.Mounts(m.Next))
 	s.event(m.Next, events.ActionStart, nil)
+	s.keepLog(m.Next, false)
 	s.supervise(e, r)
 	s.probes.Watch(e, r, false)
 	return nil
@@ -192,7 +193,11 @@ func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 		rec := l.rec.Clone()
 		go func() { saved <- l.s.containers.Save(rec) }()
 	}
-	st := &handle.Start{Config: l.config(), NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.TakePending()}
+	config, err := l.config()
+	if err != nil {
+		return nil, err
+	}
+	st := &handle.Start{Config: config, NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.TakePending()}
 	for i := range l.net.Sockets {
 		st.PortSockets = append(st.PortSockets, l.net.Sockets[i].File)
 	}
@@ -211,13 +216,12 @@ func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 }
 
 // config is what the shim is told.
-func (l *launcher) config() wire.Config {
+func (l *launcher) config() (wire.Config, error) {
 	rec, hc := l.rec, l.rec.HostConfig
 	c := wire.Config{
 		ID:        rec.ID,
 		RunDir:    l.s.paths.RunDir(rec.ID),
 		Overlay:   &wire.Overlay{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
-		Log:       request.LogConfig(hc.LogConfig, l.s.paths.LogPath(rec.ID)),
 		ExitPath:  l.s.paths.ExitPath(rec.ID),
 		ExitSync:  !hc.AutoRemove,
 		Terminal:  rec.Config.Tty,
@@ -226,11 +230,15 @@ func (l *launcher) config() wire.Config {
 		Height:    uint32(hc.ConsoleSize[0]),
 		Width:     uint32(hc.ConsoleSize[1]),
 	}
+	var err error
+	if c.Log, err = request.LogConfig(rec, l.s.paths.LogPath(rec)); err != nil {
+		return c, err
+	}
 	for _, p := range l.net.Sockets {
 		c.Ports = append(c.Ports, wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort,
 			ContainerIP: l.net.Endpoint.IP.Addr(), ContainerPort: p.ContainerPort, Splice: p.Splice})
 	}
-	return c
+	return c, nil
 }
 
 // close lets go of the descriptors: the shim has its own by now.

@@ -1,9 +1,11 @@
 // Package logs reads what containers wrote. The shim records it with
 // logs/logfile; the daemon reads it here, from the end for a tail in constant
-// time, and follows it over rotations for as long as somebody wants.
+// time, and follows it over rotations for as long as somebody wants. Old files may
+// be compressed meanwhile (logs/compact).
 //
 // A log that does not exist yet reads as empty. Lines that are no entry (a disk
-// that was full, a crash in the middle of a write) are passed over.
+// that was full, a crash in the middle of a write) are passed over; in the local
+// format, which has no lines to begin anew at, so is the rest of that file.
 package logs
 
 import (
@@ -15,6 +17,10 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
 // Entry is one recorded line, or a piece of a long one. Line ends in a newline
@@ -39,22 +45,32 @@ type ReadConfig struct {
 
 const (
 	blockSize = 64 << 10
-	// maxEntry bounds one line of a log file: 16 KiB of text, each byte as six,
-	// and room for attributes.
-	maxEntry = 1 << 20
+	maxEntry  = logfile.MaxEntry
 	// rotations bounds the search for older files.
 	rotations = 1 << 16
 )
 
+// Format is how entries lie in a file.
+type Format int
+
+// The formats of logs/logfile.
+const (
+	JSON Format = iota
+	Local
+)
+
 // Log is one container's log.
-type Log struct{ path string }
+type Log struct {
+	path   string
+	format Format
+}
 
 // Open names the log whose current file is path.
-func Open(path string) (*Log, error) {
+func Open(path string, format Format) (*Log, error) {
 	if path == "" {
 		return nil, errors.New("open a container's log: no path")
 	}
-	return &Log{filepath.Clean(path)}, nil
+	return &Log{filepath.Clean(path), format}, nil
 }
 
 // errStop ends a read without an error.
@@ -78,19 +94,16 @@ type reader struct {
 	emit func(Entry) error
 	ctx  context.Context // of one Read call
 
-	files   []*os.File // still to read, oldest first; the first is the current one
-	end     int64      // without Follow: where the newest file ended at the time of the call
+	files   []*part // still to read, oldest first; the first is the current one
+	end     int64   // without Follow: where the newest file ended at the time of the call
 	buf     *bufio.Reader
 	partial []byte // the beginning of a line whose end is not written yet
-	skip    bool   // passing over a line that is too long
+	skip    bool   // passing over a line that is too long, or the rest of a file
+	pass    int    // entries of the current file before the wanted ones
 	line    []byte // scratch for the text of an entry
 }
 
-func (r *reader) close() {
-	for _, f := range r.files {
-		f.Close()
-	}
-}
+func (r *reader) close() { closeAll(r.files) }
 
 func (r *reader) run() error {
 	var watch *watcher
@@ -105,14 +118,15 @@ func (r *reader) run() error {
 	// What is written from here on belongs to a reader who follows: a container
 	// that writes without end would keep a plain read busy for ever.
 	if n := len(r.files); n > 0 {
-		info, err := r.files[n-1].Stat()
-		if err != nil {
+		if r.end, err = r.files[n-1].end(); err != nil {
 			return fmt.Errorf("read the container's log: %w", err)
 		}
-		r.end = info.Size()
 	}
 	if err := r.seekTail(); err != nil {
-		return err
+		return fmt.Errorf("read the end of the container's log: %w", err)
+	}
+	if err := r.seekSince(); err != nil {
+		return fmt.Errorf("find the beginning in the container's log: %w", err)
 	}
 	for {
 		over := !r.cfg.Follow || watch.over()
@@ -133,43 +147,6 @@ func (r *reader) run() error {
 	}
 }
 
-// openAll opens the files, oldest first. It goes from the newest to the oldest:
-// a rotation meanwhile then makes a file appear twice, which is noticed, and
-// never lets one be missed. In the middle of a rotation one number is vacant.
-func (l *Log) openAll() ([]*os.File, error) {
-	var files []*os.File
-	var last os.FileInfo
-	for i, vacant := 0, 0; i < rotations && vacant < 2; i++ {
-		path := l.path
-		if i > 0 {
-			path = fmt.Sprintf("%s.%d", l.path, i)
-		}
-		f, err := os.Open(path)
-		if errors.Is(err, os.ErrNotExist) {
-			vacant++
-			continue
-		}
-		if err != nil {
-			closeAll(files)
-			return nil, fmt.Errorf("read the container's log: %w", err)
-		}
-		info, err := f.Stat()
-		if err != nil || (last != nil && os.SameFile(last, info)) {
-			f.Close()
-			continue
-		}
-		last, vacant = info, 0
-		files = append([]*os.File{f}, files...)
-	}
-	return files, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
 // drain delivers everything that the current file holds.
 func (r *reader) drain() error {
 	if len(r.files) == 0 {
@@ -182,6 +159,13 @@ func (r *reader) drain() error {
 		}
 		r.buf = bufio.NewReaderSize(source, blockSize)
 	}
+	if r.log.format == Local {
+		return r.drainFrames()
+	}
+	return r.drainLines()
+}
+
+func (r *reader) drainLines() error {
 	for {
 		if err := r.ctx.Err(); err != nil {
 			return err
@@ -210,12 +194,15 @@ func (r *reader) drain() error {
 
 // source is the current file, up to where a plain read ends.
 func (r *reader) source() (io.Reader, error) {
-	f := r.files[0]
-	if r.cfg.Follow || len(r.files) > 1 {
-		return f, nil
+	p := r.files[0]
+	if p.packed {
+		return gzip.NewReader(p.f)
 	}
-	at, err := f.Seek(0, io.SeekCurrent)
-	return io.LimitReader(f, max(r.end-at, 0)), err
+	if r.cfg.Follow || len(r.files) > 1 {
+		return p.f, nil
+	}
+	at, err := p.f.Seek(0, io.SeekCurrent)
+	return io.LimitReader(p.f, max(r.end-at, 0)), err
 }
 
 // whole handles the end of a line.
@@ -228,11 +215,20 @@ func (r *reader) whole(b []byte) error {
 		r.skip = false
 		return nil
 	}
+	if r.pass > 0 {
+		r.pass--
+		return nil
+	}
 	e, line, err := parse(b, r.line[:0])
 	r.line = line
 	if err != nil {
 		return nil // no entry: see the package comment
 	}
+	return r.entry(e)
+}
+
+// entry delivers an entry if it lies between the bounds.
+func (r *reader) entry(e Entry) error {
 	if !r.cfg.Since.IsZero() && e.Time.Before(r.cfg.Since) {
 		return nil
 	}
@@ -253,12 +249,8 @@ func (r *reader) advance() (bool, error) {
 		return false, nil
 	}
 	if len(r.files) == 1 {
-		cur, err := r.files[0].Stat()
-		if err != nil {
-			return false, fmt.Errorf("follow the container's log: %w", err)
-		}
 		now, err := os.Stat(r.log.path)
-		if err != nil || os.SameFile(cur, now) {
+		if err != nil || os.SameFile(r.files[0].info, now) {
 			return false, nil // unchanged, or in the middle of a rotation
 		}
 		// Written between the last read and the rename, and nothing after it.
@@ -277,13 +269,13 @@ func (r *reader) relist() (bool, error) {
 	}
 	newer := all
 	if len(r.files) == 1 {
-		cur, err := r.files[0].Stat()
+		cur, err := r.files[0].now()
 		if err != nil {
 			closeAll(all)
 			return false, fmt.Errorf("follow the container's log: %w", err)
 		}
-		for i, f := range all {
-			if info, err := f.Stat(); err == nil && os.SameFile(cur, info) {
+		for i, p := range all {
+			if p.is(cur) {
 				closeAll(all[:i+1])
 				newer = all[i+1:]
 				break
@@ -297,9 +289,9 @@ func (r *reader) relist() (bool, error) {
 	return true, nil
 }
 
-func (r *reader) next(files []*os.File) {
+func (r *reader) next(files []*part) {
 	if len(r.files) > 0 {
-		r.files[0].Close()
+		r.files[0].f.Close()
 	}
-	r.files, r.buf, r.partial, r.skip = files, nil, r.partial[:0], false
+	r.files, r.buf, r.partial, r.skip, r.pass = files, nil, r.partial[:0], false, 0
 }

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sampan-containers/sampan/logs/compact"
 	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
@@ -22,7 +24,11 @@ var t0 = time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
 func newWriter(t *testing.T, o logfile.Options) (*logfile.Writer, *logfile.Stream, string) {
 	t.Helper()
 	if o.Path == "" {
-		o.Path = filepath.Join(t.TempDir(), "json.log")
+		name := "json.log"
+		if o.Local {
+			name = "local.log"
+		}
+		o.Path = filepath.Join(t.TempDir(), name)
 	}
 	now := t0.Add(-time.Second)
 	o.Now = func() time.Time { now = now.Add(time.Second); return now }
@@ -34,9 +40,35 @@ func newWriter(t *testing.T, o logfile.Options) (*logfile.Writer, *logfile.Strea
 	return w, w.Stream("stdout"), o.Path
 }
 
+// formatOf tells the format by the file's name, as the daemon chooses it.
+func formatOf(path string) Format {
+	if filepath.Base(path) == "local.log" {
+		return Local
+	}
+	return JSON
+}
+
+// compressAll compresses the old files, and waits until it is done.
+func compressAll(t *testing.T, path string) {
+	t.Helper()
+	c := compact.New(slog.New(slog.DiscardHandler))
+	c.Watch(path, true)
+	defer c.Close()
+	for end := time.Now().Add(within); ; time.Sleep(time.Millisecond) {
+		plain, _ := filepath.Glob(path + ".*[0-9]")
+		packed, _ := filepath.Glob(path + ".*.gz")
+		if len(plain) == 0 && len(packed) > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not compressed: %v", plain)
+		}
+	}
+}
+
 func read(t *testing.T, path string, cfg ReadConfig) []string {
 	t.Helper()
-	l, err := Open(path)
+	l, err := Open(path, formatOf(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +94,17 @@ func numbers(from, to int) []string {
 }
 
 func TestRead(t *testing.T) {
-	for _, rotated := range []bool{false, true} {
-		o := logfile.Options{MaxFiles: 100}
-		if rotated {
+	for _, kind := range []string{"json", "json rotated", "json compressed", "local", "local rotated", "local compressed"} {
+		o := logfile.Options{MaxFiles: 100, Local: strings.HasPrefix(kind, "local")}
+		if strings.Contains(kind, " ") {
 			o.MaxSize = 500
 		}
 		_, s, path := newWriter(t, o)
 		for _, line := range numbers(0, 100) {
 			s.Write([]byte(line))
+		}
+		if strings.HasSuffix(kind, "compressed") {
+			compressAll(t, path)
 		}
 		at := func(i int) time.Time { return t0.Add(time.Duration(i) * time.Second) }
 		for _, tc := range []struct {
@@ -90,7 +125,7 @@ func TestRead(t *testing.T) {
 			{"since in the future", ReadConfig{Tail: -1, Since: at(1000)}, 100, 100},
 			{"follow until the past", ReadConfig{Tail: -1, Follow: true, Until: at(4)}, 0, 5},
 		} {
-			t.Run(fmt.Sprintf("%s, rotated=%v", tc.name, rotated), func(t *testing.T) {
+			t.Run(kind+", "+tc.name, func(t *testing.T) {
 				if got, want := strings.Join(read(t, path, tc.cfg), ""), strings.Join(numbers(tc.from, tc.to), ""); got != want {
 					t.Errorf("got %q, want %q", got, want)
 				}
@@ -109,9 +144,19 @@ func TestMissingLogIsEmpty(t *testing.T) {
 // hundreds of rotations.
 func TestFollow(t *testing.T) {
 	const lines = 5000
-	for _, files := range []int{1000, 5} {
-		t.Run(fmt.Sprintf("%d files", files), func(t *testing.T) {
-			_, s, path := newWriter(t, logfile.Options{MaxSize: 5000, MaxFiles: files})
+	for _, o := range []logfile.Options{
+		{MaxFiles: 1000}, {MaxFiles: 5}, {MaxFiles: 1000, Local: true}, {MaxFiles: 5, Local: true},
+		{MaxFiles: 1000, Compress: true}, {MaxFiles: 1000, Compress: true, Local: true},
+	} {
+		t.Run(fmt.Sprintf("%d files, local=%v, compress=%v", o.MaxFiles, o.Local, o.Compress), func(t *testing.T) {
+			files := o.MaxFiles
+			o.MaxSize = 5000
+			_, s, path := newWriter(t, o)
+			if o.Compress {
+				c := compact.New(slog.New(slog.DiscardHandler))
+				c.Watch(path, true)
+				defer c.Close()
+			}
 			done := make(chan struct{})
 			seen := make(chan int, lines)
 			go func() {
@@ -123,7 +168,7 @@ func TestFollow(t *testing.T) {
 					}
 				}
 			}()
-			l, err := Open(path)
+			l, err := Open(path, formatOf(path))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +207,7 @@ func TestFollowBeginsBeforeTheLog(t *testing.T) {
 func TestReadEnds(t *testing.T) {
 	_, s, path := newWriter(t, logfile.Options{})
 	s.Write([]byte("a\nb\n"))
-	l, err := Open(path)
+	l, err := Open(path, formatOf(path))
 	if err != nil {
 		t.Fatal(err)
 	}

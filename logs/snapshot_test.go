@@ -23,7 +23,7 @@ func TestPlainReadIsASnapshot(t *testing.T) {
 			if _, err := f.WriteString(strings.Repeat(line, 3) + line[:20]); err != nil {
 				t.Fatal(err)
 			}
-			log, err := Open(path)
+			log, err := Open(path, JSON)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,45 +1,169 @@
 package logs
 
 import (
+	"bufio"
 	"bytes"
-	"fmt"
+	"encoding/binary"
+	"errors"
 	"io"
 	"os"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
 // seekTail drops the files before the last cfg.Tail entries and moves to the
-// first of these. It reads no more than those entries and one block.
+// first of these. It reads no more than those entries and one block; compressed
+// files, which have no way backwards, are read twice.
 func (r *reader) seekTail() error {
 	if r.cfg.Tail < 0 {
 		return nil
 	}
 	want := r.cfg.Tail
 	for i := len(r.files) - 1; i >= 0; i-- {
-		f := r.files[i]
-		end := r.end
-		if i < len(r.files)-1 {
-			info, err := f.Stat()
-			if err != nil {
-				return fmt.Errorf("read the end of the container's log: %w", err)
+		p := r.files[i]
+		var found int
+		var err error
+		switch {
+		case p.packed:
+			found, err = r.countPacked(p)
+			if err == nil && found >= want {
+				r.pass = found - want
 			}
-			end = info.Size()
+		default:
+			found, err = r.seekLast(p, i == len(r.files)-1, want)
 		}
-		offset, found, err := lastLines(f, end, want)
 		if err != nil {
-			return fmt.Errorf("read the end of the container's log: %w", err)
+			return err
 		}
-		want -= found
-		if want > 0 {
+		if want -= found; want > 0 {
 			continue
-		}
-		if _, err := f.Seek(offset, io.SeekStart); err != nil {
-			return fmt.Errorf("read the end of the container's log: %w", err)
 		}
 		closeAll(r.files[:i])
 		r.files = r.files[i:]
 		return nil
 	}
 	return nil
+}
+
+// tornTries is how often the end of a file is looked at again that ends in the
+// middle of an entry: that is being written.
+const tornTries = 20
+
+// seekLast moves to the last n entries of a file, or to its beginning if it has
+// fewer, and returns how many there are up to n.
+func (r *reader) seekLast(p *part, newest bool, n int) (found int, err error) {
+	var offset int64
+	for try := 0; ; try++ {
+		end, err := p.end()
+		if err != nil {
+			return 0, err
+		}
+		if newest {
+			r.end = end
+		}
+		if r.log.format == JSON {
+			offset, found, err = lastLines(p.f, end, n)
+		} else {
+			offset, found, err = lastFrames(p.f, end, n)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errTorn) {
+			return 0, err
+		}
+		if try == tornTries {
+			return r.passTorn(p, n)
+		}
+		time.Sleep(lockPause)
+	}
+	if found < n {
+		offset = 0
+	}
+	_, err = p.f.Seek(offset, io.SeekStart)
+	return found, err
+}
+
+// passTorn is seekLast for a file that a crash has cut: it is read from its
+// beginning, twice.
+func (r *reader) passTorn(p *part, n int) (found int, err error) {
+	total, err := countFrames(io.NewSectionReader(p.f, 0, r.endOf(p)))
+	if err != nil {
+		return 0, err
+	}
+	if total > n {
+		r.pass = total - n
+	}
+	_, err = p.f.Seek(0, io.SeekStart)
+	return min(total, n), err
+}
+
+func (r *reader) endOf(p *part) int64 {
+	end, err := p.end()
+	if err != nil {
+		return p.info.Size()
+	}
+	return end
+}
+
+func (r *reader) countPacked(p *part) (found int, err error) {
+	z, err := gzip.NewReader(p.f)
+	if err != nil {
+		return 0, err
+	}
+	if r.log.format == JSON {
+		found, err = countLines(z)
+	} else {
+		found, err = countFrames(z)
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = p.f.Seek(0, io.SeekStart)
+	return found, err
+}
+
+func countLines(source io.Reader) (n int, err error) {
+	var block [blockSize]byte
+	for {
+		got, err := source.Read(block[:])
+		n += bytes.Count(block[:got], []byte{'\n'})
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// countFrames counts the whole entries up to the end or the first damage.
+func countFrames(source io.Reader) (n int, err error) {
+	b := bufio.NewReaderSize(source, blockSize)
+	for {
+		head, err := b.Peek(logfile.LengthSize)
+		if err != nil {
+			return n, ignoreEOF(err)
+		}
+		size := binary.BigEndian.Uint32(head)
+		if size == 0 || size > logfile.MaxEntry {
+			return n, nil
+		}
+		if _, err := b.Discard(int(size) + 2*logfile.LengthSize); err != nil {
+			return n, ignoreEOF(err)
+		}
+		n++
+	}
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // lastLines finds the offset of the last n lines of f before end, and how many

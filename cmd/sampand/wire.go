@@ -182,7 +182,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 	s := systemroutes.Config{
 		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
 		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
-		StorageDriver: "overlay2", LoggingDriver: d.cfg.logDriver, LoggingDrivers: []string{"json-file", "none"},
+		StorageDriver: "overlay2", LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
 		NetworkDrivers: []string{"bridge", "host", "null"}, CgroupDriver: "cgroupfs", Firewall: d.cfg.firewall,
 		Runtimes:        map[string]mobysystem.Runtime{runtimeName: {Path: engine.RuntimeBinary}},
 		DefaultRuntime:  d.cfg.defaultRuntime,

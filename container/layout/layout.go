@@ -30,8 +30,14 @@ func (p *Paths) Runs() string { return filepath.Join(p.ExecRoot, "containers") }
 // RunDir is where a container keeps what ends with its run; it is on tmpfs.
 func (p *Paths) RunDir(id string) string { return filepath.Join(p.Runs(), id) }
 
-// LogPath is the file of a container's log.
-func (p *Paths) LogPath(id string) string { return filepath.Join(p.DataDir(id), "log", "json.log") }
+// LogPath is the file of a container's log: its name tells its format.
+func (p *Paths) LogPath(r *record.Record) string {
+	name := "json.log"
+	if r.HostConfig.LogConfig.Type == "local" {
+		name = "local.log"
+	}
+	return filepath.Join(p.DataDir(r.ID), "log", name)
+}
 
 // ExitPath is the file in which the shim leaves how a run ended.
 func (p *Paths) ExitPath(id string) string { return filepath.Join(p.DataDir(id), "exit.json") }

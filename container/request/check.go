@@ -6,7 +6,6 @@
 package request
 
 import (
-	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -15,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/container/health"
@@ -264,48 +262,6 @@ func checkRestart(_ *container.Config, hc *container.HostConfig) error {
 	}
 	if hc.AutoRemove && !hc.RestartPolicy.IsNone() {
 		return invalid("can't create 'AutoRemove' container with restart policy")
-	}
-	return nil
-}
-
-func (d *Defaults) checkLog(_ *container.Config, hc *container.HostConfig) error {
-	driver := hc.LogConfig.Type
-	if driver == "" {
-		driver = d.LogDriver
-	}
-	return CheckLogOptions(driver, hc.LogConfig.Config)
-}
-
-// CheckLogOptions refuses log drivers and options that are unknown, and by name
-// those that are not available yet.
-func CheckLogOptions(driver string, options map[string]string) error {
-	switch driver {
-	case "none":
-		if len(options) > 0 {
-			return invalid("unknown log opt '%s' for none log driver", slices.Sorted(maps.Keys(options))[0])
-		}
-		return nil
-	case "json-file":
-	case "local", "syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs":
-		return notYet("log driver %s is not available yet (use json-file or none)", driver)
-	default:
-		return invalid("logger: no log driver named '%s' is registered", driver)
-	}
-	for _, k := range slices.Sorted(maps.Keys(options)) {
-		switch k {
-		case "max-size":
-			if n, err := units.FromHumanSize(options[k]); err != nil || n <= 0 && options[k] != "-1" {
-				return invalid("invalid value for max-size: %q (use a size such as 20m)", options[k])
-			}
-		case "max-file":
-			if n, err := strconv.Atoi(options[k]); err != nil || n < 1 {
-				return invalid("invalid value for max-file: %q (use a number of at least 1)", options[k])
-			}
-		case "labels", "env", "labels-regex", "env-regex", "tag", "compress", "mode", "max-buffer-size", "cache-disabled":
-			return notYet("log option %s is not available yet", k)
-		default:
-			return invalid("unknown log opt '%s' for json-file log driver", k)
-		}
 	}
 	return nil
 }

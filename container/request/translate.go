@@ -2,10 +2,8 @@ package request
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
-	"github.com/sampan-containers/sampan/shim/wire"
 )
 
 // Ports turns -p and -P into what the network binds.
@@ -45,18 +42,6 @@ func Ports(c *container.Config, hc *container.HostConfig) ([]network.PortRequest
 		return int(a.HostPortFirst) - int(b.HostPortFirst)
 	})
 	return out, nil
-}
-
-// LogConfig turns checked log options into the shim's.
-func LogConfig(c container.LogConfig, path string) wire.LogConfig {
-	out := wire.LogConfig{Driver: c.Type, Path: path}
-	if size := c.Config["max-size"]; size == "-1" {
-		out.MaxSize = -1
-	} else if size != "" {
-		out.MaxSize, _ = units.FromHumanSize(size)
-	}
-	out.MaxFiles, _ = strconv.Atoi(c.Config["max-file"])
-	return out
 }
 
 // DetachKeys parses the keys that end an attachment.

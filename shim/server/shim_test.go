@@ -152,7 +152,7 @@ func (r *rig) wait() wire.ExitRecord {
 
 func (r *rig) logged() (stdout, stderr string) {
 	r.t.Helper()
-	l, err := logs.Open(r.start.Config.Log.Path)
+	l, err := logs.Open(r.start.Config.Log.Path, logs.JSON)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -271,8 +271,9 @@ func openLog(cfg *wire.LogConfig, buf []byte, warn func(string)) (*logfile.Write
 	switch cfg.Driver {
 	case "none":
 		return nil, nil
-	case "", "json-file":
-		return logfile.Open(logfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn, Buffer: buf})
+	case "", "json-file", "local":
+		return logfile.Open(logfile.Options{Path: cfg.Path, MaxSize: cfg.MaxSize, MaxFiles: cfg.MaxFiles, Attrs: cfg.Attrs, Warn: warn, Buffer: buf,
+			Local: cfg.Driver == "local", Compress: cfg.Compress})
 	}
-	return nil, fmt.Errorf("log driver %q is not one of the shim's (json-file, none)", cfg.Driver)
+	return nil, fmt.Errorf("log driver %q is not one of the shim's (json-file, local, none)", cfg.Driver)
 }

@@ -47,12 +47,14 @@ type Overlay struct {
 
 // LogConfig says where the container's output is recorded.
 type LogConfig struct {
-	Driver   string // "json-file" or "none"
+	Driver   string // "json-file", "local" or "none"
 	Path     string
 	MaxSize  int64 // bytes of one file; 0 = 20 MB, < 0 = no limit
 	MaxFiles int   // files kept, with the current one; 0 = 5
 	// Attrs go into every entry (labels and environment chosen by the user).
 	Attrs map[string]string
+	// Compress tells that the daemon replaces old files by compressed ones.
+	Compress bool
 }
 
 // Port is one published port. Its listening socket travels beside it when it has
@@ -175,6 +177,7 @@ func (l *LogConfig) encode(e *Encoder) {
 	for k, v := range l.Attrs {
 		e.Message(5, func(e *Encoder) { e.String(1, k); e.String(2, v) })
 	}
+	e.Bool(6, l.Compress)
 }
 
 func decodeLog(d *Decoder) LogConfig {
@@ -206,6 +209,8 @@ func decodeLog(d *Decoder) LogConfig {
 				l.Attrs = map[string]string{}
 			}
 			l.Attrs[k] = v
+		case 6:
+			l.Compress = in.Bool()
 		}
 	}
 	d.inherit(in)

@@ -19,7 +19,7 @@ func fullConfig() *Config {
 	return &Config{
 		ID: "abc", RunDir: "/run/x",
 		Overlay:  &Overlay{Lower: []string{"/a", "", "/c"}, Upper: "/u", Work: "/w", ReadOnly: true},
-		Log:      LogConfig{Driver: "json-file", Path: "/l", MaxSize: -1, MaxFiles: 3, Attrs: map[string]string{"k": "v", "": ""}},
+		Log:      LogConfig{Driver: "json-file", Path: "/l", MaxSize: -1, MaxFiles: 3, Attrs: map[string]string{"k": "v", "": ""}, Compress: true},
 		ExitPath: "/e", ExitSync: true, Terminal: true, OpenStdin: true, StdinOnce: true, Height: 24, Width: 80,
 		Ports: []Port{
 			{Proto: "tcp", HostIP: netip.MustParseAddr("::1"), HostPort: 8080, ContainerIP: netip.MustParseAddr("172.17.0.2"), ContainerPort: 80, Splice: true, Socket: true},
