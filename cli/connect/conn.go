@@ -2,8 +2,8 @@
 // API version without asking first, starts sampand where that is wanted, and
 // opens the hijacked streams of attach and exec.
 //
-// Requests go through the official client (github.com/moby/moby/client); this
-// package gives it a transport. Nothing is sent before the first request.
+// Requests are made by package client; this package gives it a transport.
+// Nothing is sent before the first request.
 package connect
 
 import (
@@ -14,14 +14,13 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/moby/moby/client"
-
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/version"
 )
 
@@ -41,13 +40,14 @@ type Options struct {
 // Conn is the API client plus what the client library does not offer.
 type Conn struct {
 	*client.Client
-	end      endpoint
-	tls      *tls.Config
-	basePath string
-	headers  map[string]string
-	versions *versioner
-	notices  io.Writer
-	trace    io.Writer
+	end       endpoint
+	tls       *tls.Config
+	basePath  string
+	headers   map[string]string
+	transport *transport
+	versions  *versioner
+	notices   io.Writer
+	trace     io.Writer
 	// mayStart allows one attempt to start sampand. It ends with the first
 	// success: a daemon that goes away later was stopped on purpose.
 	mayStart atomic.Bool
@@ -82,34 +82,27 @@ func New(o Options) (*Conn, error) {
 		if c.tls != nil {
 			scheme = "https"
 		}
-		u, err := client.ParseHostURL(end.host)
+		u, err := url.Parse(end.host)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the host %s: %w", end.host, err)
 		}
 		c.basePath = u.Path
 	}
-	base := &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		TLSClientConfig:    c.tls,
-		DisableCompression: true,
-		MaxIdleConns:       8,
-		// A batch over many containers runs in parallel and then reuses these.
-		MaxIdleConnsPerHost: 8,
-		IdleConnTimeout:     30 * time.Second,
-	}
-	c.versions = newVersioner(base, c.basePath)
-	c.Client, err = client.New(
-		client.WithHost(end.host),
-		client.WithHTTPClient(&http.Client{Transport: c.roundTripper(), CheckRedirect: client.CheckRedirect}),
-		client.WithScheme(scheme),
-		client.WithAPIVersion(c.versions.preferred),
-		client.WithHTTPHeaders(o.Headers),
-		client.WithUserAgent(userAgent()),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("make the API client for %s: %w", end.host, err)
-	}
+	c.transport = &transport{dial: c.dial, tls: c.tls}
+	c.versions = newVersioner(c.transport, c.basePath)
+	c.Client = client.New(c.roundTripper(), client.Options{
+		Scheme: scheme, Host: c.httpHost(), BasePath: c.basePath, Version: c.versions.preferred,
+		Headers: o.Headers, UserAgent: userAgent(),
+	})
 	return c, nil
+}
+
+// httpHost is the Host header of requests.
+func (c *Conn) httpHost() string {
+	if c.end.network == "tcp" {
+		return c.end.addr
+	}
+	return client.DummyHost
 }
 
 func userAgent() string { return "Sampan-Client/" + version.Version + " (linux)" }
@@ -150,8 +143,7 @@ func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// noDaemon must not wrap err: the client library looks for some of these
-// errors and would replace the text by one that names Docker.
+// noDaemon says what a failed dial means and what to do about it.
 func (c *Conn) noDaemon(err error) *NoDaemonError {
 	e := &NoDaemonError{Host: c.end.host, Advice: "start it with: sampand &, or name another host with -H or SAMPAN_HOST"}
 	var dns *net.DNSError

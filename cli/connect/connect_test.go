@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/client"
+	"github.com/sampan-containers/sampan/cli/client"
 )
 
 func TestFindHost(t *testing.T) {

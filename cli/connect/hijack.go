@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/moby/moby/client"
 )
 
 const (
@@ -72,29 +69,15 @@ func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Va
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := c.dial(ctx)
+	l, resp, err := c.takeOver(ctx, req)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.tls != nil {
-		conn = tls.Client(conn, c.tls)
-	}
-	// The handshake can be cancelled; the stream afterwards has its own end.
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	br := bufio.NewReaderSize(conn, streamBuffer)
-	resp, err := exchange(conn, br, req)
-	if !stop() {
-		return nil, nil, ctx.Err()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("open the stream to the daemon: %w", err)
-	}
 	// 200 is the answer of old daemons, and to clients without Upgrade.
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode == http.StatusOK {
-		return &Stream{Conn: conn, Reader: br}, nil, nil
+		return &Stream{Conn: l.Conn, Reader: bufio.NewReaderSize(l.reader, streamBuffer)}, nil, nil
 	}
-	defer conn.Close()
+	defer l.Close()
 	return nil, refusal(resp), nil
 }
 
@@ -112,10 +95,7 @@ func (c *Conn) hijackRequest(ctx context.Context, version, path string, query ur
 	if err != nil {
 		return nil, err
 	}
-	req.Host = client.DummyHost
-	if c.end.network == "tcp" {
-		req.Host = c.end.addr
-	}
+	req.Host = c.httpHost()
 	req.URL.Host = req.Host
 	for k, v := range c.headers {
 		req.Header.Set(k, v)
@@ -127,11 +107,48 @@ func (c *Conn) hijackRequest(ctx context.Context, version, path string, query ur
 	return req, nil
 }
 
-func exchange(conn net.Conn, br *bufio.Reader, req *http.Request) (*http.Response, error) {
-	if err := req.Write(conn); err != nil {
-		return nil, err
+// takeOver sends req and reads the head of the answer. A connection kept from an
+// earlier request serves, unless the daemon has closed it.
+func (c *Conn) takeOver(ctx context.Context, req *http.Request) (*link, *http.Response, error) {
+	l, err := c.transport.acquire(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return http.ReadResponse(br, req)
+	resp, err := c.handshake(ctx, l, req)
+	if err != nil && l.used && stale(err) && ctx.Err() == nil {
+		if req.Body, err = req.GetBody(); err != nil {
+			return nil, nil, err
+		}
+		if l, err = c.transport.connect(ctx); err != nil {
+			return nil, nil, err
+		}
+		resp, err = c.handshake(ctx, l, req)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("open the stream to the daemon: %w", err)
+	}
+	return l, resp, err
+}
+
+// handshake can be cancelled; the stream afterwards has its own end.
+func (c *Conn) handshake(ctx context.Context, l *link, req *http.Request) (*http.Response, error) {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	resp, err := func() (*http.Response, error) {
+		if err := req.Write(l); err != nil {
+			return nil, unsentError{err}
+		}
+		if first, err := l.reader.Peek(1); err != nil && len(first) == 0 {
+			return nil, unsentError{err}
+		}
+		return http.ReadResponse(l.reader, req)
+	}()
+	if !stop() {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		l.Close()
+	}
+	return resp, err
 }
 
 func refusal(resp *http.Response) *APIError {

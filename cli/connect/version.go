@@ -7,12 +7,11 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/moby/moby/client"
+	"github.com/sampan-containers/sampan/cli/client"
 )
 
 // maxRefusal bounds the body of a 400 that is looked at for a version.
@@ -97,7 +96,17 @@ func wantedVersion(body string) string {
 	if !ok {
 		return ""
 	}
-	return regexp.MustCompile(`^1\.[0-9]{1,3}`).FindString(rest)
+	end := len("1.")
+	if !strings.HasPrefix(rest, "1.") {
+		return ""
+	}
+	for end < len(rest) && end < len("1.999") && rest[end] >= '0' && rest[end] <= '9' {
+		end++
+	}
+	if end == len("1.") {
+		return ""
+	}
+	return rest[:end]
 }
 
 // Settle asks the daemon for its version. A request whose body cannot be sent

@@ -11,8 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/moby/moby/client"
-
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/kernel/archive"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 )

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"io"
 
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 )
 

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 )
 
@@ -20,7 +20,7 @@ func NewRename(a *app.App) *cobra.Command {
 		ValidArgsFunction: complete.FirstContainer(a, complete.All),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			old, name := strings.TrimSpace(args[0]), strings.TrimSpace(args[1])
-			if old == "" || name == "" {
+			if old == "" || strings.Trim(name, "/") == "" {
 				//lint:ignore ST1005 Docker's words
 				return errors.New("Error: Neither old nor new names may be empty")
 			}

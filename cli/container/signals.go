@@ -8,10 +8,10 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/client"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
 )
 

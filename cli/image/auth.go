@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/distribution/reference"
-
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 )
 
 // hubKey is how Docker's own registry is filed in the configuration.
@@ -16,11 +15,7 @@ const hubKey = "https://index.docker.io/v1/"
 // credentials is the login stored for the registry of ref, in the form of the
 // X-Registry-Auth header. Nothing stored means an anonymous request.
 func credentials(c *app.Config, ref string) string {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return ""
-	}
-	host := reference.Domain(named)
+	host := client.ParseReference(ref).Domain
 	keys := []string{host, "https://" + host, "http://" + host}
 	if host == "docker.io" {
 		keys = []string{hubKey, "docker.io"}

@@ -7,10 +7,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/value"
 )
 

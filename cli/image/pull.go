@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/distribution/reference"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/connect"
 	"github.com/sampan-containers/sampan/cli/terminal"
@@ -57,15 +56,12 @@ func NewPull(a *app.App) *cobra.Command {
 }
 
 func pullVerb(ctx context.Context, a *app.App, conn *connect.Conn, p PullRequest) error {
-	ref, err := reference.ParseNormalizedNamed(p.Ref)
-	if err != nil {
-		return err
-	}
-	if p.All && !reference.IsNameOnly(ref) {
+	ref := client.ParseReference(p.Ref)
+	if p.All && !ref.NameOnly() {
 		return fmt.Errorf("tag can't be used with --all-tags/-a")
 	}
-	if !p.All && reference.IsNameOnly(ref) {
-		ref = reference.TagNameOnly(ref)
+	if !p.All && ref.NameOnly() {
+		ref = ref.WithDefaultTag()
 		if !p.Quiet {
 			a.Println("Using default tag: latest")
 		}

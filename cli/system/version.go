@@ -13,10 +13,10 @@ import (
 	"text/tabwriter"
 
 	"github.com/moby/moby/api/types/system"
-	"github.com/moby/moby/client"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/connect"
 	"github.com/sampan-containers/sampan/cli/format"

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/moby/moby/client"
+	"github.com/sampan-containers/sampan/cli/client"
 )
 
 // Filters collects --filter KEY=VALUE.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/client"
 
+	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
 	"github.com/sampan-containers/sampan/cli/format"
 	"github.com/sampan-containers/sampan/cli/terminal"
