@@ -26,6 +26,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 	"github.com/sampan-containers/sampan/snapshot"
@@ -205,6 +206,11 @@ func (w *world) Restore(_ context.Context, running []string) error {
 
 func (w *world) Endpoint(string) (*network.Endpoint, error) {
 	return nil, fault.New(fault.NotFound, "none")
+}
+func (w *world) Resolves(string) bool { return false }
+func (w *world) ServeNames(_ string, s dns.Sockets, _ network.ResolverOptions) error {
+	s.Close()
+	return nil
 }
 func (w *world) Inspect(ref string) (*mobynet.Inspect, error) {
 	if ref != "bridge" {
@@ -393,6 +399,8 @@ func (f *fakeShim) ExecWait(ctx context.Context, id string) (handle.ExecState, e
 	return handle.ExecState{ExitCode: 3}, nil
 }
 func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }
+func (f *fakeShim) Kept(context.Context, string) (*os.File, error)           { return os.Open("/dev/null") }
+func (f *fakeShim) Keep(context.Context, string, *os.File) error             { return nil }
 func (f *fakeShim) Namespace(context.Context, string) (*os.File, error) {
 	return os.Open("/dev/null")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/snapshot"
 )
@@ -53,6 +54,10 @@ type Networks interface {
 	Leave(ctx context.Context, containerID string) error
 	Restore(ctx context.Context, running []string) error
 	Endpoint(containerID string) (*network.Endpoint, error)
+	// Resolves tells whether the daemon answers the container's names; ServeNames
+	// begins to, by the sockets that the container's shim kept.
+	Resolves(containerID string) bool
+	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
 	Inspect(ref string) (*mobynet.Inspect, error)
 	BuildHosts(network.HostsRequest) ([]byte, error)
 	BuildResolvConf(network.ResolvRequest) ([]byte, error)

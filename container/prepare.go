@@ -40,7 +40,7 @@ func (l *launcher) network(ctx context.Context) error {
 		l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network")
 		return err
 	}
-	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Network: string(mode)}
+	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Network: string(mode), Resolver: resolverOptions(l.rec)}
 	if es := l.rec.Endpoints[string(mode)]; es != nil {
 		req.MAC = net.HardwareAddr(es.MacAddress)
 		if es.IPAMConfig != nil {
@@ -209,6 +209,7 @@ func (l *launcher) etcFiles() error {
 		hosts.IPs = []netip.Addr{l.net.Endpoint.IP.Addr()}
 	}
 	resolv := network.ResolvRequest{Search: hc.DNSSearch, Options: hc.DNSOptions, HostNetwork: hc.NetworkMode.IsHost()}
+	resolv.Resolver = l.net.Resolver.UDP != nil
 	for _, a := range hc.DNS {
 		resolv.DNS = append(resolv.DNS, a.String())
 	}

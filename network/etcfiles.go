@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/network/etcfiles"
 )
 
@@ -20,6 +21,7 @@ type HostsRequest struct {
 type ResolvRequest struct {
 	DNS, Search, Options []string
 	HostNetwork          bool // the host's servers are reachable, loopback ones too
+	Resolver             bool // the daemon's resolver answers; it knows the servers
 }
 
 // BuildHosts returns the contents of a container's /etc/hosts. A bad --add-host
@@ -63,6 +65,10 @@ func (s *Service) BuildResolvConf(req ResolvRequest) ([]byte, error) {
 	}
 	if r, err = r.Override(req.DNS, req.Search, req.Options); err != nil {
 		return nil, err
+	}
+	if req.Resolver {
+		r.Servers = []string{dns.Address.String()}
+		r.Options, _ = s.resolverOptions(req.Options)
 	}
 	return r.Build(), nil
 }

@@ -97,6 +97,11 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	}
 	endpoint := rec.Endpoint
 	out := &Sandbox{NetNS: sb.File, Endpoint: &endpoint}
+	if s.Resolves(req.ContainerID) {
+		if out.Resolver, err = s.OpenResolver(req.ContainerID, sb.File, req.Resolver); err != nil {
+			return nil, err
+		}
+	}
 	for _, sock := range socks {
 		out.Sockets = append(out.Sockets, boundPort(sock))
 	}

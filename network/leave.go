@@ -15,6 +15,7 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 	if !ok {
 		return nil
 	}
+	s.resolver.Stop(containerID) // its sockets keep the namespace, and with it the link
 	n := s.networks[rec.Network]
 	// The rules go first: once the address is free it may be another's.
 	if n != nil && n.driver != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network/bridge"
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/firewall"
 	"github.com/sampan-containers/sampan/network/ipam"
@@ -40,6 +41,10 @@ type Service struct {
 	networks map[string]*network // by name; fixed after New
 	reserve  netns.Reserve
 	names    names.Index
+
+	// Containers of the default network alone have no part in these.
+	names    names.Index
+	resolver *dns.Resolver
 
 	mu        sync.Mutex
 	endpoints map[string]*endpointRecord // by container ID
@@ -67,6 +72,9 @@ func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) 
 		s.cfg.Bridge = DefaultBridge
 	}
 	if err := s.cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := s.newResolver(); err != nil {
 		return nil, err
 	}
 	if err := s.load(); err != nil {
@@ -140,6 +148,7 @@ func (s *Service) Close() error {
 	}
 	s.closed = true
 	s.reserve.Close()
+	s.resolver.Close()
 	var err error
 	for _, n := range s.networks {
 		switch {

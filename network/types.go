@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/network/ipam"
 )
 
@@ -78,6 +79,7 @@ type JoinRequest struct {
 	ContainerID string
 	Name        string // the container's name, for messages and inspect
 	Network     string // "" or "default" = DefaultNetwork
+	Resolver    ResolverOptions
 	Ports       []PortRequest
 	MAC         net.HardwareAddr // nil = from the address
 	IP          netip.Addr       // refused on the default network, as Docker does
@@ -89,6 +91,7 @@ type Sandbox struct {
 	NetNS    *os.File
 	Endpoint *Endpoint
 	Sockets  []BoundPort
+	Resolver dns.Sockets // for the shim to keep; none on the default network
 }
 
 // Close closes the daemon's copies of the descriptors. It does not Leave.
@@ -101,6 +104,7 @@ func (s *Sandbox) Close() {
 			f.Close()
 		}
 	}
+	s.Resolver.Close()
 }
 
 // Endpoint is a container's place in a network.

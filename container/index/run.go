@@ -28,6 +28,8 @@ type Shim interface {
 	Resize(ctx context.Context, height, width uint32) error
 	Attach(context.Context, handle.Attach) error
 	Namespace(ctx context.Context, kind string) (*os.File, error)
+	Keep(ctx context.Context, name string, f *os.File) error
+	Kept(ctx context.Context, name string) (*os.File, error)
 	ExecSignal(ctx context.Context, execID string, sig syscall.Signal) error
 	// Close lets go of the shim; the container goes on.
 	Close() error

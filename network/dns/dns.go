@@ -221,6 +221,36 @@ func (r *Resolver) Close() {
 // Sockets are a container's two.
 type Sockets struct{ UDP, TCP *os.File }
 
+// Copy duplicates both.
+func (s Sockets) Copy() (Sockets, error) {
+	udp, err := copyFile(s.UDP)
+	if err != nil {
+		return Sockets{}, err
+	}
+	tcp, err := copyFile(s.TCP)
+	if err != nil {
+		udp.Close()
+		return Sockets{}, err
+	}
+	return Sockets{UDP: udp, TCP: tcp}, nil
+}
+
+// copyFile avoids File.Fd, which would make the socket blocking.
+func copyFile(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	n, dupErr := -1, error(nil)
+	if err := raw.Control(func(fd uintptr) { n, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) }); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), dupErr)
+	}
+	return os.NewFile(uintptr(n), f.Name()), nil
+}
+
 // Close closes these copies.
 func (s Sockets) Close() {
 	for _, f := range []*os.File{s.UDP, s.TCP} {

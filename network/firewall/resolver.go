@@ -45,7 +45,11 @@ func RedirectResolver(addr netip.Addr, udp, tcp uint16) error {
 func redirectPort(proto byte, addr netip.Addr, port uint16) []expr.Any {
 	a := addr.As4()
 	return rule(
-		inPrefix(ipDest, netip.PrefixFrom(addr, addr.BitLen())),
+		matchMeta(expr.MetaKeyNFPROTO, expr.CmpOpEq, []byte{unix.NFPROTO_IPV4}),
+		[]expr.Any{
+			&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: ipDest, Len: 4},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: a[:]},
+		},
 		matchMeta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{proto}),
 		[]expr.Any{
 			destPort(reg1),
