@@ -41,9 +41,6 @@ type Service struct {
 	networks map[string]*network // by name; fixed after New
 	reserve  netns.Reserve
 	names    names.Index
-
-	// Containers of the default network alone have no part in these.
-	names    names.Index
 	resolver *dns.Resolver
 
 	mu        sync.Mutex
