@@ -25,7 +25,7 @@ func TestPullOfTheBuiltinImage(t *testing.T) {
 	e := openEngine(t, t.TempDir())
 	withBox(t, e, "the program")
 	var out bytes.Buffer
-	if err := e.Pull(t.Context(), "sampan/box", PullOptions{Tag: "latest"}, &out); err != nil {
+	if err := pullBuiltin(e, t, "sampan/box", "latest", "", &out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), `"Pulling from sampan/box"`) || !strings.Contains(out.String(), "Status: ") || !strings.HasSuffix(out.String(), "\r\n") {
@@ -69,31 +69,42 @@ func TestPullOfTheBuiltinImage(t *testing.T) {
 	}
 }
 
-func TestPullOfOthersSaysWhatToDo(t *testing.T) {
+// pullBuiltin is a pull as transfer does it.
+func pullBuiltin(e *engine, t *testing.T, name, tag, platform string, out *bytes.Buffer) error {
+	ref, err := ParsePull(name, tag)
+	if err != nil {
+		return err
+	}
+	if !IsBuiltin(ref) {
+		return fault.New(fault.NotImplemented, "%s is not built in", ref)
+	}
+	return e.PullBuiltin(t.Context(), ref, platform, out)
+}
+
+func TestPullOfWhatIsNotBuiltIn(t *testing.T) {
 	e := openEngine(t, t.TempDir())
 	withBox(t, e, "the program")
 	for _, test := range []struct {
-		name  string
-		o     PullOptions
-		class *fault.Class
-		want  string
+		name, tag, platform string
+		class               *fault.Class
+		want                string
 	}{
-		{"debian", PullOptions{Tag: "12"}, fault.NotImplemented, "pull debian:12: Sampan cannot reach registries yet"},
-		{"registry.example/sampan/box", PullOptions{}, fault.NotImplemented, "cannot reach registries"},
-		{"sampan/box", PullOptions{Tag: "v9"}, fault.NotFound, "only the tag latest"},
-		{"sampan/box", PullOptions{Platform: "linux/s390x"}, fault.NotFound, "is for"},
-		{"sampan/box", PullOptions{Platform: "plan9"}, fault.Invalid, "not supported"},
-		{"UP", PullOptions{}, fault.Invalid, "lowercase"},
-		{"x", PullOptions{Tag: "sha256:" + strings.Repeat("a", 64)}, fault.NotImplemented, "registries"},
+		{"debian", "12", "", fault.NotImplemented, "not built in"},
+		{"registry.example/sampan/box", "", "", fault.NotImplemented, "not built in"},
+		{"sampan/box", "v9", "", fault.NotFound, "only the tag latest"},
+		{"sampan/box", "", "linux/s390x", fault.NotFound, "is for"},
+		{"sampan/box", "", "plan9", fault.Invalid, "not supported"},
+		{"UP", "", "", fault.Invalid, "lowercase"},
+		{"x", "sha256:" + strings.Repeat("a", 64), "", fault.NotImplemented, "not built in"},
 	} {
 		var out bytes.Buffer
-		err := e.Pull(t.Context(), test.name, test.o, &out)
+		err := pullBuiltin(e, t, test.name, test.tag, test.platform, &out)
 		if !errors.Is(err, test.class) || !strings.Contains(err.Error(), test.want) || out.Len() > 0 {
-			t.Errorf("Pull(%q, %+v) = %v, progress %q", test.name, test.o, err, out.String())
+			t.Errorf("pull of %q %q %q = %v, progress %q", test.name, test.tag, test.platform, err, out.String())
 		}
 	}
 	e.cfg.BoxBinary = filepath.Join(t.TempDir(), "absent")
-	if err := e.Pull(t.Context(), "sampan/box", PullOptions{}, &bytes.Buffer{}); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "absent") {
+	if err := pullBuiltin(e, t, "sampan/box", "", "", &bytes.Buffer{}); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("without the program: %v", err)
 	}
 }

@@ -11,28 +11,18 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 )
 
-// PullOptions are the parameters of images/create?fromImage=.
-type PullOptions struct {
-	Tag      string // tag or digest, when the reference carries none
-	Platform string
-}
+// IsBuiltin tells whether a name is that of the built-in image, which comes from
+// the daemon's own files.
+func IsBuiltin(name reference.Named) bool { return reference.FamiliarName(name) == builtinName }
 
-// Pull answers images/create?fromImage=. It knows only sampan/box yet;
-// everything else is fault.NotImplemented. Nothing is written to progress
-// before success is certain.
-func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress io.Writer) error {
-	ref, err := parsePull(name, o.Tag)
-	if err != nil {
-		return err
-	}
-	text := reference.FamiliarString(ref)
-	if reference.FamiliarName(ref) != builtinName {
-		return fault.New(fault.NotImplemented, "pull %s: Sampan cannot reach registries yet; import a root file system instead (tar -c . | sampan import - %s), or run the built-in image %s", text, text, builtinName)
-	}
+// PullBuiltin answers a pull of sampan/box. Nothing is written to progress before
+// success is certain.
+func (s *Service) PullBuiltin(ctx context.Context, ref reference.Named, wanted string, progress io.Writer) error {
+	text := reference.FamiliarString(reference.TagNameOnly(ref))
 	if text != builtinName+":"+builtinTag {
 		return fault.New(fault.NotFound, "pull %s: the built-in image has only the tag %s", text, builtinTag)
 	}
-	platform, err := parsePlatform(o.Platform)
+	platform, err := parsePlatform(wanted)
 	if err != nil {
 		return err
 	}
@@ -60,7 +50,9 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress
 	return nil
 }
 
-func parsePull(name, tag string) (reference.Named, error) {
+// ParsePull reads the name of a pull or push; tag is a tag or digest, when the
+// name carries none.
+func ParsePull(name, tag string) (reference.Named, error) {
 	if len(name)+len(tag) > maxReference {
 		return nil, fault.New(fault.Invalid, "invalid reference format: %d bytes are more than the limit of %d", len(name)+len(tag), maxReference)
 	}
@@ -75,5 +67,5 @@ func parsePull(name, tag string) (reference.Named, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s", err)
 	}
-	return reference.TagNameOnly(ref), nil
+	return ref, nil
 }

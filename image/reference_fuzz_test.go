@@ -18,7 +18,7 @@ func FuzzReference(f *testing.F) {
 		}
 		for _, parse := range []func() error{
 			func() error { _, err := ParseName(ref, ""); return err },
-			func() error { _, err := parsePull(ref, ""); return err },
+			func() error { _, err := ParsePull(ref, ""); return err },
 			func() error { _, err := parsePlatform(ref); return err },
 		} {
 			if err := parse(); err != nil && !errors.Is(err, fault.Invalid) {

@@ -1,0 +1,237 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sampan-containers/sampan/content"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/layer"
+	"github.com/sampan-containers/sampan/registry/client"
+)
+
+// flight is one layer on its way, for all pulls that wait for it. When it has
+// landed its layer is staged and its blob finished; whichever of the pulls is
+// complete first makes them visible.
+type flight struct {
+	s      *Service
+	diffID digest.Digest
+	blob   ocispec.Descriptor
+	part   *part
+	cancel context.CancelFunc
+	landed chan struct{} // closed: the fields below are valid
+	err    error
+	staged *layer.Staged
+	writer *content.Writer // nil when the blob was in the store
+
+	users     int  // guarded by Service.mu
+	published bool // guarded by Service.publishing
+}
+
+// join returns the flight of a layer and begins it if nobody has. leave must
+// follow.
+func (s *Service) join(diffID digest.Digest, blob ocispec.Descriptor, p *part, sources []*client.Source) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.flights[diffID]; f != nil {
+		f.users++
+		return f
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &flight{s: s, diffID: diffID, blob: blob, part: p, cancel: cancel, landed: make(chan struct{}), users: 1}
+	s.flights[diffID] = f
+	go func() {
+		defer close(f.landed)
+		if f.err = f.fly(ctx, sources); f.err != nil {
+			s.mu.Lock()
+			f.forget() // the next pull tries anew
+			s.mu.Unlock()
+		}
+	}()
+	return f
+}
+
+// forget takes a flight off the list; the caller holds Service.mu.
+func (f *flight) forget() {
+	if f.s.flights[f.diffID] == f {
+		delete(f.s.flights, f.diffID)
+	}
+}
+
+// leave gives up a pull's interest. The last one cleans up: what was not made
+// visible is discarded, but for the bytes of the blob.
+func (f *flight) leave() {
+	f.s.mu.Lock()
+	f.users--
+	last := f.users == 0
+	if last {
+		f.forget()
+	}
+	f.s.mu.Unlock()
+	if !last {
+		return
+	}
+	f.cancel()
+	<-f.landed
+	if f.published {
+		f.s.images.Unhold([]digest.Digest{f.diffID}, f.heldBlobs())
+	}
+	if f.staged != nil {
+		f.staged.Discard()
+	}
+	if f.writer != nil {
+		_ = f.writer.Close()
+	}
+}
+
+func (f *flight) heldBlobs() []digest.Digest {
+	if f.writer == nil {
+		return nil
+	}
+	return []digest.Digest{f.blob.Digest}
+}
+
+// fly brings the layer: from the blob store if its blob is there, else from the
+// first source that gives it.
+func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
+	f.part.enter(waiting)
+	select {
+	case f.s.downloads <- struct{}{}:
+		defer func() { <-f.s.downloads }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f.s.images.Blobs().Has(f.blob.Digest) {
+		staged, err := f.unpackStored(ctx)
+		if err == nil {
+			f.staged = staged
+			return nil
+		}
+		if !errors.Is(err, fault.Invalid) && !errors.Is(err, fault.NotFound) {
+			return err
+		}
+		// The blob on disk is damaged, or another layer's: fetch it.
+	}
+	w, err := f.s.images.Blobs().Begin(ctx, f.blob.Digest, f.blob.Size)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(sources); i++ {
+		kept := w.Offset() > 0
+		if f.staged, err = f.attempt(ctx, w, sources[i]); err == nil {
+			f.writer = w
+			return nil
+		}
+		if ctx.Err() != nil || errors.Is(err, fault.Exhausted) {
+			break
+		}
+		if kept && errors.Is(err, fault.Invalid) {
+			// What an earlier pull left may be wrong: once more from the start.
+			if err = w.Reset(); err != nil {
+				break
+			}
+			if f.staged, err = f.attempt(ctx, w, sources[i]); err == nil {
+				f.writer = w
+				return nil
+			}
+		}
+	}
+	return errors.Join(err, w.Close())
+}
+
+func (f *flight) unpackStored(ctx context.Context) (*layer.Staged, error) {
+	file, err := f.s.images.Blobs().Open(f.blob.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	f.part.enter(extracting)
+	return f.s.images.Layers().Stage(ctx, file, f.diffID)
+}
+
+// attempt downloads and unpacks from one source. The blob's own mismatch is told
+// before what it did to the unpacking.
+func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.Source) (_ *layer.Staged, retErr error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f.part.enter(moving)
+	body, err := from.Blob(ctx, f.blob, w.Offset(), func(err error) { f.part.say("Retrying: " + err.Error()) })
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	download := startFetch(ctx, w, body, f.part)
+	staged, err := f.s.images.Layers().Stage(ctx, download, f.diffID)
+	if err != nil && !errors.Is(err, fault.Invalid) {
+		cancel() // no matter of the bytes
+	}
+	fetchErr := download.finish()
+	defer func() {
+		if retErr != nil && staged != nil {
+			staged.Discard()
+		}
+	}()
+	if err != nil && !errors.Is(err, fault.Invalid) {
+		return nil, err
+	}
+	if fetchErr != nil {
+		return staged, fmt.Errorf("layer %s: %w", cut(f.blob.Digest), fetchErr)
+	}
+	f.part.enter(verifying)
+	if err := w.Finish(); err != nil {
+		return staged, fmt.Errorf("layer verification failed: %w", err)
+	}
+	f.part.enter(moved)
+	if err != nil {
+		return nil, errors.Join(err, w.Reset())
+	}
+	f.part.enter(extracting)
+	return staged, nil
+}
+
+// wait returns when the flight has landed or the pull ends.
+func (f *flight) wait(ctx context.Context) error {
+	select {
+	case <-f.landed:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// publish makes the layers and blobs of landed flights durable together, then
+// visible. Each flight holds its own until its last user leaves it.
+func (s *Service) publish(flights []*flight) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	var staged []*layer.Staged
+	var writers []*content.Writer
+	var fresh []*flight
+	for _, f := range flights {
+		if f.published {
+			continue
+		}
+		fresh = append(fresh, f)
+		staged = append(staged, f.staged)
+		if f.writer != nil {
+			writers = append(writers, f.writer)
+		}
+	}
+	if err := s.images.Layers().Publish(staged...); err != nil {
+		return err
+	}
+	if err := s.images.Blobs().Publish(writers...); err != nil {
+		for _, f := range fresh {
+			s.images.Unhold([]digest.Digest{f.diffID}, nil)
+		}
+		return err
+	}
+	for _, f := range fresh {
+		f.published = true
+	}
+	return nil
+}

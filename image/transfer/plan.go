@@ -1,0 +1,190 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/pgzip"
+	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/registry/client"
+)
+
+const (
+	// maxLayer bounds a compressed layer that is made here.
+	maxLayer = 1 << 40
+	// packBlock and packBlocks are how a layer is cut for compression on several
+	// cores. The digest depends on the block's size, so it must never change.
+	packBlock  = 1 << 20
+	packBlocks = 4
+)
+
+// plan is what a push sends.
+type plan struct {
+	raw       []byte // the manifest
+	mediaType string
+	config    ocispec.Descriptor
+	configRaw []byte
+	layers    []layerPlan
+}
+
+type layerPlan struct {
+	diffID digest.Digest
+	blob   ocispec.Descriptor
+}
+
+// plan takes the manifest that the image came with, if all of it is still here,
+// and makes one otherwise.
+func (p *pusher) plan(parts map[digest.Digest]*part) (*plan, error) {
+	raw, err := p.s.images.Blobs().Read(p.img.ID, maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	known := p.img.Manifests()
+	for i := len(known) - 1; i >= 0; i-- {
+		if plan := p.asItCame(known[i]); plan != nil {
+			plan.configRaw = raw
+			return plan, nil
+		}
+	}
+	return p.compose(raw, parts)
+}
+
+// asItCame reads a manifest and returns nil unless it is this image's and every
+// layer it names is in the blob store.
+func (p *pusher) asItCame(d digest.Digest) *plan {
+	raw, err := p.s.images.Blobs().Read(d, client.MaxManifest)
+	if err != nil {
+		return nil
+	}
+	kind, err := client.Kind(raw)
+	if err != nil {
+		// OCI manifests need not name their type.
+		kind = ocispec.MediaTypeImageManifest
+	}
+	var m ocispec.Manifest
+	diffIDs := p.img.Config.RootFS.DiffIDs
+	if json.Unmarshal(raw, &m) != nil || m.Config.Digest != p.img.ID || len(m.Layers) != len(diffIDs) {
+		return nil
+	}
+	out := &plan{raw: raw, mediaType: kind, config: m.Config}
+	for i, l := range m.Layers {
+		if size, err := p.s.images.Blobs().Stat(l.Digest); err != nil || size != l.Size {
+			return nil
+		}
+		out.layers = append(out.layers, layerPlan{diffIDs[i], l})
+	}
+	return out
+}
+
+// compose makes a manifest: of Docker's schema 2, which every registry and
+// client knows, or OCI's if a layer is compressed as only that allows.
+func (p *pusher) compose(config []byte, parts map[digest.Digest]*part) (*plan, error) {
+	out := &plan{mediaType: client.MediaTypeDockerManifest, configRaw: config}
+	for _, id := range p.img.Config.RootFS.DiffIDs {
+		blob, err := p.compressed(id, parts[id])
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", cut(id), err)
+		}
+		if dockerType(blob.MediaType) == "" {
+			out.mediaType = ocispec.MediaTypeImageManifest
+		}
+		out.layers = append(out.layers, layerPlan{id, blob})
+	}
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: out.mediaType}
+	configType := client.MediaTypeDockerConfig
+	if out.mediaType == ocispec.MediaTypeImageManifest {
+		configType = ocispec.MediaTypeImageConfig
+	}
+	m.Config = ocispec.Descriptor{MediaType: configType, Digest: p.img.ID, Size: int64(len(config))}
+	for i := range out.layers {
+		blob := &out.layers[i].blob
+		if out.mediaType == client.MediaTypeDockerManifest {
+			blob.MediaType = dockerType(blob.MediaType)
+		} else {
+			blob.MediaType = ociType(blob.MediaType)
+		}
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: blob.MediaType, Digest: blob.Digest, Size: blob.Size})
+	}
+	out.config = m.Config
+	var err error
+	out.raw, err = json.MarshalIndent(m, "", "   ")
+	return out, err
+}
+
+// compressed returns the blob of a layer: one that is kept, or else one that is
+// made now and kept.
+func (p *pusher) compressed(id digest.Digest, show *part) (ocispec.Descriptor, error) {
+	list, err := p.s.images.LayerBlobs(id)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	for _, d := range list {
+		if size, err := p.s.images.Blobs().Stat(d.Digest); err == nil && size == d.Size {
+			return d, nil
+		}
+	}
+	show.say("Compressing")
+	r, w := io.Pipe()
+	plain := make(chan digest.Digest, 1)
+	go func() {
+		got, err := p.pack(p.ctx, id, w)
+		plain <- got
+		w.CloseWithError(err)
+	}()
+	d, size, err := p.s.images.Blobs().Put(p.ctx, r, "", maxLayer)
+	r.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends the packing if Put gave up
+	got := <-plain
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if got != id {
+		return ocispec.Descriptor{}, errors.Join(
+			fault.New(fault.Unavailable, "its files do not give the tar back that it came from (expected %s, got %s): pull or load the image again", id, got),
+			p.s.images.Blobs().Delete(d))
+	}
+	blob := ocispec.Descriptor{MediaType: client.MediaTypeDockerLayer, Digest: d, Size: size}
+	return blob, p.s.images.KeepLayerBlob(id, blob)
+}
+
+// pack writes a layer's tar compressed and returns its diffID.
+func (p *pusher) pack(ctx context.Context, id digest.Digest, w io.Writer) (digest.Digest, error) {
+	z := pgzip.NewWriter(w)
+	if err := z.SetConcurrency(packBlock, packBlocks); err != nil {
+		return "", err
+	}
+	sum := digest.SHA256.Digester()
+	if err := p.s.images.Layers().Pack(ctx, id, io.MultiWriter(z, sum.Hash())); err != nil {
+		return "", errors.Join(err, z.Close())
+	}
+	return sum.Digest(), z.Close()
+}
+
+// dockerType is the type of a layer in a manifest of Docker's schema 2, or "".
+func dockerType(media string) string {
+	switch media {
+	case client.MediaTypeDockerLayer, ocispec.MediaTypeImageLayerGzip:
+		return client.MediaTypeDockerLayer
+	case "application/vnd.docker.image.rootfs.diff.tar", ocispec.MediaTypeImageLayer:
+		return "application/vnd.docker.image.rootfs.diff.tar"
+	}
+	return ""
+}
+
+func ociType(media string) string {
+	switch media {
+	case client.MediaTypeDockerLayer:
+		return ocispec.MediaTypeImageLayerGzip
+	case "application/vnd.docker.image.rootfs.diff.tar":
+		return ocispec.MediaTypeImageLayer
+	case "application/vnd.docker.image.rootfs.diff.tar.zstd":
+		return ocispec.MediaTypeImageLayerZstd
+	}
+	return media
+}

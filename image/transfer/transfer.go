@@ -1,0 +1,92 @@
+// Package transfer brings images in from registries and takes them out.
+//
+// A pull reads a manifest, fetches the layers side by side and unpacks each from
+// its stream while it arrives: the compressed bytes are hashed and kept, the plain
+// ones are hashed and extracted. When all layers are verified they become durable
+// with one syncfs, then visible, and last the image and its names are recorded in
+// one transaction; so a failure leaves the old tag as it was. The beginnings of
+// blobs stay, and the next pull goes on from there.
+//
+// Pulls that need the same layer at the same time share one download.
+//
+// A push sends the manifest and the compressed layers that a pull brought, byte
+// for byte. Layers that were made here are compressed once and then kept, too.
+package transfer
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/registry/client"
+)
+
+const (
+	kib = 1 << 10
+
+	// DefaultDownloads and DefaultUploads are Docker's.
+	DefaultDownloads = 3
+	DefaultUploads   = 5
+
+	maxConfig = 4 << 20
+	maxLayers = 500
+	// maxIndexDepth and maxEntries bound indexes: real ones have one level and
+	// some tens of entries.
+	maxIndexDepth = 3
+	maxEntries    = 4 << 10
+)
+
+// Config says how much a Service does at once.
+type Config struct {
+	Downloads, Uploads int // blobs at once, over all pulls and pushes
+	Log                *slog.Logger
+}
+
+// Service is safe for concurrent use.
+type Service struct {
+	images    *image.Service
+	client    *client.Client
+	log       *slog.Logger
+	downloads chan struct{}
+	uploads   chan struct{}
+
+	mu      sync.Mutex
+	flights map[digest.Digest]*flight // by diffID
+	// publishing is held while layers become visible: of two pulls that share
+	// one, the second finds it there.
+	publishing sync.Mutex
+}
+
+// New makes a Service.
+func New(cfg Config, images *image.Service, c *client.Client) *Service {
+	if cfg.Downloads <= 0 {
+		cfg.Downloads = DefaultDownloads
+	}
+	if cfg.Uploads <= 0 {
+		cfg.Uploads = DefaultUploads
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Service{
+		images: images, client: c, log: cfg.Log, flights: map[digest.Digest]*flight{},
+		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
+	}
+}
+
+// Client is the registry client.
+func (s *Service) Client() *client.Client { return s.client }
+
+// Close gives idle connections up.
+func (s *Service) Close() { s.client.Close() }
+
+// cut is Docker's short form of a digest.
+func cut(d digest.Digest) string {
+	const digits = 12
+	if hex := d.Encoded(); len(hex) > digits {
+		return hex[:digits]
+	}
+	return d.Encoded()
+}
