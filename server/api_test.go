@@ -25,6 +25,7 @@ import (
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/server"
 	containerroutes "github.com/sampan-containers/sampan/server/container"
 	execroutes "github.com/sampan-containers/sampan/server/exec"
@@ -286,9 +287,16 @@ func (i images) Import(_ context.Context, r io.Reader, o image.ImportOptions, pr
 	_, err = io.WriteString(progress, `{"status":"sha256:1"}`+"\r\n")
 	return "sha256:1", err
 }
-func (i images) Pull(_ context.Context, name string, o image.PullOptions, _ io.Writer) error {
+func (i images) Pull(_ context.Context, name string, o transfer.PullOptions, _ io.Writer) error {
 	i.pulled = name + ":" + o.Tag
 	return fault.New(fault.NotImplemented, "pull %s: not yet", name)
+}
+func (i images) Push(_ context.Context, name string, o transfer.PushOptions, progress io.Writer) error {
+	i.pulled = o.Login.Username + " pushes " + name + ":" + o.Tag
+	if _, err := io.WriteString(progress, `{"status":"pushing"}`+"\r\n"); err != nil {
+		return err
+	}
+	return fault.New(fault.Unavailable, "push %s: too late", name)
 }
 func (images) Count() int { return 4 }
 
@@ -318,7 +326,7 @@ func start(t *testing.T) (e *engine, bus *event.Bus, socket string, client *http
 	s := server.New(server.Config{Version: "1.2.3"})
 	containerroutes.Register(s, e)
 	execroutes.Register(s, e)
-	imageroutes.Register(s, images{e}, images{e})
+	imageroutes.Register(s, images{e}, images{e}, images{e})
 	networkroutes.Register(s, networks{})
 	systemroutes.Register(s, systemroutes.Config{
 		ID: "ID", Root: t.TempDir(), Version: "1.2.3", Commit: "abc", StorageDriver: "overlay2", BuilderVersion: "1",
@@ -427,6 +435,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1.41/images/app/tag?repo=x&tag=:", ``, 400, `…is no image tag`},
 		{"DELETE", "/v1.41/images/a/b:c?force=1&noprune=1", ``, 200, `…a/b:ctrue false`},
 		{"POST", "/v1.41/images/create?fromImage=debian&tag=12", ``, 501, `…pull debian`},
+		{"POST", "/v1.41/images/quay.io/team/web/push?tag=1", ``, 200, `…push quay.io/team/web: too late`},
 		{"POST", "/v1.41/images/create", ``, 400, `…fromSrc`},
 		{"POST", "/v1.41/images/create?fromSrc=http://x/y", ``, 501, `…http://x/y`},
 		{"GET", "/v1.41/networks", ``, 200, `…"Name":"bridge"`},

@@ -48,6 +48,9 @@ func (c *config) check() error {
 	case c.mtu < 0:
 		return fmt.Errorf("--mtu %d: must not be negative", c.mtu)
 	}
+	if err := c.registry.check(); err != nil {
+		return err
+	}
 	for _, o := range c.execOpts {
 		if o != "native.cgroupdriver=cgroupfs" {
 			return fmt.Errorf("--exec-opt %s: only native.cgroupdriver=cgroupfs is available yet", o)

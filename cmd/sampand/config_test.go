@@ -48,12 +48,26 @@ func TestConfigure(t *testing.T) {
 					err == nil && len(n.DefaultPools) == 1 && n.DefaultPools[0].Size == 24
 			},
 		},
-		"empty file":       {file: " \n", check: func(c *config) bool { return c.liveRestore }},
-		"conflict":         {args: []string{"--mtu", "1300", "-H", "unix:///a"}, file: `{"mtu":1400,"hosts":[]}`, want: "specified both as a flag and in the configuration file: hosts: (from flag: [unix:///a], from file: []), mtu: (from flag: 1300, from file: 1400)"},
-		"unknown key":      {file: `{"colour":"red","zz":1}`, want: "the following directives don't match any configuration option: colour, zz"},
-		"broken file":      {file: `{"mtu":`, want: "unable to configure the daemon with file"},
-		"wrong type":       {file: `{"mtu":"wide"}`, want: "mtu"},
-		"refused in file":  {file: `{"registry-mirrors":["https://m"]}`, want: "--registry-mirror: registries are not reachable yet"},
+		"empty file":  {file: " \n", check: func(c *config) bool { return c.liveRestore }},
+		"conflict":    {args: []string{"--mtu", "1300", "-H", "unix:///a"}, file: `{"mtu":1400,"hosts":[]}`, want: "specified both as a flag and in the configuration file: hosts: (from flag: [unix:///a], from file: []), mtu: (from flag: 1300, from file: 1400)"},
+		"unknown key": {file: `{"colour":"red","zz":1}`, want: "the following directives don't match any configuration option: colour, zz"},
+		"broken file": {file: `{"mtu":`, want: "unable to configure the daemon with file"},
+		"wrong type":  {file: `{"mtu":"wide"}`, want: "mtu"},
+		"registries": {
+			file: `{"registry-mirrors":["https://m"],"insecure-registries":["plain.example:5000","10.1.0.0/16"],"max-concurrent-downloads":7,
+				"registries":{"quay.io":{"mirrors":["one.example","http://two.example/quay"]},"*":{"mirrors":["three.example"]}}}`,
+			check: func(c *config) bool {
+				h := c.registry.hosts()
+				return h.Mirrors[0] == "https://m" && len(h.Insecure) == 2 && c.registry.downloads == 7 &&
+					slices.Equal(h.Registries["quay.io"].Mirrors, []string{"one.example", "http://two.example/quay"}) && len(h.Registries["*"].Mirrors) == 1
+			},
+		},
+		"mirror":           {args: []string{"--registry-mirror", "ftp://m"}, want: "neither https nor http"},
+		"mirror's login":   {file: `{"registries":{"quay.io":{"mirrors":["https://a:b@m"]}}}`, want: "without a login"},
+		"registry's key":   {file: `{"registries":{"quay.io":{"mirror":"m"}}}`, want: "unknown field"},
+		"insecure":         {args: []string{"--insecure-registry", "http://m"}, want: "leave out the scheme"},
+		"downloads":        {args: []string{"--max-concurrent-downloads", "0"}, want: "must be at least 1"},
+		"refused in file":  {file: `{"storage-opts":["x=y"]}`, want: "--storage-opt: "},
 		"refused flag":     {args: []string{"--userns-remap", "default"}, want: "--userns-remap: "},
 		"refused bool":     {args: []string{"--selinux-enabled"}, want: "--selinux-enabled: "},
 		"refused is false": {args: []string{"--selinux-enabled=false"}, check: func(*config) bool { return true }},

@@ -65,6 +65,8 @@ type config struct {
 	ipcMode, cgroupns string
 	execOpts          []string
 	labels            []string
+
+	registry registryOptions
 }
 
 // define makes the flags of the options that work.
@@ -126,6 +128,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.cgroupns, "default-cgroupns-mode", "", `Default mode for containers cgroup namespace ("host" | "private")`)
 	f.StringArrayVar(&c.execOpts, "exec-opt", nil, "Runtime execution options (native.cgroupdriver=cgroupfs)")
 	f.StringArrayVar(&c.labels, "label", nil, "Set key=value labels to the daemon")
+	c.registry.define(f)
 	for _, name := range []string{"runtime-binary", "box-binary"} {
 		_ = f.MarkHidden(name) // for tests; the name is right above
 	}

@@ -19,10 +19,12 @@ import (
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/server"
 	containerroutes "github.com/sampan-containers/sampan/server/container"
+	distributionroutes "github.com/sampan-containers/sampan/server/distribution"
 	execroutes "github.com/sampan-containers/sampan/server/exec"
 	imageroutes "github.com/sampan-containers/sampan/server/image"
 	networkroutes "github.com/sampan-containers/sampan/server/network"
@@ -46,6 +48,7 @@ type daemon struct {
 	events     *event.Bus
 	spawner    *handle.Spawner
 	images     *image.Service
+	transfers  *transfer.Service
 	snapshots  *snapshot.Overlay
 	volumes    *volume.Local
 	networks   *network.Service
@@ -114,6 +117,10 @@ func (d *daemon) openVolumes(context.Context) (err error) {
 
 func (d *daemon) openImages(context.Context) (err error) {
 	d.images, err = image.New(image.Config{Root: d.cfg.dataRoot, BoxBinary: d.cfg.boxBinary, Log: d.log}, d.store, d.events)
+	if err == nil {
+		r := &d.cfg.registry
+		d.transfers = transfer.New(transfer.Config{Downloads: r.downloads, Uploads: r.uploads, Log: d.log}, d.images, r.client())
+	}
 	return err
 }
 
@@ -167,7 +174,8 @@ func (d *daemon) openAPI(context.Context) error {
 	systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
 	containerroutes.Register(d.api, d.containers)
 	execroutes.Register(d.api, d.containers)
-	imageroutes.Register(d.api, d.images, archive.New(d.images))
+	imageroutes.Register(d.api, d.images, archive.New(d.images), d.transfers)
+	distributionroutes.Register(d.api, d.transfers)
 	networkroutes.Register(d.api, d.networks)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
@@ -188,6 +196,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 		DefaultRuntime:  d.cfg.defaultRuntime,
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},
 		BuilderVersion:  "1",
+		Registry:        d.cfg.registry.info(), Proxy: d.cfg.registry.hosts().Proxy.Settings(),
 	}
 	if d.cfg.noNewPrivileges {
 		s.SecurityOptions = append(s.SecurityOptions, "name=no-new-privileges")

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 
 	"github.com/distribution/reference"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/transfer"
+	"github.com/sampan-containers/sampan/registry/auth"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -23,10 +26,19 @@ func (r routes) create(c *server.Call) error {
 	defer out.Close()
 	var err error
 	if name := c.Query("fromImage"); name != "" {
-		err = r.images.Pull(c.Context(), name, image.PullOptions{Tag: c.Query("tag"), Platform: platform}, out)
+		var login auth.Credentials
+		if login, err = auth.ParseHeader(c.Header.Get(registry.AuthHeader)); err == nil {
+			err = r.transfers.Pull(c.Context(), name, transfer.PullOptions{Tag: c.Query("tag"), Platform: platform, Login: login}, out)
+		}
 	} else {
 		err = r.load(c, platform, out)
 	}
+	return endStream(out, err)
+}
+
+// endStream ends a stream of messages: an error is a status, or the last message
+// if the stream has begun.
+func endStream(out *server.StreamWriter, err error) error {
 	if err == nil {
 		out.Start()
 		return nil

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -23,7 +24,6 @@ type Service interface {
 	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
 	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
 	Prune(ctx context.Context, o image.PruneOptions) (*api.PruneReport, error)
-	Pull(ctx context.Context, name string, o image.PullOptions, progress io.Writer) error
 }
 
 // Archives loads and saves.
@@ -32,20 +32,28 @@ type Archives interface {
 	Save(ctx context.Context, names []string, platforms []ocispec.Platform, begin func() io.Writer) error
 }
 
+// Transfer is what the routes need of registries. Errors carry a fault class.
+type Transfer interface {
+	Pull(ctx context.Context, name string, o transfer.PullOptions, progress io.Writer) error
+	Push(ctx context.Context, name string, o transfer.PushOptions, progress io.Writer) error
+}
+
 type routes struct {
-	images   Service
-	archives Archives
+	images    Service
+	archives  Archives
+	transfers Transfer
 }
 
 // Register adds the routes to s.
-func Register(s *server.Server, images Service, archives Archives) {
-	r := routes{images, archives}
+func Register(s *server.Server, images Service, archives Archives, transfers Transfer) {
+	r := routes{images, archives, transfers}
 	s.Handle("GET /images/json", r.list)
 	s.Handle("GET /images/{name}/json", r.inspect)
 	s.Handle("GET /images/{name}/history", r.history)
 	s.Handle("POST /images/{name}/tag", r.tag)
 	s.Handle("DELETE /images/{name}", r.remove)
 	s.Handle("POST /images/create", r.create)
+	s.Handle("POST /images/{name}/push", r.push)
 	s.Handle("POST /images/load", r.loadArchive)
 	s.Handle("GET /images/get", r.saveSeveral)
 	s.Handle("GET /images/{name}/get", r.saveOne)

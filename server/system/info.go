@@ -2,24 +2,18 @@ package system
 
 import (
 	"net/http"
-	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"time"
 
-	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
 	"github.com/sampan-containers/sampan/server"
 	"github.com/sampan-containers/sampan/server/compat"
 )
 
-// The default registry, in the terms of the API.
-const (
-	defaultIndex    = "docker.io"
-	defaultIndexURL = "https://index.docker.io/v1/"
-)
+// defaultIndexURL is the default registry, in the terms of the API.
+const defaultIndexURL = "https://index.docker.io/v1/"
 
 func (r *routes) info(c *server.Call) error {
 	m := readMachine(r.cfg.Root)
@@ -35,9 +29,9 @@ func (r *routes) info(c *server.Call) error {
 		NFd: openFiles(), NGoroutines: runtime.NumGoroutine(), NEventsListener: r.events.Subscribers(),
 		SystemTime: time.Now().Format(time.RFC3339Nano), LoggingDriver: r.cfg.LoggingDriver,
 		KernelVersion: m.kernel, OperatingSystem: m.osName, OSVersion: m.osVersion, OSType: runtime.GOOS, Architecture: m.arch,
-		IndexServerAddress: defaultIndexURL, RegistryConfig: registryConfig(r.cfg.RegistryMirrors),
+		IndexServerAddress: defaultIndexURL, RegistryConfig: r.cfg.Registry,
 		NCPU: runtime.NumCPU(), MemTotal: m.memory, DockerRootDir: r.cfg.Root, Name: m.name,
-		HTTPProxy: proxy("HTTP_PROXY"), HTTPSProxy: proxy("HTTPS_PROXY"), NoProxy: proxy("NO_PROXY"),
+		HTTPProxy: masked(r.cfg.Proxy.HTTP), HTTPSProxy: masked(r.cfg.Proxy.HTTPS), NoProxy: r.cfg.Proxy.No,
 		Labels: r.cfg.Labels, ExperimentalBuild: r.cfg.Experimental, ServerVersion: r.cfg.Version,
 		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: r.cfg.DefaultRuntime,
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
@@ -62,25 +56,8 @@ func (r *routes) info(c *server.Call) error {
 	}))
 }
 
-func registryConfig(mirrors []string) *registry.ServiceConfig {
-	if mirrors == nil {
-		mirrors = []string{}
-	}
-	return &registry.ServiceConfig{
-		InsecureRegistryCIDRs: []netip.Prefix{netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("127.0.0.0/8")},
-		IndexConfigs: map[string]*registry.IndexInfo{
-			defaultIndex: {Name: defaultIndex, Mirrors: mirrors, Secure: true, Official: true},
-		},
-		Mirrors: mirrors,
-	}
-}
-
-// proxy returns a proxy variable with any password masked.
-func proxy(name string) string {
-	value := os.Getenv(name)
-	if value == "" {
-		value = os.Getenv(strings.ToLower(name))
-	}
+// masked returns a proxy with any password masked.
+func masked(value string) string {
 	scheme, rest, ok := strings.Cut(value, "://")
 	if at := strings.LastIndexByte(rest, '@'); ok && at >= 0 {
 		return scheme + "://xxxxx:xxxxx" + rest[at:]

@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/event/filter"
+	"github.com/sampan-containers/sampan/registry/hosts"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -48,10 +50,11 @@ type Config struct {
 	Runtimes        map[string]system.Runtime
 	DefaultRuntime  string
 	AddressPools    []system.NetworkAddressPool
-	RegistryMirrors []string
-	SecurityOptions []string // e.g. "name=seccomp,profile=builtin"
-	BuilderVersion  string   // "1" the classic builder, "2" BuildKit
-	InitBinary      string   // what --init puts into containers
+	Registry        *registry.ServiceConfig
+	Proxy           hosts.Proxy // in effect for the daemon
+	SecurityOptions []string    // e.g. "name=seccomp,profile=builtin"
+	BuilderVersion  string      // "1" the classic builder, "2" BuildKit
+	InitBinary      string      // what --init puts into containers
 	Warnings        []string
 }
 

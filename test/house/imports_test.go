@@ -57,7 +57,7 @@ var layers = [][]string{
 	{"event", "state", "logs"},
 	{"runtime"},
 	{"shim"},
-	{"content"},
+	{"content", "registry"},
 	{"layer"},
 	{"snapshot", "network", "volume"},
 	{"box"},

@@ -1,0 +1,113 @@
+// Package distribution serves the Engine API's routes that ask registries and
+// change nothing here: /auth, /images/search and /distribution.
+package distribution
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/moby/moby/api/types/registry"
+	"github.com/sampan-containers/sampan/event/filter"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image/transfer"
+	"github.com/sampan-containers/sampan/registry/auth"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// maxResults is Docker's bound of limit, defaultResults what it takes without.
+const (
+	maxResults     = 100
+	defaultResults = 25
+)
+
+// Service is what the routes need. Errors carry a fault class.
+type Service interface {
+	Login(ctx context.Context, login auth.Credentials) (*registry.AuthResponse, error)
+	Search(ctx context.Context, o transfer.SearchOptions) ([]registry.SearchResult, error)
+	Inspect(ctx context.Context, name string, login auth.Credentials) (*registry.DistributionInspect, error)
+}
+
+type routes struct{ transfers Service }
+
+// Register adds the routes to s.
+func Register(s *server.Server, transfers Service) {
+	r := routes{transfers}
+	s.Handle("POST /auth", r.auth)
+	s.Handle("GET /images/search", r.search)
+	s.Handle("GET /distribution/{name}/json", r.inspect)
+}
+
+func (r routes) auth(c *server.Call) error {
+	var login auth.Credentials
+	if err := c.Decode(&login); err != nil {
+		return err
+	}
+	answer, err := r.transfers.Login(c.Context(), login.Expand())
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+func (r routes) search(c *server.Call) error {
+	o := transfer.SearchOptions{Term: c.Query("term"), Limit: defaultResults}
+	limit, err := c.Int("limit")
+	if err != nil {
+		return err
+	}
+	if limit != nil && *limit != 0 {
+		o.Limit = *limit
+	}
+	if o.Limit < 1 || o.Limit > maxResults {
+		return fault.New(fault.Invalid, "limit %d is outside the range of [1, %d]", o.Limit, maxResults)
+	}
+	f, err := c.Filters("is-automated", "is-official", "stars")
+	if err != nil {
+		return err
+	}
+	if err := searchFilters(f, &o); err != nil {
+		return err
+	}
+	if o.Login, err = auth.ParseHeader(c.Header.Get(registry.AuthHeader)); err != nil {
+		return err
+	}
+	found, err := r.transfers.Search(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, found)
+}
+
+func searchFilters(f filter.Args, o *transfer.SearchOptions) error {
+	for key, to := range map[string]**bool{"is-automated": &o.Automated, "is-official": &o.Official} {
+		if !f.Has(key) {
+			continue
+		}
+		b, err := f.Bool(key, false)
+		if err != nil {
+			return err
+		}
+		*to = &b
+	}
+	for _, text := range f["stars"] {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fault.New(fault.Invalid, "invalid filter 'stars=%s'", text)
+		}
+		o.Stars = max(o.Stars, n)
+	}
+	return nil
+}
+
+func (r routes) inspect(c *server.Call) error {
+	login, err := auth.ParseHeader(c.Header.Get(registry.AuthHeader))
+	if err != nil {
+		return err
+	}
+	answer, err := r.transfers.Inspect(c.Context(), c.Name, login)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
