@@ -111,6 +111,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	}
 	rec.DefaultNetwork = hc.NetworkMode == "" || hc.NetworkMode.IsDefault()
 	s.opts.Defaults.Normalize(hc)
+	warnings = append(warnings, s.opts.Defaults.Degrade(hc)...)
 	if err := s.joinable(hc); err != nil {
 		return nil, nil, err
 	}
@@ -119,9 +120,6 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 		return nil, nil, err
 	}
 	rec.State.Status = container.StateCreated
-	if hc.IpcMode.IsShareable() && hc.ShmSize != 0 {
-		warnings = append(warnings, "The /dev/shm of a container with --ipc shareable is not limited in size yet.")
-	}
 	if _, err := request.LogConfig(rec, ""); err != nil {
 		return nil, nil, err
 	}

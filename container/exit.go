@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -139,7 +140,7 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 	case again:
 		e.RestartLater(ran, func() { s.restartNow(e) })
 	}
-	if err := os.RemoveAll(s.paths.RunDir(e.ID)); err != nil {
+	if err := shm.RemoveRun(s.paths.RunDir(e.ID)); err != nil {
 		s.log.Error("remove a run directory", "container", e.ID, "error", err)
 	}
 }

@@ -13,9 +13,11 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
@@ -95,15 +97,15 @@ func (l *launcher) namespacesOfOthers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.shm = filepath.Join(l.s.paths.RunDir(other.ID), "shm")
+		l.shm = shm.Path(l.s.paths.RunDir(other.ID))
 	case hc.IpcMode.IsShareable():
-		// No mount of ours may appear on the host, so what containers share at
-		// /dev/shm is a directory of the run directory's tmpfs.
-		l.shm = filepath.Join(l.s.paths.RunDir(l.rec.ID), "shm")
-		if err := os.Mkdir(l.shm, 0o777); err != nil {
-			return err
+		var err error
+		size := hc.ShmSize
+		if size <= 0 {
+			size = ocispec.DefaultShmSize
 		}
-		return os.Chmod(l.shm, 0o777|os.ModeSticky)
+		l.shm, err = shm.Make(l.s.paths.RunDir(l.rec.ID), size)
+		return err
 	}
 	return nil
 }
@@ -174,6 +176,9 @@ func (l *launcher) mounts() ([]ocispec.Mount, error) {
 		if m.Type != mount.TypeTmpfs {
 			if _, err := os.Stat(m.Source); err != nil {
 				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", m.Source, m.Destination, err)
+			}
+			if err := mounts.CheckPropagation(m); err != nil {
+				return nil, err
 			}
 			held, err := volumes.Subpath(m)
 			if err != nil {

@@ -3,13 +3,13 @@ package container
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -59,7 +59,7 @@ func (s *Service) remove(ctx context.Context, e *index.Entry, volumes bool) erro
 	s.Supervisor.Dismiss(rec.ID)
 	forget := func() error { return s.containers.Forget(rec) }
 	files := func() error {
-		return errors.Join(s.Snapshots.Remove(ctx, rec.ID), os.RemoveAll(s.paths.RunDir(rec.ID)))
+		return errors.Join(s.Snapshots.Remove(ctx, rec.ID), shm.RemoveRun(s.paths.RunDir(rec.ID)))
 	}
 	var err error
 	if rec.HostConfig.AutoRemove {

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -38,6 +40,9 @@ const (
 func (s *Service) Restore(ctx context.Context) error {
 	if err := os.MkdirAll(s.paths.Runs(), 0o700); err != nil {
 		return err
+	}
+	if err := s.paths.MakeBase(); err != nil {
+		return fmt.Errorf("the layer above every image: %w", err)
 	}
 	s.sweep(ctx)
 	all := s.containers.All()
@@ -168,7 +173,7 @@ func (s *Service) resume(ctx context.Context, e *index.Entry, found finding) {
 	case exitErr == nil && exit.At.After(rec.State.FinishedAt) && exit.At.After(rec.State.StartedAt):
 		s.missedRun(ctx, e, exit)
 	}
-	if err := os.RemoveAll(s.paths.RunDir(e.ID)); err != nil {
+	if err := shm.RemoveRun(s.paths.RunDir(e.ID)); err != nil {
 		s.log.Error("remove a run directory", "container", e.ID, "error", err)
 	}
 }
@@ -269,7 +274,7 @@ func (s *Service) sweep(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, cleanWait)
 		err := s.Groups.Destroy(ctx, filepath.Join("/", s.paths.CgroupRoot(), id))
 		cancel()
-		if err = errors.Join(err, os.RemoveAll(s.paths.RunDir(id))); err != nil {
+		if err = errors.Join(err, shm.RemoveRun(s.paths.RunDir(id))); err != nil {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
 		}
 	}

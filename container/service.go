@@ -17,6 +17,7 @@ package container
 
 import (
 	"log/slog"
+	"path/filepath"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -105,7 +106,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
-	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, CgroupParent: o.CgroupParent}
+	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})

@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime"
@@ -159,14 +160,14 @@ func (l *launcher) directory() error {
 	dir := l.s.paths.RunDir(l.rec.ID)
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) {
-		if err = os.RemoveAll(dir); err == nil {
+		if err = shm.RemoveRun(dir); err == nil {
 			err = os.Mkdir(dir, 0o700)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("run directory of container %s: %w", l.rec.ID, err)
 	}
-	l.undo.push(func() error { return os.RemoveAll(dir) })
+	l.undo.push(func() error { return shm.RemoveRun(dir) })
 	if err := os.Remove(l.s.paths.ExitPath(l.rec.ID)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("exit record of the last run: %w", err)
 	}
@@ -222,7 +223,7 @@ func (l *launcher) config() (wire.Config, error) {
 	c := wire.Config{
 		ID:        rec.ID,
 		RunDir:    l.s.paths.RunDir(rec.ID),
-		Overlay:   &wire.Overlay{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
+		Overlay:   &wire.Overlay{Lower: l.s.paths.Lowers(rec.Root.Lower), Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: hc.ReadonlyRootfs},
 		ExitPath:  l.s.paths.ExitPath(rec.ID),
 		ExitSync:  !hc.AutoRemove,
 		Terminal:  rec.Config.Tty,

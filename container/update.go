@@ -23,37 +23,37 @@ func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateCon
 		return nil, err
 	}
 	defer e.Release()
-	if err := s.update(e, u); err != nil {
+	if warnings, err = s.update(e, u); err != nil {
 		//lint:ignore ST1005 Docker's words
 		return nil, fmt.Errorf("Cannot update container %s: %w", e.ID, err)
 	}
 	s.event(e.Record(), events.ActionUpdate, nil)
-	return nil, nil
+	return warnings, nil
 }
 
 // update does it; the lock is held.
-func (s *Service) update(e *index.Entry, u *container.UpdateConfig) error {
+func (s *Service) update(e *index.Entry, u *container.UpdateConfig) ([]string, error) {
 	rec := e.Record()
 	status := rec.State.Status
 	if status == container.StateRemoving || status == container.StateDead {
-		return fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
+		return nil, fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
 	}
-	hc, changed, err := s.opts.Defaults.Update(rec.HostConfig, u)
+	hc, changed, warnings, err := s.opts.Defaults.Update(rec.HostConfig, u)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if changed && rec.State.Running() {
 		res, err := ocispec.UpdateResources(rec.HostConfig, hc, s.Host)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.Groups.Update(s.paths.Cgroup(rec), res); err != nil {
 			// What was written before the refusal goes back.
 			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
 				_ = s.Groups.Update(s.paths.Cgroup(rec), back)
 			}
-			return err
+			return nil, err
 		}
 	}
-	return s.containers.Change(e, status, true, func(r *Record) { r.HostConfig = hc })
+	return warnings, s.containers.Change(e, status, true, func(r *Record) { r.HostConfig = hc })
 }

@@ -115,7 +115,7 @@ func (s *Files) lookStopped(ctx context.Context, e *index.Entry, kind viewKind) 
 	}
 	rec := e.Record()
 	v := &view{rec: rec, ctx: ctx}
-	root := rootview.Root{Lower: rec.Root.Lower, Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: rec.HostConfig.ReadonlyRootfs}
+	root := rootview.Root{Lower: s.d.Paths.Lowers(rec.Root.Lower), Upper: rec.Root.Upper, Work: rec.Root.Work, ReadOnly: rec.HostConfig.ReadonlyRootfs}
 	if kind == viewMounts {
 		if err := s.d.Volumes.Mount(ctx, rec, viewUser+rec.ID); err != nil {
 			return nil, err

@@ -1,5 +1,5 @@
 // Package layout says where a container's things are: on disk, on the tmpfs of
-// its run, in the tree of control groups. It touches none of them.
+// its run, in the tree of control groups.
 package layout
 
 import (
@@ -17,6 +17,8 @@ type Paths struct {
 	Data func(containerID string) string
 	// ExecRoot holds what ends with the machine's life.
 	ExecRoot string
+	// Base is the layer on top of every image; "" for none.
+	Base string
 	// CgroupParent is the group above the containers'; "" is the default.
 	CgroupParent string
 }

@@ -125,13 +125,13 @@ func parseMode(m *Mount) error {
 			err = group("copy")
 			m.NoCopy = true
 			if m.Type == mount.TypeBind {
-				return invalid("invalid mode: %s", m.Mode)
+				return invalid(`invalid mode: %s: invalid mount config for type "bind": field VolumeOptions must not be specified`, m.Mode)
 			}
 		case "private", "rprivate", "shared", "rshared", "slave", "rslave":
 			err = group("propagation")
 			m.Propagation = mount.Propagation(o)
 			if m.Type != mount.TypeBind {
-				return invalid("invalid mode: %s", m.Mode)
+				return invalid(`invalid mode: %s: invalid mount config for type "volume": field BindOptions must not be specified`, m.Mode)
 			}
 		default:
 			return invalid("invalid mode: %s", m.Mode)
@@ -339,6 +339,9 @@ func Collect(c *container.Config, hc *container.HostConfig, from func(ref string
 		}
 	}
 	for v := range c.Volumes {
+		if !path.IsAbs(v) && !strings.Contains(v, ":") {
+			v = path.Clean("/" + v) // VOLUME data is /data, as in Docker
+		}
 		m, err := ParseBind(v)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,8 @@ type Security struct {
 }
 
 // ParseSecurityOpts reads the values of --security-opt. Labels and AppArmor
-// profiles are refused unless they ask for nothing.
+// profiles are refused unless they ask for nothing, or the kernel knows none:
+// there they mean nothing in Docker either, and the create says so.
 func ParseSecurityOpts(opts []string) (Security, error) {
 	var s Security
 	for _, o := range opts {
@@ -45,11 +46,11 @@ func ParseSecurityOpts(opts []string) (Security, error) {
 			}
 			s.NoNewPrivileges = &on
 		case "apparmor":
-			if value != "unconfined" && value != "" {
+			if value != "unconfined" && value != "" && HasAppArmor() {
 				return s, fault.New(fault.NotImplemented, "security option %q: AppArmor profiles are not supported yet (use apparmor=unconfined)", o)
 			}
 		case "label":
-			if value != "disable" {
+			if value != "disable" && HasSELinux() {
 				return s, fault.New(fault.NotImplemented, "security option %q: SELinux labels are not supported yet (use label=disable)", o)
 			}
 		case "systempaths":
@@ -62,6 +63,18 @@ func ParseSecurityOpts(opts []string) (Security, error) {
 		}
 	}
 	return s, nil
+}
+
+// HasAppArmor tells whether the kernel would look at a profile.
+func HasAppArmor() bool {
+	raw, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	return err == nil && strings.HasPrefix(string(raw), "Y")
+}
+
+// HasSELinux tells whether the kernel would look at a label.
+func HasSELinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
 
 // DefaultMaskedPaths are the paths a container sees empty.

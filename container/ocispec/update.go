@@ -2,6 +2,7 @@ package ocispec
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -43,10 +44,31 @@ func UpdateResources(from, to *container.HostConfig, host Host) (*specs.LinuxRes
 		out.CPU = all.CPU
 	}
 	if !reflect.DeepEqual(old.BlockIO, all.BlockIO) && all.BlockIO != nil {
-		out.BlockIO = &specs.LinuxBlockIO{Weight: all.BlockIO.Weight}
+		out.BlockIO = all.BlockIO
+		if old.BlockIO != nil {
+			liftThrottles(out.BlockIO, old.BlockIO)
+		}
 	}
 	if !reflect.DeepEqual(old.Pids, all.Pids) {
 		out.Pids = all.Pids
 	}
 	return out, nil
+}
+
+// liftThrottles says "no limit" of the devices that had one and have none now.
+func liftThrottles(to, from *specs.LinuxBlockIO) {
+	for _, list := range []struct {
+		to   *[]specs.LinuxThrottleDevice
+		from []specs.LinuxThrottleDevice
+	}{
+		{&to.ThrottleReadBpsDevice, from.ThrottleReadBpsDevice}, {&to.ThrottleWriteBpsDevice, from.ThrottleWriteBpsDevice},
+		{&to.ThrottleReadIOPSDevice, from.ThrottleReadIOPSDevice}, {&to.ThrottleWriteIOPSDevice, from.ThrottleWriteIOPSDevice},
+	} {
+		for _, d := range list.from {
+			if !slices.ContainsFunc(*list.to, func(n specs.LinuxThrottleDevice) bool { return n.Major == d.Major && n.Minor == d.Minor }) {
+				d.Rate = 0
+				*list.to = append(*list.to, d)
+			}
+		}
+	}
 }

@@ -34,9 +34,6 @@ func ResolveUser(user string, groupAdd []string, passwd, group []byte) (User, er
 	if hasGroup && (groupName == "" || strings.Contains(groupName, ":")) {
 		return User{}, fault.New(fault.Invalid, "invalid user %q: a group name or id must follow the colon (use USER or USER:GROUP)", user)
 	}
-	if hasGroup && name == "" {
-		return User{}, fault.New(fault.Invalid, "invalid user %q: a user name or id must stand before the colon", user)
-	}
 	u := User{Home: "/"}
 	entry, err := findUser(name, passwd)
 	if err != nil {
@@ -128,7 +125,7 @@ func findGroup(name string, group []byte) (uint32, error) {
 		return ok
 	})
 	if !ok {
-		return 0, fault.New(fault.Invalid, "unable to find group %s: no matching entries in group file", name)
+		return 0, fault.New(fault.Invalid, "Unable to find group %s: no matching entries in group file", name)
 	}
 	return gid, nil
 }

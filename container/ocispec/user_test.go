@@ -59,15 +59,15 @@ func TestResolveUser(t *testing.T) {
 		{user: " 0", refuse: "blanks"},
 		{user: "0\n", refuse: "blanks"},
 		{user: "1:", refuse: "must follow the colon"},
-		{user: ":1", refuse: "must stand before the colon"},
+		{user: ":1", want: User{UID: 0, GID: 1, Groups: []uint32{1}, Home: "/root"}},
 		{user: "1:2:3", refuse: "must follow the colon"},
 		{user: "1:-1", refuse: "must be in range"},
 		{user: "noentry", refuse: "unable to find user noentry: no matching entries in passwd file"},
 		{user: "minus", refuse: "unable to find user"},
 		{user: "short", refuse: "unable to find user"},
 		{user: "nobody", refuse: "unable to find user nobody: no matching entries in passwd file"},
-		{user: "web:nogroup", refuse: "unable to find group nogroup: no matching entries in group file"},
-		{user: "web", add: []string{"bad"}, refuse: "unable to find group bad"},
+		{user: "web:nogroup", refuse: "Unable to find group nogroup: no matching entries in group file"},
+		{user: "web", add: []string{"bad"}, refuse: "Unable to find group bad"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.user, func(t *testing.T) {

@@ -250,8 +250,11 @@ func (d *Defaults) checkLimits(_ *container.Config, hc *container.HostConfig) er
 	if p := hc.CgroupParent; p != "" && (path.Clean("/"+p) != "/"+strings.Trim(p, "/") || strings.ContainsAny(p, "\x00\n")) {
 		return invalid("invalid cgroup parent %q: want a path such as /web, without . and ..", p)
 	}
-	if hc.CPURealtimePeriod != 0 || hc.CPURealtimeRuntime != 0 {
-		return notYet("--cpu-rt-period and --cpu-rt-runtime are not available yet")
+	if hc.CPURealtimePeriod < 0 || hc.CPURealtimePeriod != 0 && hc.CPURealtimeRuntime > hc.CPURealtimePeriod {
+		return invalid("cpu real-time runtime of %d µs cannot be higher than the cpu real-time period of %d µs", hc.CPURealtimeRuntime, hc.CPURealtimePeriod)
+	}
+	if d.CgroupV2 && (hc.CPURealtimePeriod != 0 || hc.CPURealtimeRuntime != 0) {
+		return invalid("--cpu-rt-period and --cpu-rt-runtime do not exist on cgroup v2: the kernel has no real-time limits per group there")
 	}
 	return nil
 }
@@ -272,7 +275,7 @@ func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) e
 	case hc.Runtime != "" && hc.Runtime != d.Runtime:
 		return invalid("unknown or invalid runtime name: %s (this daemon has %s)", hc.Runtime, d.Runtime)
 	case len(hc.StorageOpt) > 0:
-		return notYet("--storage-opt is not available yet")
+		return checkStorageOptions(hc.StorageOpt)
 	case hc.VolumeDriver != "" && hc.VolumeDriver != volume.LocalDriver:
 		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():

@@ -3,6 +3,7 @@ package request
 import (
 	"reflect"
 
+	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/fault"
@@ -12,12 +13,12 @@ func conflict(format string, args ...any) error { return fault.New(fault.Conflic
 
 // Update merges an update request into a copy of the host configuration, with
 // Docker's rules and words: a field that is zero stays as it was. changed tells
-// whether a limit is new.
-func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) (next *container.HostConfig, changed bool, err error) {
+// whether a limit is new; warnings name what the machine cannot do.
+func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) (next *container.HostConfig, changed bool, warnings []string, err error) {
 	hc := *now
 	r, cur := &u.Resources, &hc.Resources
 	if err := updateConflict(r, cur); err != nil {
-		return nil, false, err
+		return nil, false, nil, err
 	}
 	for _, f := range []struct{ to, from *int64 }{
 		{&cur.CPUShares, &r.CPUShares}, {&cur.NanoCPUs, &r.NanoCPUs}, {&cur.CPUPeriod, &r.CPUPeriod}, {&cur.CPUQuota, &r.CPUQuota},
@@ -40,25 +41,49 @@ func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) 
 	if r.PidsLimit != nil {
 		cur.PidsLimit = r.PidsLimit
 	}
+	updateRest(cur, r)
+	warnings = d.degradeWeights(cur)
 	if err := updateMissing(r); err != nil {
-		return nil, false, err
+		return nil, false, nil, err
 	}
 	changed = !reflect.DeepEqual(now.Resources, hc.Resources)
 	if changed {
 		if err := d.checkLimits(nil, &hc); err != nil {
-			return nil, false, err
+			return nil, false, nil, err
 		}
 	}
 	if u.RestartPolicy.Name != "" {
 		if now.AutoRemove && !u.RestartPolicy.IsNone() {
-			return nil, false, conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+			return nil, false, nil, conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
 		if err := container.ValidateRestartPolicy(u.RestartPolicy); err != nil {
-			return nil, false, fault.Wrap(fault.Invalid, err)
+			return nil, false, nil, fault.Wrap(fault.Invalid, err)
 		}
 		hc.RestartPolicy = u.RestartPolicy
 	}
-	return &hc, changed, nil
+	return &hc, changed, warnings, nil
+}
+
+// updateRest merges what docker's own client cannot send and Docker's daemon
+// takes without a word: the limits of devices, the OOM killer and swappiness.
+func updateRest(cur, r *container.Resources) {
+	if r.OomKillDisable != nil && (*r.OomKillDisable || cur.OomKillDisable != nil) {
+		cur.OomKillDisable = r.OomKillDisable
+	}
+	if r.MemorySwappiness != nil && *r.MemorySwappiness != -1 {
+		cur.MemorySwappiness = r.MemorySwappiness
+	}
+	if len(r.BlkioWeightDevice) > 0 {
+		cur.BlkioWeightDevice = r.BlkioWeightDevice
+	}
+	for _, f := range []struct{ to, from *[]*blkiodev.ThrottleDevice }{
+		{&cur.BlkioDeviceReadBps, &r.BlkioDeviceReadBps}, {&cur.BlkioDeviceWriteBps, &r.BlkioDeviceWriteBps},
+		{&cur.BlkioDeviceReadIOps, &r.BlkioDeviceReadIOps}, {&cur.BlkioDeviceWriteIOps, &r.BlkioDeviceWriteIOps},
+	} {
+		if len(*f.from) > 0 {
+			*f.to = *f.from
+		}
+	}
 }
 
 // updateConflict refuses limits that contradict those the container has: --cpus
@@ -91,11 +116,7 @@ func updateMissing(r *container.Resources) error {
 		set  bool
 	}{
 		{"CgroupParent", r.CgroupParent != ""}, {"Devices", len(r.Devices) > 0}, {"DeviceCgroupRules", len(r.DeviceCgroupRules) > 0},
-		{"DeviceRequests", len(r.DeviceRequests) > 0}, {"Ulimits", len(r.Ulimits) > 0}, {"OomKillDisable", r.OomKillDisable != nil && *r.OomKillDisable},
-		{"MemorySwappiness", r.MemorySwappiness != nil && *r.MemorySwappiness != -1},
-		{"BlkioWeightDevice", len(r.BlkioWeightDevice) > 0},
-		{"BlkioDeviceReadBps", len(r.BlkioDeviceReadBps) > 0}, {"BlkioDeviceWriteBps", len(r.BlkioDeviceWriteBps) > 0},
-		{"BlkioDeviceReadIOps", len(r.BlkioDeviceReadIOps) > 0}, {"BlkioDeviceWriteIOps", len(r.BlkioDeviceWriteIOps) > 0},
+		{"DeviceRequests", len(r.DeviceRequests) > 0}, {"Ulimits", len(r.Ulimits) > 0},
 	} {
 		if f.set {
 			return notYet("%s cannot be changed by an update yet; create the container again with the new value", f.name)

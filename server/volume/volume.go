@@ -178,7 +178,8 @@ func (r routes) prune(c *server.Call) error {
 		if c.Context().Err() != nil {
 			break
 		}
-		if !all && !v.Anonymous || !selected(f, v.Labels) || r.used(v.Name) {
+		// One with options is a mount of something that is not ours to delete.
+		if !all && !v.Anonymous || len(v.Options) > 0 || !selected(f, v.Labels) || r.used(v.Name) {
 			continue
 		}
 		size, err := r.volumes.Size(c.Context(), v.Name)

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -114,6 +115,8 @@ func codeOf(err error) wire.Code {
 		return wire.CodeNotFound
 	case errors.Is(err, runtime.ErrNotExecutable):
 		return wire.CodeNotExecutable
+	case errors.Is(err, fault.Invalid):
+		return wire.CodeInvalid // what the request asked for, not what the machine lacks
 	}
 	return wire.CodeFailed
 }
