@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/pidfd"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
 )
 
@@ -41,8 +42,8 @@ func (c *Container) Destroy() error {
 		errs = append(errs, err)
 	}
 	if h := c.spec.Hooks; h != nil {
-		state := &specs.State{Version: specs.Version, ID: c.ID, Status: specs.StateStopped, Pid: 0, Annotations: c.spec.Annotations}
-		errs = append(errs, RunHooks(context.Background(), "poststop", h.Poststop, state))
+		state := &specs.State{Version: specs.Version, ID: c.ID, Status: specs.StateStopped, Pid: 0, Bundle: c.bundle, Annotations: c.spec.Annotations}
+		hook.RunAll(context.Background(), "poststop", h.Poststop, state, c.warn)
 	}
 	errs = append(errs, c.Close())
 	return errors.Join(errs...)

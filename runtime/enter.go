@@ -49,11 +49,18 @@ func (p *plan) joinAll(kinds []nsKind, leave uintptr) {
 func (l *launcher) enterRoot() {
 	b := l.b
 	l.tree = rootfs.Tree{Root: b.Slot(), Base: b.Slot()}
-	root := launch.In(l.tree.Root)
-	switch {
-	case l.ns.joins(unix.CLONE_NEWNS):
+	if l.ns.joins(unix.CLONE_NEWNS) {
 		b.At("join the mount namespace")
 		b.Setns(fd(l.ns.join[unix.CLONE_NEWNS]), unix.CLONE_NEWNS)
+	}
+	switch {
+	case l.place != "":
+		if l.ns.creates(unix.CLONE_NEWNS) {
+			rootfs.CopyTable(b)
+		}
+		l.entry.AttachAt(b, l.tree, l.place, l.root, l.user != nil)
+		return // the root directory is still the host's: see leaveHost
+	case l.ns.joins(unix.CLONE_NEWNS):
 		b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Root)
 		return
 	case !l.ns.creates(unix.CLONE_NEWNS):
@@ -70,9 +77,25 @@ func (l *launcher) enterRoot() {
 		b.MoveMount(fd(l.root), launch.In(l.tree.Base))
 		b.Set(l.tree.Root, fd(l.root))
 	}
-	b.At("change to the root file system")
-	b.Fchdir(root)
-	b.Call(unix.SYS_CHROOT, b.Str("."))
+	l.changeRoot()
+}
+
+func (l *launcher) changeRoot() {
+	l.b.At("change to the root file system")
+	l.b.Fchdir(launch.In(l.tree.Root))
+	l.b.Call(unix.SYS_CHROOT, l.b.Str("."))
+}
+
+// leaveHost takes the host's files away from a child that needed them for longer: for
+// createContainer hooks, or since its mount namespace is the host's or a joined one.
+func (l *launcher) leaveHost() {
+	switch {
+	case l.place == "":
+	case l.ns.creates(unix.CLONE_NEWNS):
+		rootfs.Pivot(l.b, l.tree)
+	default:
+		l.changeRoot()
+	}
 }
 
 // enterUserNS joins the user namespace. The mount namespace is copied once more, so
@@ -99,8 +122,25 @@ func (l *launcher) enterUserNS() {
 		b.At("make a mount namespace in the user namespace")
 		b.Unshare(unix.CLONE_NEWNS)
 		b.Openat(launch.Cwd(), ".", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Base)
-		b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Root)
+		if l.place == "" {
+			b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Root)
+		} else {
+			l.unlockRoot()
+		}
 	}
+}
+
+// unlockRoot covers the root with a copy that belongs to the user namespace: what came
+// along with the mount table is locked, and cannot become the root of the namespace.
+func (l *launcher) unlockRoot() {
+	b := l.b
+	b.At("attach the root file system in the user namespace",
+		launch.Hint{Errno: syscall.EACCES, Text: "with createContainer hooks the path of the bundle must be open to the user namespace's root"})
+	below := b.Slot()
+	b.Openat(launch.Cwd(), l.place, unix.O_PATH|unix.O_DIRECTORY, 0).Into(below)
+	b.CloneTree(launch.In(below), "", unix.AT_RECURSIVE).Into(l.tree.Root)
+	b.MoveMount(launch.In(l.tree.Root), launch.In(below))
+	b.Close(below)
 }
 
 // makeNamespaces unshares what the first clone did not make: the cgroup namespace,

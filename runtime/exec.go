@@ -69,6 +69,9 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 		return nil, fmt.Errorf("exec in container %s: %w", c.ID, err)
 	}
 	w.program = e.Process.Args[0]
+	w.notify = p.onListener(func(int) *specs.State {
+		return &specs.State{Version: specs.Version, ID: c.ID, Status: specs.StateRunning, Pid: c.Pid, Bundle: c.bundle, Annotations: c.spec.Annotations}
+	})
 	if err := w.listen(); err != nil {
 		if ended, _ := c.ended(); ended {
 			return nil, fault.New(fault.Conflict, "exec in container %s: it is not running", c.ID)
@@ -80,8 +83,19 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 
 func (c *Container) compileExec(p *plan) error {
 	b := p.b
+	affinity := p.process.ExecCPUAffinity
+	if affinity != nil {
+		if err := privs.Affinity(b, "initial", affinity.Initial); err != nil {
+			return err
+		}
+	}
 	if p.group != nil {
 		if err := p.joinCgroups(); err != nil {
+			return err
+		}
+	}
+	if affinity != nil {
+		if err := privs.Affinity(b, "final", affinity.Final); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/fdpass"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
@@ -98,7 +99,9 @@ func (c *Container) Start() error {
 // Release lets a container go on that was launched with Hold and Listen's socket,
 // possibly by another process, and returns after its execve. spec is needed to name
 // the program when the execve fails. The socket is removed.
-func Release(ctx context.Context, stateDir string, spec *specs.Spec) error {
+//
+// state is the container's, for a seccomp listener.
+func Release(ctx context.Context, stateDir string, spec *specs.Spec, state *specs.State) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
@@ -114,11 +117,11 @@ func Release(ctx context.Context, stateDir string, spec *specs.Spec) error {
 	if err := os.Remove(filepath.Join(stateDir, startSocket)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("start: %w", err)
 	}
-	return result(ctx, fd, spec)
+	return result(ctx, fd, spec, state)
 }
 
 // result reads what the container's process says until its execve.
-func result(ctx context.Context, fd int, spec *specs.Spec) error {
+func result(ctx context.Context, fd int, spec *specs.Spec, state *specs.State) error {
 	const pause = 100 * time.Millisecond // how often ctx is looked at
 	for {
 		if err := ctx.Err(); err != nil {
@@ -129,16 +132,17 @@ func result(ctx context.Context, fd int, spec *specs.Spec) error {
 			continue
 		}
 		var buf [launch.RecordSize + 1]byte
-		if n, err = unix.Read(fd, buf[:]); errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-			return fmt.Errorf("start: %w", err)
-		}
-		if n <= 0 {
+		n, files, err := fdpass.Recv(fd, buf[:], 1)
+		if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 			return nil
 		}
+		if err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
 		r, err := launch.ParseRecord(buf[:n])
+		if err == nil && len(files) > 0 {
+			err = lateListener(spec, state, files[0])
+		}
 		if err != nil {
 			return fmt.Errorf("start: %w", err)
 		}
@@ -146,6 +150,15 @@ func result(ctx context.Context, fd int, spec *specs.Spec) error {
 			return lateError(r, programName(spec))
 		}
 	}
+}
+
+// lateListener hands on the seccomp listener of a process that was held.
+func lateListener(spec *specs.Spec, state *specs.State, f *os.File) error {
+	if spec == nil || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath == "" || state == nil {
+		f.Close()
+		return errTalk
+	}
+	return sendListener(spec.Linux.Seccomp, f, state.Pid, state)
 }
 
 func programName(spec *specs.Spec) string {
@@ -157,22 +170,29 @@ func programName(spec *specs.Spec) string {
 
 // lateSteps are the system calls between the barrier and the execve.
 var lateSteps = map[uint32]string{
-	unix.SYS_PRLIMIT64:   "set the resource limits",
-	unix.SYS_PERSONALITY: "set the personality",
-	unix.SYS_SETGROUPS:   "set the supplementary groups",
-	unix.SYS_SETRESGID:   "set the group id",
-	unix.SYS_SETRESUID:   "set the user id",
-	unix.SYS_CAPSET:      "set the capabilities",
-	unix.SYS_PRCTL:       "set the capabilities or no_new_privs",
-	unix.SYS_SECCOMP:     "load the seccomp profile",
-	unix.SYS_IOCTL:       "take the terminal",
-	unix.SYS_WAIT4:       "run the startContainer hooks",
+	unix.SYS_PRLIMIT64:     "set the resource limits",
+	unix.SYS_PERSONALITY:   "set the personality",
+	unix.SYS_SET_MEMPOLICY: "set the memory policy",
+	unix.SYS_SENDMSG:       "send the seccomp listener (a profile with SCMP_ACT_NOTIFY must allow sendmsg)",
+	unix.SYS_SETGROUPS:     "set the supplementary groups",
+	unix.SYS_SETRESGID:     "set the group id",
+	unix.SYS_SETRESUID:     "set the user id",
+	unix.SYS_CAPSET:        "set the capabilities",
+	unix.SYS_PRCTL:         "set the capabilities or no_new_privs",
+	unix.SYS_SECCOMP:       "load the seccomp profile",
+	unix.SYS_IOCTL:         "take the terminal",
+	unix.SYS_WAIT4:         "run the startContainer hooks",
 }
 
 // lateError names a failure without the program's list of sites, which was in the
 // memory of the process that created the container.
 func lateError(r launch.Record, program string) error {
-	if r.Call == 0 || r.Call == unix.SYS_EXECVE {
+	switch {
+	case r.Call == 0 && r.Errno == unix.ECANCELED:
+		return errors.New("run the startContainer hooks: one of them ended with a failure")
+	case r.Call == 0 && r.Errno == unix.ETIMEDOUT:
+		return errors.New("run the startContainer hooks: one of them did not end in its time")
+	case r.Call == 0 || r.Call == unix.SYS_EXECVE:
 		return execError(program, r.Errno)
 	}
 	what, ok := lateSteps[r.Call]

@@ -1,53 +1,59 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
-	"time"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
-// maxHookOutput bounds what of a failed hook's output goes into the error.
-const maxHookOutput = 4 << 10
-
 // hookPoints is what happens while the child waits in its new namespaces.
 type hookPoints struct {
-	waits bool
-	state *os.File // memfd with the container's state, for hooks that the child runs
+	waits    bool
+	creating *os.File // memfd with the state for createContainer, which the child runs
+	created  *os.File // the same for startContainer
 }
 
 // openHooks prepares for the hooks that run before the program.
 func (l *launcher) openHooks() error {
+	l.hooks.waits = len(l.linux.NetDevices) > 0
 	h := l.spec.Hooks
 	if h == nil {
 		return nil
 	}
-	if len(h.CreateContainer) > 0 {
-		return fault.New(fault.NotImplemented, "hooks.createContainer is not supported: the root file system never is in the host's mount table; use createRuntime or startContainer")
-	}
 	//lint:ignore SA1019 prestart is deprecated, not removed
-	l.hooks.waits = len(h.Prestart)+len(h.CreateRuntime)+len(h.StartContainer) > 0
-	if len(h.StartContainer) == 0 {
-		return nil
+	l.hooks.waits = l.hooks.waits || len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) > 0
+	var err error
+	if len(h.CreateContainer) > 0 {
+		if l.hooks.creating, err = l.stateFile(); err != nil {
+			return err
+		}
 	}
+	if len(h.StartContainer) > 0 {
+		if l.hooks.created, err = l.stateFile(); err != nil {
+			return err
+		}
+		l.until = append(l.until, l.hooks.created)
+	}
+	return nil
+}
+
+func (l *launcher) stateFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("state", unix.MFD_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("make a file for the state of hooks: %w", err)
+		return nil, fmt.Errorf("make a file for the state of hooks: %w", err)
 	}
-	l.hooks.state = l.keep(os.NewFile(uintptr(fd), "state"))
-	l.until = append(l.until, l.hooks.state)
-	return nil
+	return l.keep(os.NewFile(uintptr(fd), "state")), nil
 }
 
 // waitForHooks adds the wait in which the caller runs prestart and createRuntime, and
@@ -59,27 +65,79 @@ func (l *launcher) waitForHooks() {
 	}
 }
 
-// run is called while the child waits.
-func (h *hookPoints) run(spec *specs.Spec, state *specs.State) error {
-	ctx := context.Background() // a hook has its own timeout
-	//lint:ignore SA1019 prestart is deprecated, not removed
-	if err := RunHooks(ctx, "prestart", spec.Hooks.Prestart, state); err != nil {
+// runHooks is called while the child waits.
+func (l *launcher) runHooks(pid int) error {
+	if err := l.moveNetDevices(pid); err != nil {
 		return err
 	}
-	if err := RunHooks(ctx, "createRuntime", spec.Hooks.CreateRuntime, state); err != nil {
-		return err
-	}
-	if h.state == nil {
+	if l.spec.Hooks == nil {
 		return nil
 	}
-	created := *state
-	created.Status = specs.StateCreated
-	data, err := json.Marshal(&created)
-	if err != nil {
+	ctx := context.Background() // a hook has its own timeout
+	// The namespaces are there, which is all that prestart was made to wait for: its
+	// state is created (runtime.md, state and lifecycle). What follows is called as a
+	// part of the create operation.
+	//lint:ignore SA1019 prestart is deprecated, not removed
+	if err := hook.Run(ctx, "prestart", l.spec.Hooks.Prestart, l.state(specs.StateCreated, pid)); err != nil {
 		return err
 	}
-	_, err = h.state.WriteAt(data, 0)
-	return err
+	if err := hook.Run(ctx, "createRuntime", l.spec.Hooks.CreateRuntime, l.state(specs.StateCreating, pid)); err != nil {
+		return err
+	}
+	if l.hooks.creating == nil && l.hooks.created == nil {
+		return nil
+	}
+	inside := innerPid(pid)
+	for _, s := range []struct {
+		file   *os.File
+		status specs.ContainerState
+	}{{l.hooks.creating, specs.StateCreating}, {l.hooks.created, specs.StateCreated}} {
+		if s.file == nil {
+			continue
+		}
+		data, err := json.Marshal(l.state(s.status, inside))
+		if err != nil {
+			return err
+		}
+		if _, err := s.file.WriteAt(data, 0); err != nil {
+			return fmt.Errorf("write the state for hooks: %w", err)
+		}
+	}
+	return nil
+}
+
+// innerPid is the number that a process has in its own PID namespace, which is what
+// hooks in the container get (config.md, POSIX-platform hooks); as it is on the host
+// if that cannot be found out.
+func innerPid(pid int) int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return pid
+	}
+	for line := range strings.Lines(string(data)) {
+		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			f := strings.Fields(list)
+			if n, err := strconv.Atoi(f[len(f)-1]); err == nil {
+				return n
+			}
+		}
+	}
+	return pid
+}
+
+// createHooks adds the hooks that run in the container's namespaces, but with the
+// host's root directory, when the container's mounts are made.
+func (l *launcher) createHooks() {
+	for _, h := range l.createContainer() {
+		l.containerHook("createContainer", h, fd(l.hooks.creating))
+	}
+}
+
+func (l *launcher) createContainer() []specs.Hook {
+	if l.spec.Hooks == nil {
+		return nil
+	}
+	return l.spec.Hooks.CreateContainer
 }
 
 // startHooks adds the hooks that run in the container before its program.
@@ -88,21 +146,25 @@ func (l *launcher) startHooks() {
 		return
 	}
 	for _, h := range l.spec.Hooks.StartContainer {
-		l.containerHook(h)
+		l.containerHook("startContainer", h, l.untilFD(l.hooks.created))
 	}
 }
 
 // containerHook adds a process that runs a hook, and the wait for it.
-func (l *launcher) containerHook(h specs.Hook) {
+func (l *launcher) containerHook(point string, h specs.Hook, state launch.Arg) {
 	b := l.b
-	b.At("run the startContainer hook "+h.Path, launch.Hint{Errno: syscall.ECANCELED, Text: "it ended with a failure"},
-		launch.Hint{Errno: syscall.ENOENT, Text: "it must be in the container"})
+	b.At("run the "+point+" hook "+h.Path,
+		launch.Hint{Errno: syscall.ECANCELED, Text: "it ended with a failure"},
+		launch.Hint{Errno: syscall.ETIMEDOUT, Text: "it did not end in its time"},
+		launch.Hint{Errno: syscall.ENOENT, Text: "a createContainer hook must be on the host, a startContainer hook in the container"})
 	pid, result := b.Slot(), b.Slot()
 	status := b.Space(4)
 	child, failed, done := b.Label(), b.Label(), b.Label()
-	state := l.untilFD(l.hooks.state)
 	b.Call(unix.SYS_LSEEK, state, launch.Int(0), launch.Int(unix.SEEK_SET))
 	b.Fork(pid, 0, child)
+	if h.Timeout != nil {
+		l.hookTimeout(pid, *h.Timeout)
+	}
 	b.Call(unix.SYS_WAIT4, launch.In(pid), status.Addr(), launch.Int(unix.WALL), launch.Int(0))
 	b.Load(result, status, 0, 0xffff)
 	b.IfNot(result, 0, failed)
@@ -111,53 +173,34 @@ func (l *launcher) containerHook(h specs.Hook) {
 	b.Fail(syscall.ECANCELED)
 	b.Mark(child)
 	b.Call(unix.SYS_DUP3, state, launch.Int(0), launch.Int(0))
-	b.Call(unix.SYS_EXECVE, b.Str(h.Path), b.Strs(h.Args), b.Strs(h.Env))
+	args := h.Args
+	if len(args) == 0 {
+		args = []string{h.Path}
+	}
+	b.Call(unix.SYS_EXECVE, b.Str(h.Path), b.Strs(args), b.Strs(h.Env))
 	b.Mark(done)
 	b.Free(pid, result)
 }
 
-// RunHooks runs hooks on the host, one after the other, with the state on their
-// standard input, and returns the first failure. The caller of Launch needs it only
-// for poststart and poststop of containers that another process launched.
-func RunHooks(ctx context.Context, point string, hooks []specs.Hook, state *specs.State) error {
-	if len(hooks) == 0 {
-		return nil
-	}
-	input, err := json.Marshal(state)
-	if err != nil {
-		return err
-	}
-	for _, h := range hooks {
-		if err := runHook(ctx, h, input); err != nil {
-			return fmt.Errorf("%s hook %s: %w", point, h.Path, err)
-		}
-	}
-	return nil
-}
-
-func runHook(ctx context.Context, h specs.Hook, input []byte) error {
-	if h.Timeout != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
-		defer cancel()
-	}
-	cmd := exec.CommandContext(ctx, h.Path)
-	cmd.Args = h.Args
-	cmd.Env = h.Env
-	if cmd.Env == nil {
-		cmd.Env = []string{} // nil would mean ours
-	}
-	cmd.Stdin = bytes.NewReader(input)
-	out, err := cmd.CombinedOutput()
-	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("it did not end in its time of %d s", *h.Timeout)
-	case errors.Is(err, os.ErrNotExist):
-		return errors.New("it does not exist on the host")
-	case err != nil:
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out[:min(len(out), maxHookOutput)]))
-	}
-	return nil
+// hookTimeout adds the wait for the end of a hook within its time; it kills it otherwise.
+func (l *launcher) hookTimeout(pid launch.Slot, seconds int) {
+	b := l.b
+	end := b.Slot()
+	ready, over := b.Slot(), b.Label()
+	pollfd := b.Space(8)
+	b.Call(unix.SYS_PIDFD_OPEN, launch.In(pid), launch.Int(0)).Into(end)
+	b.Store(pollfd, 0, launch.In(end))
+	b.Store(pollfd, 4, launch.Int(unix.POLLIN))
+	timeout := b.Space(int(unsafe.Sizeof(unix.Timespec{})))
+	(*unix.Timespec)(unsafe.Pointer(&timeout.Bytes()[0])).Sec = int64(seconds)
+	b.Call(unix.SYS_PPOLL, pollfd.Addr(), launch.Int(1), timeout.Addr(), launch.Int(0), launch.Int(0)).Into(ready)
+	b.IfNot(ready, 0, over)
+	b.Call(unix.SYS_KILL, launch.In(pid), launch.Int(int(unix.SIGKILL)))
+	b.Call(unix.SYS_WAIT4, launch.In(pid), launch.Int(0), launch.Int(unix.WALL), launch.Int(0))
+	b.Fail(syscall.ETIMEDOUT)
+	b.Mark(over)
+	b.Free(ready)
+	b.Close(end)
 }
 
 // state is what hooks get on their standard input.
@@ -170,10 +213,7 @@ func (l *launcher) state(status specs.ContainerState, pid int) *specs.State {
 // poststart runs the hooks after the execve. Their failure is no reason to end the
 // container (OCI runtime specification, lifecycle 12).
 func (l *launcher) poststart(pid int) {
-	if l.spec.Hooks == nil {
-		return
-	}
-	if err := RunHooks(context.Background(), "poststart", l.spec.Hooks.Poststart, l.state(specs.StateRunning, pid)); err != nil {
-		l.warn(err.Error())
+	if l.spec.Hooks != nil {
+		hook.RunAll(context.Background(), "poststart", l.spec.Hooks.Poststart, l.state(specs.StateRunning, pid), l.warn)
 	}
 }

@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -57,6 +58,7 @@ type launcher struct {
 	root  *os.File // detached mount, or nil without a mount namespace of our own
 	entry *rootfs.Entry
 	fs    *rootfs.Plan
+	place string   // where on the host the root is attached, if it must be
 	user  *os.File // user namespace to join, or nil
 	made  bool     // the group is ours
 
@@ -85,34 +87,9 @@ func newLauncher(s *LaunchSpec) (*launcher, error) {
 	if s.Hold && s.HoldSocket != nil {
 		l.until = append(l.until, s.HoldSocket)
 	}
-	if err := refuse(s.Spec); err != nil {
-		return nil, err
-	}
 	var err error
 	l.ns, err = parseNamespaces(l.linux.Namespaces, s.Namespaces)
 	return l, err
-}
-
-// refuse names what a specification may ask for and this runtime cannot do.
-func refuse(s *specs.Spec) error {
-	l := s.Linux
-	if l == nil {
-		return nil
-	}
-	for _, f := range []struct {
-		set  bool
-		name string
-	}{
-		{l.IntelRdt != nil, "linux.intelRdt"},
-		{l.MemoryPolicy != nil, "linux.memoryPolicy"},
-		{len(l.NetDevices) > 0, "linux.netDevices"},
-		{l.MountLabel != "", "linux.mountLabel (SELinux)"},
-	} {
-		if f.set {
-			return fault.New(fault.NotImplemented, "%s is not supported", f.name)
-		}
-	}
-	return nil
 }
 
 // openGroup creates the control group, or takes the caller's.
@@ -151,21 +128,30 @@ func (l *launcher) openUserNS() error {
 
 // openRoot opens the root and everything that is mounted in it.
 func (l *launcher) openRoot() error {
-	if !l.ns.creates(unix.CLONE_NEWNS) {
-		return l.foreignRoot()
+	done, err := l.findPlace()
+	if done || err != nil {
+		return err
 	}
-	var err error
 	if o := l.s.Overlay; o != nil {
 		l.root, err = rootfs.OpenOverlay(mountapi.Overlay{Lower: o.Lower, Upper: o.Upper, Work: o.Work})
 	} else {
-		l.root, err = rootfs.OpenDir(absolute(l.s.Bundle, l.spec.Root.Path))
+		l.root, err = rootfs.OpenDir(absolute(l.s.Bundle, l.spec.Root.Path), l.linux.RootfsPropagation)
 	}
 	if err != nil {
 		return err
 	}
 	l.keep(l.root)
-	if l.entry, err = rootfs.NewEntry(l.s.Template); err != nil {
+	template := l.s.Template
+	if l.place != "" {
+		template = nil
+	}
+	if l.entry, err = rootfs.NewEntry(template); err != nil {
 		return err
+	}
+	label := l.linux.MountLabel
+	if label != "" && !privs.SELinux() {
+		l.warn("linux.mountLabel " + label + " has no effect: this kernel has no SELinux, or it is off")
+		label = ""
 	}
 	user := l.user != nil
 	l.fs, err = rootfs.Prepare(l.root, rootfs.Config{
@@ -177,35 +163,46 @@ func (l *launcher) openRoot() error {
 		PIDNS:    l.ns.join[unix.CLONE_NEWPID],
 		Cgroups:  l.group.Paths(),
 		ReadOnly: l.spec.Root != nil && l.spec.Root.Readonly || l.s.Overlay != nil && l.s.Overlay.ReadOnly,
+		Label:    label,
+		InOrder:  l.s.TableInOrder,
 		Warn:     l.warn,
 	})
 	return err
 }
 
-// foreignRoot serves containers without a mount namespace of their own: one that is
-// joined brings its root with it, and in the caller's only a change of the root
-// directory is possible. Neither may be changed by mounts.
-func (l *launcher) foreignRoot() error {
-	if len(l.spec.Mounts)+len(l.linux.MaskedPaths)+len(l.linux.ReadonlyPaths) > 0 ||
-		l.spec.Root != nil && l.spec.Root.Readonly {
-		return fault.New(fault.Invalid, "mounts, masked and read-only paths need a new mount namespace")
-	}
-	if l.s.Overlay != nil {
-		return fault.New(fault.Invalid, "a root made of layers needs a new mount namespace")
-	}
-	if l.process.Terminal {
-		return fault.New(fault.Invalid, "a terminal needs a new mount namespace")
-	}
-	if l.ns.joins(unix.CLONE_NEWNS) {
-		return nil
+// findPlace decides where the root is attached. As a rule that is nowhere on the host.
+// createContainer hooks expect it where root.path says, beside the host's files, and so
+// do mounts in a mount namespace that is not new. A root that nothing is mounted in is
+// opened only (done).
+func (l *launcher) findPlace() (done bool, err error) {
+	own := l.ns.creates(unix.CLONE_NEWNS)
+	hooks := len(l.createContainer()) > 0
+	changes := len(l.spec.Mounts)+len(l.linux.MaskedPaths)+len(l.linux.ReadonlyPaths) > 0 || l.process.Terminal ||
+		l.spec.Root != nil && l.spec.Root.Readonly
+	switch {
+	case own && !hooks:
+		return false, nil
+	case !own && l.s.Overlay != nil:
+		return false, fault.New(fault.Invalid, "a root made of layers needs a new mount namespace")
+	case l.s.Overlay != nil:
+		return false, fault.New(fault.NotImplemented, "createContainer hooks need a root file system that is a directory")
+	case !own && changes && l.user != nil:
+		return false, fault.New(fault.Invalid, "mounts, masked and read-only paths in a user namespace need a new mount namespace")
+	case own, changes, hooks:
+		if l.place, err = filepath.EvalSymlinks(absolute(l.s.Bundle, l.spec.Root.Path)); err != nil {
+			return false, fault.New(fault.Invalid, "root file system %s: %s", l.spec.Root.Path, plain(err))
+		}
+		return false, nil
+	case l.ns.joins(unix.CLONE_NEWNS):
+		return true, nil // it brings its root with it
 	}
 	path := absolute(l.s.Bundle, l.spec.Root.Path)
 	root, err := os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return fault.New(fault.Invalid, "root file system %s: %s", path, plain(err))
+		return false, fault.New(fault.Invalid, "root file system %s: %s", path, plain(err))
 	}
 	l.root = l.keep(root)
-	return nil
+	return true, nil
 }
 
 // compile makes the program.
@@ -262,6 +259,8 @@ func (l *launcher) build() error {
 			sent = append(sent, launch.In(master))
 		}
 	}
+	l.createHooks()
+	l.leaveHost()
 	if err := l.names(l.spec.Hostname, l.spec.Domainname); err != nil {
 		return err
 	}
@@ -297,6 +296,9 @@ func (l *launcher) finish() error {
 	}
 	l.startHooks()
 	if err := privs.Personality(b, l.linux.Personality); err != nil {
+		return err
+	}
+	if err := privs.MemoryPolicy(b, l.linux.MemoryPolicy); err != nil {
 		return err
 	}
 	if !l.late {
@@ -337,10 +339,21 @@ func (p *plan) forkVisible() {
 
 // undo takes back what compile's predecessors made on the host.
 func (l *launcher) undo() {
+	l.undoPlace()
 	if l.made {
 		if err := removeGroup(l.group); err != nil {
 			l.warn("the control group of a container that did not start is left: " + err.Error())
 		}
+	}
+}
+
+// undoPlace takes the root off the host's mount namespace, where it is there.
+func (l *launcher) undoPlace() {
+	if l.place == "" || l.ns.private(unix.CLONE_NEWNS) {
+		return
+	}
+	if err := rootfs.Unmount(l.place); err != nil {
+		l.warn(err.Error())
 	}
 }
 
@@ -357,7 +370,7 @@ func (l *launcher) close() {
 
 // run starts the program and waits for its end in the execve, or at the barrier.
 func (l *launcher) run() (*Container, error) {
-	c := &Container{ID: l.s.ID, Cgroup: l.group, spec: l.spec, warn: l.warn, private: l.ns.flags()}
+	c := &Container{ID: l.s.ID, Cgroup: l.group, spec: l.spec, bundle: l.s.Bundle, warn: l.warn, private: l.ns.flags()}
 	program, err := l.b.Finish()
 	if err != nil {
 		return nil, err
@@ -379,8 +392,8 @@ func (l *launcher) run() (*Container, error) {
 	w.program = l.process.Args[0]
 	w.files = l.files
 	w.hold = l.s.Hold
-	w.atWait = func() error { return l.hooks.run(l.spec, l.state(specs.StateCreating, w.pid)) }
-	w.hooked = l.hooks.waits
+	w.atWait, w.hooked, w.late = l.runHooks, l.hooks.waits, l.late
+	w.notify = l.onListener(func(pid int) *specs.State { return l.state(specs.StateCreating, pid) })
 	if err := w.listen(); err != nil {
 		return nil, err
 	}

@@ -87,13 +87,10 @@ func (p *plan) compileFilter() error {
 	if s == nil {
 		return nil
 	}
-	if s.ListenerPath != "" {
-		return fault.New(fault.NotImplemented, "seccomp: listenerPath (notifications) is not supported")
-	}
 	var err error
 	p.filter, p.flags, err = seccomp.Compile(s, goruntime.GOARCH)
 	if err == nil && p.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-		return fault.New(fault.NotImplemented, "seccomp: the action SCMP_ACT_NOTIFY is not supported")
+		return checkNotify(s)
 	}
 	return err
 }
@@ -127,9 +124,6 @@ func (p *plan) attributes() error {
 		if err := privs.OOMScore(p.b, proc, *want, p.warn); err != nil {
 			return err
 		}
-	}
-	if p.process.ExecCPUAffinity != nil {
-		return fault.New(fault.NotImplemented, "process.execCPUAffinity is not supported; use a cpuset")
 	}
 	if err := privs.Scheduler(p.b, p.process.Scheduler); err != nil {
 		return err

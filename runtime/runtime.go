@@ -74,6 +74,12 @@ type LaunchSpec struct {
 	Hold       bool
 	HoldSocket *os.File
 
+	// TableInOrder makes the container's mount table list the mounts as the
+	// specification does, at the cost of some system calls for each bind mount. They are
+	// mounted in that order in any case; but since Linux 6.8 the table is sorted by the
+	// age of a mount, and the sources of bind mounts are copied first.
+	TableInOrder bool
+
 	DieWithParent bool         // SIGKILL for the container's first process when the caller dies
 	Warn          func(string) // told about steps that were degraded; nil drops them
 }
@@ -89,6 +95,7 @@ type Container struct {
 	Cgroup  *cgroup.Group //
 
 	spec    *specs.Spec
+	bundle  string   // for the state that others are told
 	private uintptr  // CLONE_NEW* flags of the namespaces that are not the caller's
 	ptmx    *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
 	warn    func(string)

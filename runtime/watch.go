@@ -22,7 +22,9 @@ type watch struct {
 	files   int    // descriptors that the child has to send
 	hold    bool   // the child waits before the execve
 	hooked  bool   // the child waits for hooks
-	atWait  func() error
+	late    bool   // the final process is made last, after the hooks
+	atWait  func(pid int) error
+	notify  func(f *os.File, pid int) error // takes the seccomp listener, if the child has one to send
 
 	pid   int // the final process
 	pidfd *os.File
@@ -89,6 +91,9 @@ func (w *watch) take(m launch.Message) (stop bool, err error) {
 	case launch.Forked:
 		return false, w.adopt(int(m.Value))
 	case launch.Files:
+		if w.notify != nil && len(m.Files) == 1 && (w.files == 0 || w.got != nil) {
+			return false, w.listener(m)
+		}
 		if len(m.Files) != w.files || w.got != nil {
 			for _, f := range m.Files {
 				f.Close()
@@ -103,10 +108,14 @@ func (w *watch) take(m launch.Message) (stop bool, err error) {
 	case launch.Waits:
 		if w.hooked {
 			w.hooked = false
-			if err := w.needPid(); err != nil {
-				return false, err
+			pid := w.child.Pid
+			if !w.late {
+				if err := w.needPid(); err != nil {
+					return false, err
+				}
+				pid = w.pid
 			}
-			if err := w.atWait(); err != nil {
+			if err := w.atWait(pid); err != nil {
 				return false, err
 			}
 			return false, w.child.Continue()

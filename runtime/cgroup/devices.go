@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -79,6 +78,7 @@ func (d device) overlaps(e device) bool {
 type deviceSet struct {
 	allow      bool // what holds for devices without an exception
 	exceptions map[device]access
+	listed     []device // the exceptions as they were named first: config-linux.md wants rules applied in order
 }
 
 // standardDevices are those the OCI spec promises to every container, with the
@@ -166,6 +166,7 @@ func (s *deviceSet) rule(r specs.LinuxDeviceCgroup) error {
 	if d.major == anyNumber && d.minor == anyNumber && acc == mayAll {
 		s.allow = r.Allow
 		clear(s.exceptions)
+		s.listed = nil
 		return nil
 	}
 	// The v1 kernel takes any rule of type a for "everything", whatever else it
@@ -182,6 +183,9 @@ func (s *deviceSet) rule(r specs.LinuxDeviceCgroup) error {
 // add works one rule into the set.
 func (s *deviceSet) add(d device, acc access, allow bool) error {
 	if allow != s.allow {
+		if _, ok := s.exceptions[d]; !ok {
+			s.listed = append(s.listed, d)
+		}
 		s.exceptions[d] |= acc
 		return nil
 	}
@@ -206,15 +210,15 @@ func (s *deviceSet) add(d device, acc access, allow bool) error {
 	return nil
 }
 
-// sorted gives the exceptions an order that does not change from run to run.
-func (s *deviceSet) sorted() []device {
+// inOrder lists the exceptions in the order of the rules that made them, which an
+// administrator finds again in devices.list.
+func (s *deviceSet) inOrder() []device {
 	list := make([]device, 0, len(s.exceptions))
-	for d := range s.exceptions {
-		list = append(list, d)
+	for _, d := range s.listed {
+		if _, ok := s.exceptions[d]; ok && !slices.Contains(list, d) {
+			list = append(list, d)
+		}
 	}
-	slices.SortFunc(list, func(a, b device) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.major, b.major), cmp.Compare(a.minor, b.minor))
-	})
 	return list
 }
 
@@ -235,12 +239,12 @@ func (s *deviceSet) v1Writes(now *deviceSet) (list []setting) {
 		have = nil
 	}
 	more, less := []string(nil), []string(nil)
-	for _, d := range s.sorted() {
+	for _, d := range s.inOrder() {
 		if want := s.exceptions[d] &^ have[d]; want != 0 {
 			more = append(more, d.String()+" "+want.String())
 		}
 	}
-	for _, d := range (&deviceSet{exceptions: have}).sorted() {
+	for _, d := range now.inOrder() {
 		if drop := have[d] &^ s.exceptions[d]; drop != 0 {
 			less = append(less, d.String()+" "+drop.String())
 		}

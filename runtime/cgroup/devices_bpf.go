@@ -64,7 +64,7 @@ func (s *deviceSet) program() []insn {
 		{opLoadW, regMajor | regCtx<<4, offMajor, 0},
 		{opLoadW, regMinor | regCtx<<4, offMinor, 0},
 	}
-	for _, d := range s.sorted() {
+	for _, d := range s.inOrder() {
 		prog = append(prog, s.exception(d)...)
 	}
 	return append(prog, verdict(s.allow)...)

@@ -248,7 +248,7 @@ func TestDeviceList(t *testing.T) {
 	set, err := deviceRules(nil)
 	must(t, err)
 	var text strings.Builder
-	for _, d := range set.sorted() {
+	for _, d := range set.inOrder() {
 		fmt.Fprintf(&text, "%v %v\n", d, set.exceptions[d])
 	}
 	again, err := parseDeviceList(text.String())

@@ -101,6 +101,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	l := &runtime.LaunchSpec{
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
+		TableInOrder: true,
 	}
 	if hold {
 		if l.HoldSocket, err = runtime.Listen(k.path); err != nil {

@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
 func runCommand(c *call) (int, error) {
@@ -85,10 +85,7 @@ func (c *call) destroy(k *container, g *cgroup.Group) error {
 		}
 	}
 	if k.Spec != nil && k.Spec.Hooks != nil {
-		// Their failure must not keep the container (OCI runtime specification, lifecycle).
-		if err := runtime.RunHooks(ctx, "poststop", k.Spec.Hooks.Poststop, k.state(stopped)); err != nil {
-			c.log.warn(err.Error())
-		}
+		hook.RunAll(ctx, "poststop", k.Spec.Hooks.Poststop, k.state(stopped), c.log.warn)
 	}
 	return k.remove()
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
 func startCommand(c *call) (int, error) {
@@ -25,14 +26,12 @@ func startCommand(c *call) (int, error) {
 	default:
 		return 0, fault.New(fault.Conflict, "cannot start container %s: it is %s already", k.id, status)
 	}
-	if err := runtime.Release(context.Background(), k.path, k.Spec); err != nil {
+	if err := runtime.Release(context.Background(), k.path, k.Spec, k.state(created)); err != nil {
 		// runc's callers know a missing program by the code of start, too.
 		return exitCode(err), fmt.Errorf("start container %s: %w", k.id, err)
 	}
 	if h := k.Spec.Hooks; h != nil {
-		if err := runtime.RunHooks(context.Background(), "poststart", h.Poststart, k.state(running)); err != nil {
-			c.log.warn(err.Error())
-		}
+		hook.RunAll(context.Background(), "poststart", h.Poststart, k.state(running), c.log.warn)
 	}
 	return 0, nil
 }

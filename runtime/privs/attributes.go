@@ -61,7 +61,7 @@ func Labels(b *launch.Builder, proc launch.Arg, p *specs.Process) error {
 		b.WriteFile(proc, "self/attr/exec", "exec "+profile)
 	}
 	if label := p.SelinuxLabel; label != "" {
-		if !enabled("/sys/fs/selinux/enforce", "") {
+		if !SELinux() {
 			return fault.New(fault.Invalid, "SELinux label %q: this kernel has no SELinux, or it is off", label)
 		}
 		b.At("set the SELinux label " + strconv.Quote(label))
@@ -70,24 +70,12 @@ func Labels(b *launch.Builder, proc launch.Arg, p *specs.Process) error {
 	return nil
 }
 
+// SELinux says whether the kernel has it, and it is on.
+func SELinux() bool { return enabled("/sys/fs/selinux/enforce", "") }
+
 func enabled(path, want string) bool {
 	data, err := os.ReadFile(path)
 	return err == nil && strings.HasPrefix(string(data), want)
-}
-
-// Personality adds the execution domain.
-func Personality(b *launch.Builder, p *specs.LinuxPersonality) error {
-	if p == nil {
-		return nil
-	}
-	domains := map[specs.LinuxPersonalityDomain]int{specs.PerLinux: 0, specs.PerLinux32: 8}
-	domain, ok := domains[p.Domain]
-	if !ok || len(p.Flags) > 0 {
-		return fault.New(fault.Invalid, "personality %q with %d flags: only LINUX and LINUX32 without flags are supported", p.Domain, len(p.Flags))
-	}
-	b.At("set the personality " + string(p.Domain))
-	b.Call(unix.SYS_PERSONALITY, launch.Int(domain))
-	return nil
 }
 
 // IOPriority adds the I/O scheduling class (ioprio_set(2)).

@@ -145,5 +145,14 @@ func loadFilter(b *launch.Builder, filter []unix.SockFilter, flags uint) {
 	prog := b.Space(16)
 	*(*uint16)(unsafe.Pointer(&prog.Bytes()[0])) = uint16(len(filter))
 	*(*uintptr)(unsafe.Pointer(&prog.Bytes()[8])) = uintptr(unsafe.Pointer(&code.Bytes()[0]))
-	b.Call(unix.SYS_SECCOMP, launch.Int(unix.SECCOMP_SET_MODE_FILTER), launch.Word(uintptr(flags)), prog.Addr())
+	load := b.Call(unix.SYS_SECCOMP, launch.Int(unix.SECCOMP_SET_MODE_FILTER), launch.Word(uintptr(flags)), prog.Addr())
+	if flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+		return
+	}
+	// The filter holds for these two calls already; see package runtime, checkNotify.
+	listener := b.Slot()
+	load.Into(listener)
+	b.At("send the seccomp listener", launch.Hint{Errno: 0, Text: "a profile with SCMP_ACT_NOTIFY must allow sendmsg"})
+	b.Send(launch.In(listener))
+	b.Close(listener)
 }

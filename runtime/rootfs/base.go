@@ -19,12 +19,14 @@ const (
 	baseNull  = "null"
 	baseProc  = "proc" // where a user namespace gets its visible procfs
 	baseSys   = "sys"
+
+	baseSource = "sampan" // how a base is called in the mount table
 )
 
 // newBase makes a base as a detached mount.
 func newBase() (*os.File, error) {
 	base, err := mountapi.New("tmpfs", 0,
-		mountapi.Param{Key: "source", Value: "sampan"},
+		mountapi.Param{Key: "source", Value: baseSource},
 		mountapi.Param{Key: "size", Value: "4k"},
 		mountapi.Param{Key: "nr_inodes", Value: "16"},
 		mountapi.Param{Key: "mode", Value: "0555"})
@@ -132,6 +134,45 @@ func (e *Entry) Compile(b *launch.Builder) {
 	enterFresh(b, e.base)
 }
 
+// AttachAt adds the steps that attach a root over a base at a directory of the mount
+// namespace in which the child is. The slots of t get both. The current directory is
+// the base. Only for an Entry without a template.
+func (e *Entry) AttachAt(b *launch.Builder, t Tree, dir string, root *os.File, showKernelFS bool) {
+	b.At("attach the root file system at " + dir)
+	place := b.Slot()
+	b.Openat(launch.Cwd(), dir, unix.O_PATH|unix.O_DIRECTORY, 0).Into(place)
+	base := launch.Int(int(e.base.Fd()))
+	b.MoveMount(base, launch.In(place))
+	b.Close(place)
+	b.Set(t.Base, base)
+	b.Fchdir(base)
+	if showKernelFS {
+		ShowKernelFS(b)
+	}
+	b.At("attach the root file system at " + dir)
+	b.MoveMount(launch.Int(int(root.Fd())), launch.In(t.Base))
+	b.Set(t.Root, launch.Int(int(root.Fd())))
+}
+
+// CopyTable adds a copy of the host's mount table, of which the host sees no change.
+func CopyTable(b *launch.Builder) {
+	b.At("make a mount namespace")
+	b.Unshare(unix.CLONE_NEWNS)
+	b.At("separate the mount namespace from the host's")
+	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+}
+
+// Pivot adds the steps by which a root that AttachAt attached becomes the root of the
+// mount namespace, and everything else of the host goes.
+func Pivot(b *launch.Builder, t Tree) {
+	b.At("change to the root file system")
+	b.Fchdir(launch.In(t.Root))
+	dot := b.Str(".")
+	b.Call(unix.SYS_PIVOT_ROOT, dot, dot)
+	b.Umount(".", unix.MNT_DETACH)
+	b.Call(unix.SYS_CHDIR, b.Str("/"))
+}
+
 // Close closes what the entry owns.
 func (e *Entry) Close() {
 	if e.base != nil {
@@ -142,10 +183,7 @@ func (e *Entry) Close() {
 // enterFresh copies the host's mount namespace, puts the base over its root and
 // drops everything else.
 func enterFresh(b *launch.Builder, base *os.File) {
-	b.At("make a mount namespace")
-	b.Unshare(unix.CLONE_NEWNS)
-	b.At("separate the mount namespace from the host's")
-	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	CopyTable(b)
 	b.At("change to the base of the root file system")
 	root := b.Slot()
 	b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(root)

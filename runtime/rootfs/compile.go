@@ -106,17 +106,23 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 	if m.fstype == "proc" || m.fstype == "sysfs" {
 		how |= unix.RESOLVE_NO_SYMLINKS // an image's /proc that is a link would hide what is masked
 	}
-	resolve(b, t, target, m.where, m.isDir, how)
+	if m.kind == remount {
+		b.Openat2(launch.In(t.Root), m.where, pathFlags, 0, how).Into(target)
+	} else {
+		resolve(b, t, target, m.where, m.isDir, how)
+	}
 	if !strings.HasPrefix(m.where, "/proc/") && m.where != "/proc" {
 		guardProc(b, target)
 	}
 	switch m.kind {
 	case bind:
-		b.MoveMount(launch.Int(int(m.tree.Fd())), launch.In(target))
+		p.attachBind(b, t, m, target)
 	case foreignProc:
 		p.mountForeignProc(b, m, target)
 	case cgroupTree:
 		p.attachCgroups(b, t, m, target)
+	case remount:
+		m.change(b, target)
 	case fileSystem:
 		b.Fchdir(launch.In(target))
 		b.Mount(m.what, ".", m.fstype, m.opt.ms, strings.Join(m.opt.data, ","))
@@ -132,6 +138,52 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 	b.Close(target)
 }
 
+// attachBind attaches a bind mount. If its age matters a copy made now is attached. The
+// kernel copies only what is in the child's own namespace, so it lies in the base
+// meanwhile.
+func (p *Plan) attachBind(b *launch.Builder, t Tree, m *mount, target launch.Slot) {
+	tree := launch.Int(int(m.tree.Fd()))
+	if !p.c.InOrder {
+		b.MoveMount(tree, launch.In(target))
+		return
+	}
+	scratch := baseNull
+	if m.isDir {
+		scratch = baseEmpty
+	}
+	place, fresh := b.Slot(), b.Slot()
+	b.Openat(launch.In(t.Base), scratch, pathFlags, 0).Into(place)
+	b.MoveMount(tree, launch.In(place))
+	b.CloneTree(tree, "", unix.AT_RECURSIVE).Into(fresh)
+	if m.opt.propagation == unix.MS_UNBINDABLE { // from now on it cannot be copied
+		b.SetMountAttr(launch.In(fresh), unix.MountAttr{Propagation: unix.MS_UNBINDABLE}, m.opt.deepProp)
+	}
+	b.Fchdir(launch.In(t.Base))
+	b.Umount(scratch, unix.MNT_DETACH)
+	b.MoveMount(launch.In(fresh), launch.In(target))
+	b.Close(place, fresh)
+}
+
+// change adds a remount: of the mount's own flags with the option bind, as in mount(8),
+// of the file system's otherwise.
+func (m *mount) change(b *launch.Builder, target launch.Slot) {
+	if !m.opt.bind {
+		b.Fchdir(launch.In(target))
+		b.Mount("", ".", "", m.opt.ms|unix.MS_REMOUNT, strings.Join(m.opt.data, ","))
+	}
+	for _, a := range []struct {
+		attrs
+		deep bool
+	}{{m.opt.all, true}, {m.opt.top, false}} {
+		if !a.empty() {
+			b.SetMountAttr(launch.In(target), unix.MountAttr{Attr_set: a.set, Attr_clr: a.clear}, a.deep)
+		}
+	}
+	if m.opt.propagation != 0 {
+		b.SetMountAttr(launch.In(target), unix.MountAttr{Propagation: uint64(m.opt.propagation)}, m.opt.deepProp)
+	}
+}
+
 // site is the sentence for a failed mount.
 func (m *mount) site() launch.Site {
 	s := launch.Site{What: "mount " + m.what + " at " + m.where, Class: fault.Invalid}
@@ -141,6 +193,11 @@ func (m *mount) site() launch.Site {
 		kindOf = "directory"
 	}
 	hint(syscall.ENOTDIR, "the source is a "+kindOf+" and the target, or a part of its path, is not a directory")
+	if m.kind == remount {
+		s.What = "change the mount at " + m.where
+		hint(syscall.EINVAL, "nothing is mounted there")
+		hint(syscall.ENOENT, "nothing is there")
+	}
 	if m.kind == bind {
 		hint(syscall.EINVAL, "one of source and target is a directory, the other a file")
 	} else {

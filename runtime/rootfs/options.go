@@ -4,8 +4,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/sampan-containers/sampan/fault"
 )
 
 // flag is what a mount option without a value means, for mount(2) and for
@@ -97,10 +95,12 @@ type options struct {
 	deepBind    bool
 	idmap       bool
 	deepIDMap   bool
+	remount     bool
+	copyUp      bool     // a tmpfs begins with what it covers
 	data        []string // what the file system itself takes
 }
 
-func parseOptions(list []string) (options, error) {
+func parseOptions(list []string) options {
 	var o options
 	for _, opt := range list {
 		if f, ok := flagOptions[opt]; ok {
@@ -133,11 +133,13 @@ func parseOptions(list []string) (options, error) {
 			o.bind, o.deepBind = true, opt == "rbind"
 		case "idmap", "ridmap":
 			o.idmap, o.deepIDMap = true, opt == "ridmap"
-		case "remount", "tmpcopyup":
-			return o, fault.New(fault.NotImplemented, "mount option %q is not supported", opt)
+		case "remount":
+			o.remount = true
+		case "tmpcopyup":
+			o.copyUp = true
 		default:
 			o.data = append(o.data, opt)
 		}
 	}
-	return o, nil
+	return o
 }

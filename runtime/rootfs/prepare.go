@@ -29,6 +29,8 @@ type Config struct {
 	PIDNS    *os.File          // the PID namespace that is joined, or nil
 	Cgroups  map[string]string // the group's directory for each controller
 	ReadOnly bool              // the root becomes read-only
+	Label    string            // SELinux context of the mounts made here; empty where there is no SELinux
+	InOrder  bool              // the mount table lists the mounts as Spec does
 	Warn     func(string)      // never nil
 }
 
@@ -40,6 +42,7 @@ const (
 	bind                    // a detached copy from the host
 	cgroupTree              // the container's control groups
 	foreignProc             // procfs of a PID namespace in which the child is not
+	remount                 // a change of what is mounted there already
 )
 
 // mount is one mount of the specification, ready to be compiled.
@@ -114,15 +117,16 @@ func (p *Plan) keep(f *os.File) *os.File {
 }
 
 func (p *Plan) mount(s *specs.Mount) (*mount, error) {
-	o, err := parseOptions(s.Options)
+	o := parseOptions(s.Options)
 	m := &mount{what: s.Source, where: path.Clean("/" + s.Destination), fstype: s.Type, opt: o, isDir: true}
-	if err != nil {
-		return nil, fmt.Errorf("mount %s at %s: %w", s.Source, s.Destination, err)
-	}
+	var err error
 	if m.where == "/" {
 		return nil, fault.New(fault.Invalid, "mount %s at /: the root cannot be mounted over", s.Source)
 	}
+	mapped := len(s.UIDMappings)+len(s.GIDMappings) > 0 || o.idmap
 	switch {
+	case o.remount:
+		m.kind, m.what = remount, "what is there"
 	case o.bind || s.Type == "bind":
 		m.kind = bind
 		err = p.bind(m, s)
@@ -142,14 +146,19 @@ func (p *Plan) mount(s *specs.Mount) (*mount, error) {
 		err = p.bind(m, &specs.Mount{Source: "/proc"})
 	case s.Type == "":
 		err = fault.New(fault.Invalid, "mount %s at %s: it has neither a type nor the option bind", s.Source, m.where)
-	case len(s.UIDMappings)+len(s.GIDMappings) > 0:
-		err = fault.New(fault.NotImplemented, "mount %s at %s: id mappings are supported on bind mounts only", s.Source, m.where)
+	case o.copyUp:
+		err = p.copyUp(m, s)
+	case mapped || !madeInside(s.Type):
+		err = p.fromHost(m, s)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if m.what == "" {
 		m.what = m.fstype
+	}
+	if m.kind == fileSystem && p.c.Label != "" && m.fstype != "proc" && m.fstype != "sysfs" {
+		m.opt.data = append(m.opt.data, `context="`+p.c.Label+`"`)
 	}
 	return m, p.checkProc(m)
 }
@@ -204,7 +213,9 @@ func (p *Plan) bind(m *mount, s *specs.Mount) error {
 			source, m.where, strings.Join(m.opt.onlyFS, ", ")))
 	}
 	if len(m.opt.data) > 0 {
-		return fault.New(fault.Invalid, "mount %s at %s: unknown option %q for a bind mount", source, m.where, m.opt.data[0])
+		// mount(2) ignores data for MS_BIND, so runtimes do; specifications have it.
+		p.c.Warn(fmt.Sprintf("mount %s at %s: the options %s are for a file system and have no effect on a bind mount",
+			source, m.where, strings.Join(m.opt.data, ", ")))
 	}
 	if err := p.shape(m, s); err != nil {
 		return fmt.Errorf("mount %s at %s: set its options: %w", source, m.where, err)
@@ -217,14 +228,21 @@ func (p *Plan) shape(m *mount, s *specs.Mount) error {
 	// Without an option a mount receives from the host and tells it nothing, as
 	// with runc, whose root is a slave of the host's.
 	prop, deep := uint64(m.opt.propagation), m.opt.deepProp
-	if prop == 0 {
+	if prop == 0 || prop == unix.MS_UNBINDABLE && p.c.InOrder {
 		prop, deep = unix.MS_SLAVE, true
 	}
 	if err := mountapi.SetAttr(m.tree, mountapi.Attr{Propagation: prop}, deep); err != nil {
 		return err
 	}
-	if len(s.UIDMappings)+len(s.GIDMappings) > 0 || m.opt.idmap {
-		ns, err := privs.NewUserNS(s.UIDMappings, s.GIDMappings)
+	if uids, gids := s.UIDMappings, s.GIDMappings; len(uids)+len(gids) > 0 || m.opt.idmap {
+		if len(uids)+len(gids) == 0 && p.c.Spec.Linux != nil {
+			// config.md, mounts: without a map of its own it gets the container's.
+			uids, gids = p.c.Spec.Linux.UIDMappings, p.c.Spec.Linux.GIDMappings
+		}
+		if len(uids) == 0 || len(gids) == 0 {
+			return fault.New(fault.Invalid, "the option idmap needs uidMappings and gidMappings, of the mount or of the container")
+		}
+		ns, err := privs.NewUserNS(uids, gids)
 		if err != nil {
 			return err
 		}
@@ -271,6 +289,9 @@ func (p *Plan) target(tree *inroot.Root, m *mount) error {
 		if strings.HasPrefix(m.where, outer.where+"/") {
 			return nil
 		}
+	}
+	if m.kind == remount {
+		return nil
 	}
 	st, err := tree.Stat(m.where)
 	if err == nil {

@@ -15,8 +15,15 @@ import (
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
-// OpenDir makes a detached mount of a directory with everything mounted below it.
-func OpenDir(path string) (*os.File, error) {
+// OpenDir makes a detached mount of a directory with everything mounted below it. With
+// the propagation of linux.rootfsPropagation that lets mounts in, it receives what the
+// host mounts there; it tells the host nothing, whatever it is.
+func OpenDir(path, propagation string) (*os.File, error) {
+	receive := uint64(unix.MS_PRIVATE)
+	switch strings.TrimPrefix(propagation, "r") {
+	case "shared", "slave":
+		receive = unix.MS_SLAVE
+	}
 	root, err := mountapi.CloneTree(path, true)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "root file system %s: %s", path, plain(err))
@@ -27,7 +34,7 @@ func OpenDir(path string) (*os.File, error) {
 		err = fault.New(fault.Invalid, "root file system %s: it is not a directory", path)
 	}
 	if err == nil {
-		err = mountapi.SetAttr(root, mountapi.Attr{Propagation: unix.MS_PRIVATE}, true)
+		err = mountapi.SetAttr(root, mountapi.Attr{Propagation: receive}, true)
 	}
 	if err != nil {
 		root.Close()
