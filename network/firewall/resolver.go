@@ -24,9 +24,13 @@ func RedirectResolver(addr netip.Addr, udp, tcp uint16) error {
 		return err
 	}
 	defer conn.Close()
-	// The table is added before it is deleted, since deleting needs it to be
-	// there; all is one transaction.
-	reqs := []*netlink.Request{addTable(resolverTable, 0), delTable(resolverTable), addTable(resolverTable, 0), addChain(resolverTable, chainOutput)}
+	var reqs []*netlink.Request
+	look := nftMsg("look up the nftables table inet "+resolverTable, unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_INET).String(unix.NFTA_TABLE_NAME, resolverTable)
+	if conn.Get(look, func([]byte) error { return nil }) == nil {
+		// Only then: a deletion waits for the kernel's readers, 12 ms here.
+		reqs = append(reqs, delTable(resolverTable))
+	}
+	reqs = append(reqs, addTable(resolverTable, 0), addChain(resolverTable, chainOutput))
 	for proto, port := range map[byte]uint16{unix.IPPROTO_UDP: udp, unix.IPPROTO_TCP: tcp} {
 		r, err := addRule(unix.NFPROTO_INET, resolverTable, chainOutput.name, rulePos{}, nil, redirectPort(proto, addr, port)...)
 		if err != nil {
