@@ -74,7 +74,7 @@ func (w *world) write(name, text string) {
 
 type daemon struct {
 	*Service
-	store *state.Store
+	store, passing *state.Store
 }
 
 func (w *world) newDaemon() *daemon {
@@ -86,24 +86,28 @@ func (w *world) newDaemon() *daemon {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	passing, err := state.OpenVolatile(filepath.Join(w.root, "run", "passing.db"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	snapshots, err := snapshot.Open(w.root)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { store.Close(); snapshots.Close() })
+	w.t.Cleanup(func() { store.Close(); passing.Close(); snapshots.Close() })
 	volumes, err := volume.Open(w.root)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	s, err := New(Options{DataRoot: w.root, ExecRoot: filepath.Join(w.root, "run"), Defaults: request.Defaults{Runtime: "sampan"}, Log: slog.New(slog.NewTextHandler(testWriter{w.t}, nil))},
-		Dependencies{Store: store, Images: w, Snapshots: snapshots, Volumes: volumes, Networks: w, Supervisor: supervisor{w}, Groups: w, Events: w, Host: ocispec.LocalHost{}})
+		Dependencies{Store: store, Passing: passing, Images: w, Snapshots: snapshots, Volumes: volumes, Networks: w, Supervisor: supervisor{w}, Groups: w, Events: w, Host: ocispec.LocalHost{}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	if err := s.Restore(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	return &daemon{s, store}
+	return &daemon{s, store, passing}
 }
 
 type testWriter struct{ t *testing.T }
@@ -121,6 +125,7 @@ func (d *daemon) crash() {
 	}
 	_ = d.work.Wait(context.Background())
 	d.store.Close()
+	d.passing.Close()
 }
 
 func (d *daemon) create(t *testing.T, name string, change ...func(*container.Config, *container.HostConfig)) string {

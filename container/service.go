@@ -60,7 +60,10 @@ type Options struct {
 
 // Dependencies are the services a Service stands on.
 type Dependencies struct {
-	Store      *state.Store
+	Store *state.Store
+	// Passing keeps what need not outlive this run of the machine.
+	Passing *state.Store
+
 	Images     Images
 	Snapshots  Snapshots
 	Volumes    *volume.Local
@@ -101,7 +104,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	all, err := index.Load(d.Store, o.Log)
+	all, err := index.Load(d.Store, d.Passing, o.Log)
 	if err != nil {
 		return nil, err
 	}

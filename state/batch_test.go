@@ -11,7 +11,7 @@ import (
 // TestBatchSharesCommits: every change is there or has its own error, whatever
 // shared the commit with it, and in the order of the calls.
 func TestBatchSharesCommits(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "state.db"))
+	s := opened(t, filepath.Join(t.TempDir(), "state.db"))
 	boom := errors.New("boom")
 	var wg sync.WaitGroup
 	for i := range 60 {
@@ -47,7 +47,7 @@ func TestBatchSharesCommits(t *testing.T) {
 
 func TestLaterComesBeforeTheNextBatch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	s := open(t, path)
+	s := opened(t, path)
 	fail := func(err error) { t.Error(err) }
 	for i := range 50 {
 		s.Later(func(tx *Tx) error { return tx.Put("addresses", "1", object{"old"}) }, fail)
@@ -66,7 +66,7 @@ func TestLaterComesBeforeTheNextBatch(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, path)
+	again := opened(t, path)
 	err := again.View(func(tx *Tx) error {
 		if !tx.Has("addresses", "2") {
 			t.Error("Close did not wait for a change")

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,9 +50,22 @@ type Tx struct{ tx *bbolt.Tx }
 // It fails with fault.Conflict while another process has it open, and with
 // fault.Unavailable when the file was written by a newer schema.
 func Open(path string) (*Store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	s, err := open(path, &bbolt.Options{}, "--data-root")
+	if err != nil {
+		return nil, err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+// open opens a store; flag is what gives another daemon another one.
+func open(path string, o *bbolt.Options, flag string) (*Store, error) {
+	o.Timeout, o.FreelistType, o.NoFreelistSync = lockWait, bbolt.FreelistMapType, true
+	db, err := bbolt.Open(path, 0o600, o)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, fault.New(fault.Conflict, "state store %s is in use by another sampand (give this one its own --data-root)", path)
+		return nil, fault.New(fault.Conflict, "state store %s is in use by another sampand (give this one its own %s)", path, flag)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open state store %s: %w", path, err)
@@ -60,10 +74,36 @@ func Open(path string) (*Store, error) {
 	if err := s.Update(migrate); err != nil {
 		return nil, errors.Join(fmt.Errorf("state store %s: %w", path, err), db.Close())
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	return s, nil
+}
+
+// bootFile names this run of the machine.
+const bootFile = "/proc/sys/kernel/random/boot_id"
+
+// OpenVolatile opens or makes a store for what ends with this run of the
+// machine, such as the record of a container that is removed at its end. It
+// survives kill -9 of the daemon, and a change costs no wait for a disk. Its
+// file is path with the name of this run added; those of earlier runs, which a
+// power cut may have damaged, are removed unread.
+func OpenVolatile(path string) (*Store, error) {
+	boot, err := os.ReadFile(bootFile)
+	if err != nil {
+		return nil, fmt.Errorf("volatile state store %s: %w", path, err)
+	}
+	file := path + "." + strings.TrimSpace(string(boot))
+	earlier, err := filepath.Glob(path + ".*")
+	if err != nil {
+		return nil, fmt.Errorf("volatile state store %s: %w", path, err)
+	}
+	for _, old := range earlier {
+		if old == file {
+			continue
+		}
+		if err := os.Remove(old); err != nil {
+			return nil, fmt.Errorf("volatile state store of an earlier run of the machine: %w", err)
+		}
+	}
+	return open(file, &bbolt.Options{NoSync: true, NoGrowSync: true}, "--exec-root")
 }
 
 // Close ends the store; open transactions finish first.

@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 
 type object struct{ Name string }
 
-func open(t *testing.T, path string) *Store {
+func opened(t *testing.T, path string) *Store {
 	t.Helper()
 	s, err := Open(path)
 	if err != nil {
@@ -21,7 +22,7 @@ func open(t *testing.T, path string) *Store {
 }
 
 func TestUpdateIsAllOrNothing(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "state.db"))
+	s := opened(t, filepath.Join(t.TempDir(), "state.db"))
 	boom := errors.New("boom")
 	err := s.Update(func(tx *Tx) error {
 		if err := tx.Put("containers", "1", object{"web"}); err != nil {
@@ -44,7 +45,7 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 
 func TestValuesSurviveReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	s := open(t, path)
+	s := opened(t, path)
 	if err := s.Update(func(tx *Tx) error {
 		return errors.Join(tx.Put("names", "web", "1"), tx.Put("names", "db", "2"), tx.Delete("names", "db"), tx.Delete("absent", "x"))
 	}); err != nil {
@@ -53,7 +54,7 @@ func TestValuesSurviveReopen(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, path)
+	s = opened(t, path)
 	var keys []string
 	if err := s.View(func(tx *Tx) error {
 		return tx.Each("names", func(k string, _ []byte) error { keys = append(keys, k); return nil })
@@ -67,7 +68,7 @@ func TestValuesSurviveReopen(t *testing.T) {
 
 func TestOneProcessPerFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	open(t, path)
+	opened(t, path)
 	if _, err := Open(path); !errors.Is(err, fault.Conflict) {
 		t.Errorf("second Open = %v, want a conflict", err)
 	}
@@ -75,12 +76,38 @@ func TestOneProcessPerFile(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	s := open(t, path)
+	s := opened(t, path)
 	if err := s.Update(func(tx *Tx) error { return tx.Put(metaBucket, schemaKey, Schema+1) }); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
 	if _, err := Open(path); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("Open of a newer schema = %v, want unavailable", err)
+	}
+}
+
+func TestVolatileIsOfOneRunOfTheMachine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "passing.db")
+	earlier := path + ".0000"
+	if err := os.WriteFile(earlier, []byte("cut off by a power cut"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s, err := OpenVolatile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenVolatile(path); !errors.Is(err, fault.Conflict) {
+			t.Errorf("opened twice: %v", err)
+		}
+		if err := s.Update(func(tx *Tx) error { return tx.Put("names", "web", "1") }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(earlier); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file of an earlier run is still there: %v", err)
 	}
 }

@@ -45,6 +45,7 @@ type daemon struct {
 	lock       *engine.Lock
 	pidFile    *engine.Lock
 	store      *state.Store
+	passing    *state.Store
 	events     *event.Bus
 	spawner    *handle.Spawner
 	images     *image.Service
@@ -66,6 +67,7 @@ func (d *daemon) steps() []engine.Step {
 		{Name: "lock", Up: d.takeLock, Down: func(context.Context) error { return d.lock.Unlock() }},
 		{Name: "pid file", Up: d.writePid, Down: func(context.Context) error { return d.pidFile.Remove() }},
 		{Name: "state store", Up: d.openStore, Down: func(context.Context) error { return d.store.Close() }},
+		{Name: "state of this run of the machine", Up: d.openPassing, Down: func(context.Context) error { return d.passing.Close() }},
 		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
 		{Name: "snapshots", Up: d.openSnapshots, Down: func(context.Context) error { return d.snapshots.Close() }},
 		{Name: "volumes", Up: d.openVolumes},
@@ -93,6 +95,11 @@ func (d *daemon) writePid(context.Context) (err error) {
 func (d *daemon) openStore(context.Context) (err error) {
 	d.events = event.New()
 	d.store, err = state.Open(filepath.Join(d.cfg.dataRoot, "state.db"))
+	return err
+}
+
+func (d *daemon) openPassing(context.Context) (err error) {
+	d.passing, err = state.OpenVolatile(filepath.Join(d.cfg.execRoot, "passing.db"))
 	return err
 }
 
@@ -153,7 +160,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile},
 		Log:  d.log,
 	}, container.Dependencies{
-		Store: d.store, Images: d.images, Snapshots: d.snapshots, Volumes: d.volumes, Networks: d.networks,
+		Store: d.store, Passing: d.passing, Images: d.images, Snapshots: d.snapshots, Volumes: d.volumes, Networks: d.networks,
 		Supervisor: engine.Shims{Spawner: d.spawner}, Groups: engine.Groups{}, Events: d.events, Host: ocispec.LocalHost{},
 	})
 	if err != nil {

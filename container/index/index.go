@@ -35,6 +35,9 @@ const (
 // prefix of its id.
 type Index struct {
 	store *state.Store
+	// passing keeps what ends with this run of the machine anyway: the records of
+	// containers that are removed at their end, and how the last of them ended.
+	passing *state.Store
 
 	mu    sync.RWMutex // held for look-ups only
 	byID  map[string]*Entry
@@ -43,26 +46,67 @@ type Index struct {
 	departed departed
 }
 
-// Load reads the records of the store.
-func Load(store *state.Store, log *slog.Logger) (*Index, error) {
-	x := &Index{store: store, byID: map[string]*Entry{}, names: map[string]string{}}
-	err := store.View(func(tx *state.Tx) error {
-		if err := x.departed.load(tx); err != nil {
-			return err
-		}
-		return tx.Each(bucket, func(id string, raw []byte) error {
-			var r record.Record
-			if err := json.Unmarshal(raw, &r); err != nil || r.ID != id || r.Config == nil || r.HostConfig == nil {
-				// One damaged record must not keep the others from starting.
-				log.Error("the record of a container is damaged; it is left out", "container", id, "error", err)
+// Load reads the records of the stores: the durable one, and the one for what
+// passes with this run of the machine.
+func Load(store, passing *state.Store, log *slog.Logger) (*Index, error) {
+	x := &Index{store: store, passing: passing, byID: map[string]*Entry{}, names: map[string]string{}}
+	if err := passing.View(x.departed.load); err != nil {
+		return nil, err
+	}
+	for _, from := range []*state.Store{store, passing} {
+		var misplaced []*record.Record
+		err := from.View(func(tx *state.Tx) error {
+			return tx.Each(bucket, func(id string, raw []byte) error {
+				var r record.Record
+				if err := json.Unmarshal(raw, &r); err != nil || r.ID != id || r.Config == nil || r.HostConfig == nil {
+					// One damaged record must not keep the others from starting.
+					log.Error("the record of a container is damaged; it is left out", "container", id, "error", err)
+					return nil
+				}
+				x.byID[id] = newEntry(&r)
+				x.names[r.Name] = id
+				if x.home(&r) != from {
+					misplaced = append(misplaced, &r)
+				}
 				return nil
-			}
-			x.byID[id] = newEntry(&r)
-			x.names[r.Name] = id
-			return nil
+			})
 		})
-	})
-	return x, err
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range misplaced { // by an older version
+			err := errors.Join(x.home(r).Update(put(r)), from.Update(drop(r)))
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return x, nil
+}
+
+// home is the store that keeps a container's record. One that is removed at its
+// end would not outlive a restart of the machine, so its record need not: the
+// next daemon removes the files of containers that it does not know. Its
+// anonymous volumes would be left then, so one that has any is kept as the others.
+func (x *Index) home(r *record.Record) *state.Store {
+	if r.HostConfig.AutoRemove && len(r.Anonymous()) == 0 {
+		return x.passing
+	}
+	return x.store
+}
+
+// put writes a record and its name.
+func put(r *record.Record) func(*state.Tx) error {
+	return func(tx *state.Tx) error {
+		return errors.Join(tx.Put(namesBucket, r.Name, r.ID), tx.Put(bucket, r.ID, r))
+	}
+}
+
+// drop takes out a record and its name.
+func drop(r *record.Record) func(*state.Tx) error {
+	return func(tx *state.Tx) error {
+		return errors.Join(tx.Delete(bucket, r.ID), tx.Delete(namesBucket, r.Name))
+	}
 }
 
 // Find returns a container by name, id or unambiguous prefix of an id.
@@ -171,17 +215,7 @@ func (x *Index) Unreserve(name, id string) {
 
 // Add commits a new container and its reserved name together, and lets it be found.
 func (x *Index) Add(rec *record.Record) error {
-	raw, err := json.Marshal(rec)
-	if err != nil {
-		return err
-	}
-	err = x.store.Batch(func(tx *state.Tx) error {
-		if err := tx.Put(namesBucket, rec.Name, rec.ID); err != nil {
-			return err
-		}
-		return tx.PutRaw(bucket, rec.ID, raw)
-	})
-	if err != nil {
+	if err := x.home(rec).Batch(put(rec)); err != nil {
 		return err
 	}
 	x.mu.Lock()
@@ -192,12 +226,12 @@ func (x *Index) Add(rec *record.Record) error {
 
 // Save writes a record durably.
 func (x *Index) Save(r *record.Record) error {
-	return x.store.Batch(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
+	return x.home(r).Batch(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
 }
 
 // SaveRenamed writes a record and its new name, and frees the old one, together.
 func (x *Index) SaveRenamed(r *record.Record, old string) error {
-	return x.store.Batch(func(tx *state.Tx) error {
+	return x.home(r).Batch(func(tx *state.Tx) error {
 		return errors.Join(tx.Put(bucket, r.ID, r), tx.Put(namesBucket, r.Name, r.ID), tx.Delete(namesBucket, old))
 	})
 }
@@ -205,13 +239,13 @@ func (x *Index) SaveRenamed(r *record.Record, old string) error {
 // Forget takes the record and the name out of the store. How one ended that is
 // removed at its end is remembered for a while.
 func (x *Index) Forget(rec *record.Record) error {
-	return x.store.Batch(func(tx *state.Tx) error {
-		err := errors.Join(tx.Delete(bucket, rec.ID), tx.Delete(namesBucket, rec.Name))
-		if rec.HostConfig.AutoRemove {
-			err = errors.Join(err, x.departed.put(tx, rec))
+	if rec.HostConfig.AutoRemove {
+		// First: a client that finds no container asks how it ended.
+		if err := x.passing.Batch(func(tx *state.Tx) error { return x.departed.put(tx, rec) }); err != nil {
+			return err
 		}
-		return err
-	})
+	}
+	return x.home(rec).Batch(drop(rec))
 }
 
 // Drop lets a container be found no more.

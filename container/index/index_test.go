@@ -15,23 +15,30 @@ import (
 	"github.com/sampan-containers/sampan/state"
 )
 
-func load(t *testing.T, store *state.Store) *Index {
+// stores are those of one daemon.
+type stores struct{ durable, passing *state.Store }
+
+func load(t *testing.T, s stores) *Index {
 	t.Helper()
-	x, err := Load(store, slog.New(slog.DiscardHandler))
+	x, err := Load(s.durable, s.passing, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return x
 }
 
-func openStore(t *testing.T) *state.Store {
+func openStore(t *testing.T) stores {
 	t.Helper()
-	store, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	durable, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { store.Close() })
-	return store
+	passing, err := state.OpenVolatile(filepath.Join(t.TempDir(), "passing.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { durable.Close(); passing.Close() })
+	return stores{durable, passing}
 }
 
 // add makes a container whose id begins with its number.
