@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/pgzip"
 	"github.com/opencontainers/go-digest"
@@ -32,6 +33,12 @@ type plan struct {
 	config    ocispec.Descriptor
 	configRaw []byte
 	layers    []layerPlan
+}
+
+// made is a compressed layer and what it unpacks to.
+type made struct {
+	blob   ocispec.Descriptor
+	diffID digest.Digest
 }
 
 type layerPlan struct {
@@ -87,22 +94,30 @@ func (p *pusher) asItCame(d digest.Digest) *plan {
 // client knows, or OCI's if a layer is compressed as only that allows.
 func (p *pusher) compose(config []byte, parts map[digest.Digest]*part) (*plan, error) {
 	out := &plan{mediaType: client.MediaTypeDockerManifest, configRaw: config}
+	var diffIDs []digest.Digest
 	for _, id := range p.img.Config.RootFS.DiffIDs {
-		blob, err := p.compressed(id, parts[id])
+		one, err := p.compressed(id, parts[id])
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", cut(id), err)
 		}
-		if dockerType(blob.MediaType) == "" {
+		if dockerType(one.blob.MediaType) == "" {
 			out.mediaType = ocispec.MediaTypeImageManifest
 		}
-		out.layers = append(out.layers, layerPlan{id, blob})
+		out.layers = append(out.layers, layerPlan{id, one.blob})
+		diffIDs = append(diffIDs, one.diffID)
+	}
+	if !slices.Equal(diffIDs, p.img.Config.RootFS.DiffIDs) {
+		var err error
+		if out.configRaw, err = withLayers(config, diffIDs); err != nil {
+			return nil, err
+		}
 	}
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: out.mediaType}
 	configType := client.MediaTypeDockerConfig
 	if out.mediaType == ocispec.MediaTypeImageManifest {
 		configType = ocispec.MediaTypeImageConfig
 	}
-	m.Config = ocispec.Descriptor{MediaType: configType, Digest: p.img.ID, Size: int64(len(config))}
+	m.Config = ocispec.Descriptor{MediaType: configType, Digest: digest.FromBytes(out.configRaw), Size: int64(len(out.configRaw))}
 	for i := range out.layers {
 		blob := &out.layers[i].blob
 		if out.mediaType == client.MediaTypeDockerManifest {
@@ -120,14 +135,14 @@ func (p *pusher) compose(config []byte, parts map[digest.Digest]*part) (*plan, e
 
 // compressed returns the blob of a layer: one that is kept, or else one that is
 // made now and kept.
-func (p *pusher) compressed(id digest.Digest, show *part) (ocispec.Descriptor, error) {
+func (p *pusher) compressed(id digest.Digest, show *part) (made, error) {
 	list, err := p.s.images.LayerBlobs(id)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return made{}, err
 	}
 	for _, d := range list {
 		if size, err := p.s.images.Blobs().Stat(d.Digest); err == nil && size == d.Size {
-			return d, nil
+			return made{blob: d, diffID: id}, nil
 		}
 	}
 	show.say("Compressing")
@@ -142,15 +157,36 @@ func (p *pusher) compressed(id digest.Digest, show *part) (ocispec.Descriptor, e
 	r.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends the packing if Put gave up
 	got := <-plain
 	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	if got != id {
-		return ocispec.Descriptor{}, errors.Join(
-			fault.New(fault.Unavailable, "its files do not give the tar back that it came from (expected %s, got %s): pull or load the image again", id, got),
-			p.s.images.Blobs().Delete(d))
+		return made{}, err
 	}
 	blob := ocispec.Descriptor{MediaType: client.MediaTypeDockerLayer, Digest: d, Size: size}
-	return blob, p.s.images.KeepLayerBlob(id, blob)
+	if got != id {
+		return p.foreign(blob, got), nil
+	}
+	return made{blob: blob, diffID: id}, p.s.images.KeepLayerBlob(id, blob)
+}
+
+// foreign holds, until the push ends, a blob of a layer whose files do not give
+// the tar back that they came from: one that was imported.
+func (p *pusher) foreign(blob ocispec.Descriptor, diffID digest.Digest) made {
+	if p.s.images.Blobs().Hold(blob.Digest) {
+		p.held = append(p.held, blob.Digest)
+	}
+	return made{blob: blob, diffID: diffID}
+}
+
+// withLayers replaces the diffIDs of a config and leaves all else as it is.
+func withLayers(raw []byte, diffIDs []digest.Digest) ([]byte, error) {
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, fault.New(fault.Invalid, "the image's config is not valid: %w", err)
+	}
+	rootfs, err := json.Marshal(ocispec.RootFS{Type: "layers", DiffIDs: diffIDs})
+	if err != nil {
+		return nil, err
+	}
+	fields["rootfs"] = rootfs
+	return json.Marshal(fields)
 }
 
 // pack writes a layer's tar compressed and returns its diffID.

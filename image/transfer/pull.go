@@ -111,7 +111,7 @@ func (p *puller) run() error {
 	if err != nil {
 		return explain(p.ref, err)
 	}
-	if err := p.out.status(p.asked(), "Pulling from %s", reference.FamiliarName(p.ref)); err != nil {
+	if err := p.out.status(p.asked(), "Pulling from %s", reference.Path(p.ref)); err != nil {
 		return err
 	}
 	id := digest.Digest("")

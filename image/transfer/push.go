@@ -107,6 +107,8 @@ type pusher struct {
 	img *image.Image
 	to  *client.Source
 	out *output
+	// held are blobs that only this push needs.
+	held []digest.Digest
 }
 
 func (p *pusher) wanted(platform string) error {
@@ -136,6 +138,7 @@ func (p *pusher) run() error {
 	}()
 	parts, list := p.parts()
 	r := report(p.out, &pushWords, list)
+	defer func() { p.s.images.Unhold(nil, p.held) }()
 	plan, err := p.plan(parts)
 	if err == nil {
 		err = p.blobs(plan, parts)
