@@ -42,10 +42,11 @@ type extractor struct {
 	sparse     int64
 	gone       int
 	opaqueRoot bool
+	written    func(int64) // told of every file's size
 }
 
 // extract reads the tar to its end, trailing bytes too, into dir/fs.
-func extract(ctx context.Context, r io.Reader, dir string) (*Info, error) {
+func extract(ctx context.Context, r io.Reader, dir string, written func(int64)) (*Info, error) {
 	for _, sub := range []string{"fs", "gone"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), impliedMode); err != nil {
 			return nil, err
@@ -69,7 +70,7 @@ func extract(ctx context.Context, r io.Reader, dir string) (*Info, error) {
 		return nil, err
 	}
 	defer rec.close()
-	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, buf: make([]byte, copyBuffer)}
+	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, written: written, buf: make([]byte, copyBuffer)}
 	if err := x.entries(ctx, tar.NewReader(rec)); err != nil {
 		return nil, err
 	}
@@ -184,6 +185,7 @@ func (x *extractor) fill(fd int, name string, h *tar.Header, sparse bool) error 
 		}
 	}
 	x.size += end
+	x.written(end)
 	if err := x.attributes(fd, name, h); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -67,6 +68,7 @@ type Store struct {
 	mended string // one directory a chain that needs mending
 	tmp    string
 	trash  *tree.Bin
+	flusher
 
 	mu    sync.Mutex // guards infos
 	infos map[digest.Digest]*Info
@@ -86,6 +88,7 @@ func Open(root string, log *slog.Logger) (*Store, error) {
 		infos:  map[digest.Digest]*Info{},
 		held:   map[digest.Digest]int{},
 	}
+	s.flusher.dir = s.layers
 	for _, dir := range []string{s.layers, s.mended} {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
 			return nil, fmt.Errorf("make layer store: %w", err)
@@ -158,7 +161,7 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 	z := newStream(ctx, r, digest.SHA256.Hash())
 	defer z.close()
 	failpoint.Hit("layer.stage.extract")
-	if st.Info, err = extract(ctx, z, tmp); err != nil {
+	if st.Info, err = extract(ctx, z, tmp, s.flusher.wrote); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
 	st.Info.DiffID = z.digest()
@@ -319,6 +322,29 @@ func (s *Store) Remove(id digest.Digest) error {
 }
 
 func (s *Store) path(id digest.Digest) string { return filepath.Join(s.layers, id.Encoded()) }
+
+// flushStep is after how many unpacked bytes writing out begins.
+const flushStep = 64 * mib
+
+// flusher has the kernel write out while layers are being unpacked, so that the
+// sync before they become visible has little left to wait for.
+type flusher struct {
+	dir      string
+	unsynced atomic.Int64
+	flushing atomic.Bool
+}
+
+func (f *flusher) wrote(n int64) {
+	if f.unsynced.Add(n) < flushStep || !f.flushing.CompareAndSwap(false, true) {
+		return
+	}
+	f.unsynced.Store(0)
+	go func() {
+		defer f.flushing.Store(false)
+		// Publish syncs again, and tells of failures.
+		_ = syncFS(f.dir)
+	}()
+}
 
 // syncFS writes out everything of the file system that holds dir: one call for
 // a layer instead of one for each of its files.
