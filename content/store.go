@@ -31,6 +31,8 @@ import (
 const (
 	dirMode  = 0o700
 	blobMode = 0o400
+	// verifyBuffer is what Verify reads at a time.
+	verifyBuffer = 256 << 10
 )
 
 // Store is a directory of blobs. It is safe for concurrent use, by one process.
@@ -130,6 +132,26 @@ func (s *Store) Read(d digest.Digest, limit int64) ([]byte, error) {
 		return nil, fault.New(fault.Unavailable, "blob %s is damaged on disk: its content has digest %s (remove the image and get it again)", d, got)
 	}
 	return buf.Bytes(), nil
+}
+
+// Verify reads a blob and compares it with its digest: fault.Unavailable says that
+// it is damaged, fault.NotFound that it is missing. It returns the blob's size.
+func (s *Store) Verify(ctx context.Context, d digest.Digest) (int64, error) {
+	f, err := s.Open(d)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	sum := d.Algorithm().Digester()
+	buf := make([]byte, verifyBuffer)
+	n, err := io.CopyBuffer(struct{ io.Writer }{sum.Hash()}, &contextReader{ctx, f}, buf)
+	if err != nil {
+		return n, fmt.Errorf("read blob %s: %w", d, err)
+	}
+	if got := sum.Digest(); got != d {
+		return n, fault.New(fault.Unavailable, "blob %s is damaged on disk: its content has digest %s", d, got)
+	}
+	return n, nil
 }
 
 // Open opens a blob for reading, without verifying it.

@@ -12,11 +12,12 @@
 // Deleting goes the other way round. What a crash leaves between the two has no
 // record, and New removes it.
 //
-// Limits: registries are not reachable yet. Pull answers fault.NotImplemented
-// for everything but the built-in image sampan/box.
+// Archives of images are package archive's, registries package transfer's; both
+// bring images in by Arrive.
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,6 +89,9 @@ type Service struct {
 	// the first request; nil means none. It is called while an image is being
 	// deleted and must not wait for anything that waits for this service.
 	InUse func(imageID string) []Container
+	// Refetch gets a damaged blob or layer again from where its images came. Nil:
+	// there is no such way.
+	Refetch func(ctx context.Context, d Damage) error
 
 	// mu makes "is it still used" and "take it away" one step, and guards waiting.
 	mu      sync.Mutex

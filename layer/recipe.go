@@ -152,6 +152,10 @@ func (s *Store) Tar(ctx context.Context, id digest.Digest, w io.Writer) error {
 	}
 	sum := id.Algorithm().Hash()
 	if err := s.cook(ctx, id, io.MultiWriter(sum, w)); err != nil {
+		var broken *brokenError
+		if errors.As(err, &broken) {
+			return damaged(id, err)
+		}
 		return fmt.Errorf("read layer %s: %w", id, err)
 	}
 	if got := digest.NewDigest(id.Algorithm(), sum); got != id {
@@ -160,10 +164,24 @@ func (s *Store) Tar(ctx context.Context, id digest.Digest, w io.Writer) error {
 	return nil
 }
 
+// brokenError is what is wrong with a layer's files, or its recipe, rather than
+// with whoever reads them.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+func broken(err error) error {
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+		return err
+	}
+	return &brokenError{err}
+}
+
 func (s *Store) cook(ctx context.Context, id digest.Digest, w io.Writer) error {
 	f, err := os.Open(filepath.Join(s.path(id), recipeFile))
 	if err != nil {
-		return err
+		return broken(err)
 	}
 	defer f.Close()
 	z, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
@@ -209,13 +227,16 @@ func (c *cook) leave() {
 
 func (c *cook) step() error {
 	n, err := binary.ReadUvarint(c.r)
+	if err == io.EOF {
+		return err // between records: the end
+	}
 	if err != nil {
-		return err // io.EOF between records is the end
+		return broken(err)
 	}
 	for n > 0 {
 		k, err := io.ReadFull(c.r, c.buf[:min(n, uint64(len(c.buf)))])
 		if err != nil {
-			return unexpected(err)
+			return broken(unexpected(err))
 		}
 		if _, err := c.w.Write(c.buf[:k]); err != nil {
 			return err
@@ -223,22 +244,22 @@ func (c *cook) step() error {
 		n -= uint64(k)
 	}
 	if n, err = binary.ReadUvarint(c.r); err != nil {
-		return unexpected(err)
+		return broken(unexpected(err))
 	}
 	if n == 0 {
 		return nil
 	}
 	if n > maxPath {
-		return fault.New(fault.Unavailable, "the recipe of its tar is damaged")
+		return broken(errors.New("the recipe of its tar is not valid"))
 	}
 	name := c.buf[:n]
 	if _, err := io.ReadFull(c.r, name); err != nil {
-		return unexpected(err)
+		return broken(unexpected(err))
 	}
 	at := string(name)
 	size, err := binary.ReadUvarint(c.r)
 	if err != nil {
-		return unexpected(err)
+		return broken(unexpected(err))
 	}
 	return c.file(at, int64(size))
 }
@@ -248,7 +269,7 @@ func (c *cook) file(at string, size int64) error {
 		c.leave()
 		f, err := c.root.Open(up, unix.O_PATH|unix.O_DIRECTORY, 0)
 		if err != nil {
-			return err
+			return broken(err)
 		}
 		c.parent, c.name = f, up
 	}
@@ -256,7 +277,7 @@ func (c *cook) file(at string, size int64) error {
 	// damaged; O_NONBLOCK keeps a FIFO from stopping us.
 	fd, err := unix.Openat(int(c.parent.Fd()), path.Base(at), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOATIME, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: at, Err: err}
+		return broken(&os.PathError{Op: "open", Path: at, Err: err})
 	}
 	defer unix.Close(fd)
 	for left := size; left > 0; {
@@ -268,7 +289,7 @@ func (c *cook) file(at string, size int64) error {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return &os.PathError{Op: "read", Path: at, Err: err}
+			return broken(&os.PathError{Op: "read", Path: at, Err: err})
 		}
 		if _, err := c.w.Write(c.buf[:n]); err != nil {
 			return err

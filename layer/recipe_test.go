@@ -120,8 +120,37 @@ func TestTarOfADamagedLayerIsRefused(t *testing.T) {
 			if err := damage(t, s.path(info.DiffID)); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Tar(t.Context(), info.DiffID, &bytes.Buffer{}); err == nil {
-				t.Error("it is taken for whole")
+			for what, err := range map[string]error{
+				"tar": s.Tar(t.Context(), info.DiffID, &bytes.Buffer{}), "verify": s.Verify(t.Context(), info.DiffID),
+			} {
+				if !errors.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), info.DiffID.String()) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}
+
+func TestVerifySeesWhatIsNotContent(t *testing.T) {
+	raw := pack(t, dir("d/", 0o755), file("d/f", "content"), link(tar.TypeSymlink, "l", "d"), file(".wh.gone", ""), file("d/.wh..wh..opq", ""))
+	for name, damage := range map[string]func(fs string) error{
+		"nothing":       func(string) error { return nil },
+		"mode":          func(fs string) error { return os.Chmod(fs+"/d/f", 0o4755) },
+		"owner":         func(fs string) error { return os.Chown(fs+"/d/f", 1, 1) },
+		"link":          func(fs string) error { os.Remove(fs + "/l"); return os.Symlink("/etc", fs+"/l") },
+		"link gone":     func(fs string) error { return os.Remove(fs + "/l") },
+		"whiteout gone": func(fs string) error { return os.Remove(fs + "/gone") },
+		"root gone":     os.RemoveAll,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t)
+			info, fs := unpack(t, s, raw)
+			if err := damage(fs); err != nil {
+				t.Fatal(err)
+			}
+			err := s.Verify(t.Context(), info.DiffID)
+			if name == "nothing" && err != nil || name != "nothing" && !errors.Is(err, fault.Unavailable) {
+				t.Errorf("got %v", err)
 			}
 		})
 	}
