@@ -169,7 +169,7 @@ func (d *deletion) untag(id digest.Digest, name reference.Named) error {
 	return nil
 }
 
-// image removes the image itself. quiet leaves one that is used or named in
+// image removes the image itself. quiet leaves one that is used, named or stood on in
 // place without an error, because removing a name was all that was asked for.
 func (d *deletion) image(id digest.Digest, r *record, force, quiet bool) error {
 	conflict, err := d.conflict(id, conflicts{stopped: !force, names: !force})
@@ -177,7 +177,8 @@ func (d *deletion) image(id digest.Digest, r *record, force, quiet bool) error {
 		return err
 	}
 	if conflict != nil {
-		if quiet && (conflict.used || !d.nameless(id)) {
+		// An image with children is left, too: they stand on it.
+		if quiet && (conflict.used || conflict.hard || !d.nameless(id)) {
 			return nil
 		}
 		return conflict

@@ -40,4 +40,5 @@ heavy='/test/|/cmd/'
 go test -race -timeout 20m $(go list ./... | grep -vE "$launch|$heavy") || status=1
 go test -timeout 20m $(go list ./... | grep -E "$launch|/cmd/") || status=1
 go test -p 1 -timeout 60m $(go list ./test/... ) || status=1
+go test -timeout 20m -tags failpoints ./test/failpoint || status=1
 exit $status

@@ -22,6 +22,7 @@ var table = map[string]int{
 	"exec.repeat":         1000,
 	"attach.cut":          1000,
 	"inroot.swap":         20000,
+	"failpoint.round":     6, // rounds of some 56 kills at the steps of the image store
 	"start.parallel":      200,
 }
 
