@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/container"
+	"github.com/sampan-containers/sampan/cli/container/logs"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/network"
@@ -54,7 +55,7 @@ func entries() []entry {
 		make func(*app.App) *cobra.Command
 	}{
 		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", container.NewCp}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
-		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", container.NewLogs},
+		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", logs.New},
 		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
 		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", stats.New},
 		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"regexp"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -56,6 +57,8 @@ type LogsOptions struct {
 	Details        bool // each line carries the driver's attributes
 	Since, Until   time.Time
 	Tail           int // -1 is all
+	// Grep chooses lines of those that the rest chooses; nil: all of them.
+	Grep *regexp.Regexp
 }
 
 // Hijack takes over a client's connection.

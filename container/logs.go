@@ -69,6 +69,9 @@ func (s *Service) readLog(ctx context.Context, rec *Record, o LogsOptions, done 
 		if entry.Stream == "stdout" && !o.Stdout || entry.Stream == "stderr" && !o.Stderr {
 			return nil
 		}
+		if o.Grep != nil && !o.Grep.Match(bytes.TrimRight(entry.Line, "\r\n")) {
+			return nil
+		}
 		if !o.Timestamps && !o.Details {
 			return emit(entry.Stream, entry.Line)
 		}

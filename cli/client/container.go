@@ -247,6 +247,8 @@ type ContainerLogsOptions struct {
 	ShowStdout, ShowStderr      bool
 	Since, Until, Tail          string
 	Timestamps, Follow, Details bool
+	// Grep is a regular expression that lines must match; only our daemons know it.
+	Grep string
 }
 
 // ContainerLogs streams a container's log.
@@ -262,6 +264,9 @@ func (c *Client) ContainerLogs(ctx context.Context, name string, o ContainerLogs
 	flag(q, "details", o.Details)
 	flag(q, "follow", o.Follow)
 	q.Set("tail", o.Tail)
+	if o.Grep != "" {
+		q.Set("grep", o.Grep)
+	}
 	for key, value := range map[string]string{"since": o.Since, "until": o.Until} {
 		if value == "" {
 			continue

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 
 	"github.com/sampan-containers/sampan/container"
@@ -59,6 +60,9 @@ func (r routes) logs(c *server.Call) error {
 	return nil
 }
 
+// maxExpression bounds the text of a regular expression.
+const maxExpression = 4 << 10
+
 func logsOptions(c *server.Call) (o container.LogsOptions, err error) {
 	o = container.LogsOptions{
 		Stdout: c.Bool("stdout"), Stderr: c.Bool("stderr"), Follow: c.Bool("follow"),
@@ -66,6 +70,15 @@ func logsOptions(c *server.Call) (o container.LogsOptions, err error) {
 	}
 	if !o.Stdout && !o.Stderr {
 		return o, fault.New(fault.Invalid, "Bad parameters: you must choose at least one stream")
+	}
+	if text := c.Query("grep"); text != "" {
+		// Beyond Docker: lines that match. RE2 takes time in proportion to the text.
+		if len(text) > maxExpression {
+			return o, fault.New(fault.Invalid, "the expression of parameter grep has %d bytes, more than the limit of %d", len(text), maxExpression)
+		}
+		if o.Grep, err = regexp.Compile(text); err != nil {
+			return o, fault.New(fault.Invalid, "invalid value of parameter grep: %v", err)
+		}
 	}
 	if o.Since, err = c.Time("since"); err != nil {
 		return o, err
