@@ -4,12 +4,13 @@
 // Publishing never blocks: every subscriber has a bounded queue of its own, and
 // one that falls behind by more than queueLimit events is ended with ErrSlow,
 // because a stream that ends can be resumed with `since` while a silent gap
-// cannot be noticed. The bus keeps the last ringSize events for `since`, as
-// Docker does. Events are not durable.
+// cannot be noticed. The bus keeps the last events (some thousands) for `since` in
+// a journal of bounded size, which outlives the daemon after Keep.
 package event
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -18,10 +19,7 @@ import (
 	"github.com/sampan-containers/sampan/event/filter"
 )
 
-const (
-	ringSize   = 256
-	queueLimit = 4096
-)
+const queueLimit = 4096
 
 var (
 	// ErrSlow ends a subscription whose reader fell too far behind.
@@ -32,16 +30,16 @@ var (
 
 // Bus distributes events. The zero value is not usable, call New.
 type Bus struct {
-	mu   sync.Mutex
-	ring []events.Message // oldest first once full: ring[next:] + ring[:next]
-	next int
-	last int64 // TimeNano of the latest event, so that times never go back
-	subs map[*Subscription]struct{}
+	mu      sync.Mutex
+	journal *journal
+	saved   string // the journal's file for the time after a reboot
+	last    int64  // TimeNano of the latest event, so that times never go back
+	subs    map[*Subscription]struct{}
 }
 
 // New returns an empty bus.
 func New() *Bus {
-	return &Bus{ring: make([]events.Message, 0, ringSize), subs: map[*Subscription]struct{}{}}
+	return &Bus{journal: newJournal(), subs: map[*Subscription]struct{}{}}
 }
 
 // Publish stamps m (scope "local" and the time, where they are unset) and hands
@@ -59,11 +57,8 @@ func (b *Bus) Publish(m events.Message) {
 		m.Time = m.TimeNano / int64(time.Second)
 	}
 	b.last = max(b.last, m.TimeNano)
-	if len(b.ring) < ringSize {
-		b.ring = append(b.ring, m)
-	} else {
-		b.ring[b.next] = m
-		b.next = (b.next + 1) % ringSize
+	if raw, err := json.Marshal(&m); err == nil {
+		b.journal.add(raw)
 	}
 	for s := range b.subs {
 		if !s.match(m) {
@@ -90,25 +85,23 @@ func (b *Bus) Subscribers() int {
 // Past returns the remembered events between since and until (a zero bound is
 // open) that pass f. Without any bound it returns nothing, as Docker does.
 func (b *Bus) Past(since, until time.Time, f filter.Args) []events.Message {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.past(since, until, f)
-}
-
-func (b *Bus) past(since, until time.Time, f filter.Args) []events.Message {
 	if since.IsZero() && until.IsZero() {
 		return nil
 	}
+	b.mu.Lock()
+	raw := b.journal.copyAll()
+	b.mu.Unlock()
+	return past(raw, since, until, f)
+}
+
+func past(raw []byte, since, until time.Time, f filter.Args) []events.Message {
 	var found []events.Message
-	for i := range b.ring {
-		m := b.ring[(b.next+i)%len(b.ring)]
-		if !since.IsZero() && m.TimeNano < since.UnixNano() || !until.IsZero() && m.TimeNano > until.UnixNano() {
-			continue
-		}
-		if Match(f, m) {
+	each(raw, func(m events.Message) bool {
+		if (since.IsZero() || m.TimeNano >= since.UnixNano()) && (until.IsZero() || m.TimeNano <= until.UnixNano()) && Match(f, m) {
 			found = append(found, m)
 		}
-	}
+		return true
+	})
 	return found
 }
 
@@ -117,13 +110,15 @@ func (b *Bus) past(since, until time.Time, f filter.Args) []events.Message {
 // without a gap between the two. until bounds the remembered ones only; the
 // caller ends the stream by its context. Close must be called.
 func (b *Bus) Subscribe(since, until time.Time, f filter.Args) *Subscription {
+	s := &Subscription{bus: b, filter: f, wake: make(chan struct{}, 1)}
+	var raw []byte
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := &Subscription{bus: b, filter: f, queue: b.past(since, until, f), wake: make(chan struct{}, 1)}
-	if len(s.queue) > 0 {
-		s.wake <- struct{}{}
+	if !since.IsZero() || !until.IsZero() {
+		raw = b.journal.copyAll()
 	}
 	b.subs[s] = struct{}{}
+	b.mu.Unlock()
+	s.past = past(raw, since, until, f) // what comes meanwhile waits in the queue
 	return s
 }
 
@@ -132,6 +127,7 @@ type Subscription struct {
 	bus    *Bus
 	filter filter.Args
 	wake   chan struct{}
+	past   []events.Message // come before the queue; only Next touches them
 
 	mu    sync.Mutex
 	queue []events.Message
@@ -160,6 +156,12 @@ func (s *Subscription) push(m events.Message) bool {
 // Next waits for the next event. It returns ctx's error, ErrSlow or ErrClosed
 // when the stream has ended.
 func (s *Subscription) Next(ctx context.Context) (events.Message, error) {
+	if len(s.past) > 0 {
+		m := s.past[0]
+		s.past[0] = events.Message{}
+		s.past = s.past[1:]
+		return m, nil
+	}
 	for {
 		s.mu.Lock()
 		if len(s.queue) > 0 {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,29 +47,112 @@ func TestSubscribersGetNewEvents(t *testing.T) {
 	}
 }
 
-func TestRingKeepsTheNewest(t *testing.T) {
+func TestJournalKeepsTheNewest(t *testing.T) {
 	b := New()
-	for i := 1; i <= ringSize+10; i++ {
-		b.Publish(events.Message{Actor: events.Actor{ID: fmt.Sprint(i)}, TimeNano: int64(i)})
+	padding := strings.Repeat("x", 1000)
+	const total = 5 * halfSize / 1000
+	for i := 1; i <= total; i++ {
+		b.Publish(events.Message{Actor: events.Actor{ID: fmt.Sprint(i), Attributes: map[string]string{"p": padding}}, TimeNano: int64(i)})
 	}
 	past := b.Past(time.Unix(0, 1), time.Time{}, nil)
-	if len(past) != ringSize || past[0].Actor.ID != "11" || past[ringSize-1].Actor.ID != fmt.Sprint(ringSize+10) {
-		t.Errorf("%d events from %s to %s", len(past), past[0].Actor.ID, past[len(past)-1].Actor.ID)
+	if len(past) < 800 || len(past) > 2*halfSize/1000 {
+		t.Fatalf("%d events are kept", len(past))
 	}
-	past = b.Past(time.Unix(0, 20), time.Unix(0, 22), nil)
-	if len(past) != 3 || past[0].Actor.ID != "20" {
-		t.Errorf("between 20 and 22: %v", past)
+	for i, m := range past {
+		if want := fmt.Sprint(total - len(past) + 1 + i); m.Actor.ID != want {
+			t.Fatalf("event %d is %s, want %s", i, m.Actor.ID, want)
+		}
+	}
+	past = b.Past(time.Unix(0, total-5), time.Unix(0, total-3), nil)
+	if len(past) != 3 || past[0].Actor.ID != fmt.Sprint(total-5) {
+		t.Errorf("three of the last: %v", past)
 	}
 	if len(b.Past(time.Time{}, time.Time{}, nil)) != 0 {
 		t.Error("without since and until there is no past")
 	}
+	b.Publish(events.Message{Actor: events.Actor{ID: "huge", Attributes: map[string]string{"p": strings.Repeat("x", halfSize)}}, TimeNano: total + 1})
+	if again := b.Past(time.Unix(0, total), time.Time{}, nil); len(again) != 1 {
+		t.Errorf("after an event that does not fit: %d", len(again))
+	}
+}
+
+// What was published is there for the next daemon, whether this one ended or was
+// killed, and after a reboot if it ended.
+func TestJournalOutlivesTheDaemon(t *testing.T) {
+	for _, how := range []string{"killed", "ended", "rebooted"} {
+		t.Run(how, func(t *testing.T) {
+			dir := t.TempDir()
+			path, saved := filepath.Join(dir, "run"), filepath.Join(dir, "saved")
+			first := New()
+			if err := first.Keep(path, saved); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 10 {
+				first.Emit(events.ContainerEventType, events.ActionStart, fmt.Sprint(i), nil)
+			}
+			if how != "killed" {
+				if err := first.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if how == "rebooted" {
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			second := New()
+			if err := second.Keep(path, saved); err != nil {
+				t.Fatal(err)
+			}
+			second.Emit(events.ContainerEventType, events.ActionDie, "10", nil)
+			past := second.Past(time.Unix(1, 0), time.Time{}, nil)
+			if len(past) != 11 {
+				t.Fatalf("%d events of 11", len(past))
+			}
+			for i, m := range past {
+				if m.Actor.ID != fmt.Sprint(i) || i > 0 && m.TimeNano <= past[i-1].TimeNano {
+					t.Errorf("event %d: %+v", i, m)
+				}
+			}
+		})
+	}
+}
+
+func TestDamagedJournal(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "noise": strings.Repeat("\xff", 2*halfSize), "text": strings.Repeat("events ", 1000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "run")
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b := New()
+			if err := b.Keep(path, filepath.Join(t.TempDir(), "missing")); err != nil {
+				t.Fatal(err)
+			}
+			b.Emit(events.ContainerEventType, events.ActionStart, "c", nil)
+			if past := b.Past(time.Unix(1, 0), time.Time{}, nil); len(past) != 1 {
+				t.Errorf("%d events", len(past))
+			}
+		})
+	}
+}
+
+func FuzzJournal(f *testing.F) {
+	j := newJournal()
+	j.add([]byte(`{"Type":"container"}`))
+	f.Add(j.copyAll())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		each(raw, func(events.Message) bool { return true })
+	})
 }
 
 // A reader that subscribes while others publish sees each event once: the
 // replay and the live part have neither a gap nor an overlap.
 func TestReplayHasNoGap(t *testing.T) {
 	b := New()
-	const total = 200 // below the ring's size, so that nothing falls out of it
+	const total = 200
 	var publish sync.WaitGroup
 	publish.Go(func() {
 		for i := range total {

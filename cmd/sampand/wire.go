@@ -66,6 +66,7 @@ func (d *daemon) steps() []engine.Step {
 		{Name: "directories", Up: d.directories},
 		{Name: "lock", Up: d.takeLock, Down: func(context.Context) error { return d.lock.Unlock() }},
 		{Name: "pid file", Up: d.writePid, Down: func(context.Context) error { return d.pidFile.Remove() }},
+		{Name: "events", Up: d.openEvents, Down: func(context.Context) error { return d.events.Close() }},
 		{Name: "state store", Up: d.openStore, Down: func(context.Context) error { return d.store.Close() }},
 		{Name: "state of this run of the machine", Up: d.openPassing, Down: func(context.Context) error { return d.passing.Close() }},
 		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
@@ -92,8 +93,17 @@ func (d *daemon) writePid(context.Context) (err error) {
 	return err
 }
 
-func (d *daemon) openStore(context.Context) (err error) {
+// openEvents goes on with the journal of an earlier daemon. Without a file for it
+// the daemon works as well, and only forgets.
+func (d *daemon) openEvents(context.Context) error {
 	d.events = event.New()
+	if err := d.events.Keep(filepath.Join(d.cfg.execRoot, "events"), filepath.Join(d.cfg.dataRoot, "events")); err != nil {
+		d.log.Warn("events are kept in memory only", "error", err)
+	}
+	return nil
+}
+
+func (d *daemon) openStore(context.Context) (err error) {
 	d.store, err = state.Open(filepath.Join(d.cfg.dataRoot, "state.db"))
 	return err
 }
