@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
@@ -92,17 +93,26 @@ func (s *Service) image(ctx context.Context, o CreateOptions) (*image.Image, err
 func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string, error) {
 	c, hc := o.Config, o.HostConfig
 	var warnings []string
+	// Before the image's labels join: an image must not steer the engine (CVE-2024-3154).
+	action, err := health.ParseAction(c.Labels)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, err := parseAfter(c.Labels)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := request.MergeImage(c, &img.Config.Config); err != nil {
 		return nil, nil, err
 	}
 	if err := request.CheckConfig(c); err != nil {
 		return nil, nil, err
 	}
-	rec := &Record{ID: request.NewID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size}
+	rec := &Record{ID: request.NewID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size,
+		HealthAction: action, After: after}
 	if rec.Platform == "" {
 		rec.Platform = "linux"
 	}
-	var err error
 	if rec.Path, rec.Args, err = request.Command(c); err != nil {
 		return nil, nil, err
 	}

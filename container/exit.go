@@ -137,6 +137,8 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 			s.log.Error("remove a container at its end", "container", e.ID, "error", err)
 		}
 		return
+	case again && s.restoring.Load():
+		// Restore starts it, in its order.
 	case again:
 		e.RestartLater(ran, func() { s.restartNow(e) })
 	}

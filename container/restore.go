@@ -38,6 +38,7 @@ const (
 // removes what is half made, and starts what its policy wants running. The last
 // goes on in the background.
 func (s *Service) Restore(ctx context.Context) error {
+	s.restoring.Store(true)
 	if err := os.MkdirAll(s.paths.Runs(), 0o700); err != nil {
 		return err
 	}
@@ -69,6 +70,7 @@ func (s *Service) Restore(ctx context.Context) error {
 	if err := s.Volumes.Sweep(); err != nil {
 		s.log.Error("unmount volumes that nobody uses", "error", err)
 	}
+	s.restoring.Store(false)
 	s.startByPolicy(all)
 	return nil
 }
@@ -292,26 +294,4 @@ func dirNames(dir string) []string {
 		}
 	}
 	return names
-}
-
-// startByPolicy starts in the background what a restart policy wants running.
-func (s *Service) startByPolicy(all []*index.Entry) {
-	for _, e := range all {
-		if r := e.Record(); r.State.Status != container.StateExited || e.IsRemoved() || !r.RestartsAtBoot() {
-			continue
-		}
-		s.work.Go(func() {
-			ctx := context.Background()
-			if err := e.Acquire(ctx); err != nil {
-				return
-			}
-			defer e.Release()
-			if s.work.Closing() || e.Record().State.Status != container.StateExited {
-				return
-			}
-			if err := s.start(ctx, e, nil); err != nil {
-				s.log.Error("start a container by its policy", "container", e.ID, "error", err)
-			}
-		})
-	}
 }

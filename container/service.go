@@ -18,6 +18,7 @@ package container
 import (
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -94,6 +95,7 @@ type Service struct {
 	probes     *probe.Probes
 	compactor  *compact.Compactor
 	work       *background.Work
+	restoring  atomic.Bool   // Restore is under way: what a policy wants running starts at its end
 	pruning    chan struct{} // holds one token while a prune runs
 }
 
@@ -111,7 +113,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
-	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log})
+	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log, Unhealthy: s.unhealthy})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})
 	s.Files = files.New(files.Dependencies{Containers: all, Volumes: s.volumes, Paths: &s.paths, Images: d.Images, Pauser: s, Events: d.Events, Log: s.log})
 	s.Meter = usage.New(usage.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Work: s.work})

@@ -1,5 +1,6 @@
-// Package probe runs the health checks of containers: a command in the container
-// at intervals, its output and exit code, and the health that follows. The rules
+// Package probe runs the health checks of containers: at intervals a command in the
+// container, its output and exit code, or a connection to one of its ports, and the
+// health that follows. The rules
 // are package health's; this package keeps the result in the index and tells it.
 package probe
 
@@ -48,6 +49,8 @@ type Dependencies struct {
 	Work       *background.Work
 	Spec       ocispec.Defaults
 	Log        *slog.Logger
+	// Unhealthy does what the container's health action says; it does not wait.
+	Unhealthy func(*index.Entry, *index.Run)
 }
 
 // Probes are those of the containers of one index.
@@ -66,7 +69,14 @@ func (s *Probes) Watch(e *index.Entry, r *index.Run, soon bool) {
 	}
 	p := health.PolicyOf(rec.Config.Healthcheck)
 	started := rec.State.StartedAt
+	probe := func() *container.HealthcheckResult { return s.probe(e, r, command, p.Timeout) }
+	end := func() {}
+	if check, ok := health.DirectOf(rec.Config); ok {
+		d := &direct{s: s, check: check}
+		probe, end = func() *container.HealthcheckResult { return d.probe(e, r, p.Timeout) }, d.close
+	}
 	s.d.Work.Go(func() {
+		defer end()
 		wait := p.Wait(container.Starting, time.Since(started))
 		if soon {
 			wait = 0
@@ -81,7 +91,7 @@ func (s *Probes) Watch(e *index.Entry, r *index.Run, soon bool) {
 			case <-s.d.Work.Ending().Done():
 				return
 			}
-			status := s.check(e, r, &p, command)
+			status := s.check(e, r, &p, probe)
 			timer.Reset(p.Wait(status, time.Since(started)))
 		}
 	})
@@ -89,7 +99,7 @@ func (s *Probes) Watch(e *index.Entry, r *index.Run, soon bool) {
 
 // check runs one probe and takes its result in. A paused container is not
 // probed, and a probe that a pause or the end caught does not count.
-func (s *Probes) check(e *index.Entry, r *index.Run, p *health.Policy, command []string) container.HealthStatus {
+func (s *Probes) check(e *index.Entry, r *index.Run, p *health.Policy, probe func() *container.HealthcheckResult) container.HealthStatus {
 	counts := func() bool {
 		select {
 		case <-r.Shim.Done():
@@ -103,7 +113,7 @@ func (s *Probes) check(e *index.Entry, r *index.Run, p *health.Policy, command [
 	if !counts() {
 		return e.Health().Status
 	}
-	result := s.probe(e, r, command, p.Timeout)
+	result := probe()
 	if !counts() {
 		return e.Health().Status
 	}
@@ -115,6 +125,9 @@ func (s *Probes) check(e *index.Entry, r *index.Run, p *health.Policy, command [
 	if next.Status != last.Status {
 		s.saveHealth(e, r, next)
 		s.d.Events.Publish(notice.Container(e.Record(), events.Action(string(events.ActionHealthStatus)+": "+string(next.Status)), nil))
+		if next.Status == container.Unhealthy && s.d.Unhealthy != nil {
+			s.d.Unhealthy(e, r)
+		}
 	}
 	return next.Status
 }

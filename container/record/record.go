@@ -40,6 +40,13 @@ type Record struct {
 	// BaseSize is the size of the image's layers.
 	BaseSize int64
 
+	// HealthAction is what follows when the container becomes unhealthy: "" or one
+	// of package health's. After names the containers that a new daemon starts
+	// first; with ":healthy" it waits for their health too. Both come from labels
+	// of the create request.
+	HealthAction string   `json:",omitempty"`
+	After        []string `json:",omitempty"`
+
 	State State
 }
 
