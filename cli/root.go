@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/network"
+	"github.com/sampan-containers/sampan/cli/registry"
 	"github.com/sampan-containers/sampan/cli/system"
 	"github.com/sampan-containers/sampan/cli/volume"
 	"github.com/sampan-containers/sampan/version"
@@ -45,8 +46,8 @@ func entries() []entry {
 		name string
 		make func(*app.App) *cobra.Command
 	}{
-		{"run", container.NewRun}, {"exec", container.NewExec}, {"ps", container.NewPs}, {"pull", image.NewPull},
-		{"images", image.NewImages}, {"version", system.NewVersion}, {"info", system.NewInfo},
+		{"run", container.NewRun}, {"exec", container.NewExec}, {"ps", container.NewPs}, {"pull", image.NewPull}, {"push", image.NewPush},
+		{"images", image.NewImages}, {"login", registry.NewLogin}, {"logout", registry.NewLogout}, {"search", registry.NewSearch}, {"version", system.NewVersion}, {"info", system.NewInfo},
 	} {
 		list = append(list, entry{name: v.name, section: sectionCommon, make: v.make})
 	}

@@ -23,13 +23,15 @@ type Config struct {
 	NetworksFormat string            `json:"networksFormat"`
 	HTTPHeaders    map[string]string `json:"HttpHeaders"`
 	Auths          map[string]Auth   `json:"auths"`
+	CredsStore     string            `json:"credsStore"`
+	CredHelpers    map[string]string `json:"credHelpers"`
 }
 
 // Auth is one registry's stored login.
 type Auth struct {
-	Auth          string `json:"auth"`
-	IdentityToken string `json:"identitytoken"`
-	RegistryToken string `json:"registrytoken"`
+	Auth          string `json:"auth,omitempty"`
+	IdentityToken string `json:"identitytoken,omitempty"`
+	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
 // configDir is --config, then DOCKER_CONFIG, then ~/.docker.

@@ -9,7 +9,7 @@ import (
 
 // Commands are the verbs of `image`, in the order of the help.
 func Commands(a *app.App) []*cobra.Command {
-	return []*cobra.Command{NewHistory(a), NewImport(a), NewInspect(a), NewLoad(a), NewLs(a), NewPrune(a), NewPull(a), NewRm(a), NewSave(a), NewTag(a)}
+	return []*cobra.Command{NewHistory(a), NewImport(a), NewInspect(a), NewLoad(a), NewLs(a), NewPrune(a), NewPull(a), NewPush(a), NewRm(a), NewSave(a), NewTag(a)}
 }
 
 func named(cmd *cobra.Command, names string) *cobra.Command {

@@ -79,7 +79,11 @@ func Pull(ctx context.Context, a *app.App, conn *connect.Conn, p PullRequest) er
 	if err != nil {
 		return err
 	}
-	req := client.ImagePullOptions{All: p.All, RegistryAuth: credentials(a.Config(), p.Ref)}
+	header, err := credentials(ctx, a, p.Ref)
+	if err != nil {
+		return err
+	}
+	req := client.ImagePullOptions{All: p.All, RegistryAuth: header}
 	if platform != nil {
 		req.Platforms = append(req.Platforms, *platform)
 	}
