@@ -406,6 +406,8 @@ func (f *fakeShim) ExecWait(ctx context.Context, id string) (handle.ExecState, e
 func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }
 func (f *fakeShim) Kept(context.Context, string) (*os.File, error)           { return os.Open("/dev/null") }
 func (f *fakeShim) Keep(context.Context, string, *os.File) error             { return nil }
+func (f *fakeShim) Control(context.Context, string, []byte) error            { return nil }
+
 func (f *fakeShim) Namespace(context.Context, string) (*os.File, error) {
 	return os.Open("/dev/null")
 }

@@ -101,6 +101,8 @@ type launcher struct {
 	rec  *Record
 	undo undoStack
 
+	runtime request.Runtime
+
 	net        network.Sandbox
 	namespaces map[string]*os.File
 	shm        string
@@ -123,6 +125,9 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 			err = errors.Join(err, l.undo.run())
 		}
 	}()
+	if l.runtime, err = s.opts.Defaults.FindRuntime(m.Next.HostConfig.Runtime); err != nil {
+		return nil, err
+	}
 	s.Supervisor.Prepare(e.ID)
 	l.undo.push(func() error { s.Supervisor.Dismiss(e.ID); return nil })
 	if err := l.directory(); err != nil {
@@ -236,6 +241,7 @@ func (l *launcher) config() (wire.Config, error) {
 	if c.Log, err = request.LogConfig(rec, l.s.paths.LogPath(rec)); err != nil {
 		return c, err
 	}
+	c.Runtime, c.RuntimeArgs = l.runtime.Path, l.runtime.Args
 	for _, p := range l.net.Sockets {
 		c.Ports = append(c.Ports, wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort,
 			ContainerIP: l.net.Endpoint.IP.Addr(), ContainerPort: p.ContainerPort, Splice: p.Splice})

@@ -23,7 +23,7 @@ func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateCon
 		return nil, err
 	}
 	defer e.Release()
-	if warnings, err = s.update(e, u); err != nil {
+	if warnings, err = s.update(ctx, e, u); err != nil {
 		//lint:ignore ST1005 Docker's words
 		return nil, fmt.Errorf("Cannot update container %s: %w", e.ID, err)
 	}
@@ -32,7 +32,7 @@ func (s *Service) Update(ctx context.Context, ref string, u *container.UpdateCon
 }
 
 // update does it; the lock is held.
-func (s *Service) update(e *index.Entry, u *container.UpdateConfig) ([]string, error) {
+func (s *Service) update(ctx context.Context, e *index.Entry, u *container.UpdateConfig) ([]string, error) {
 	rec := e.Record()
 	status := rec.State.Status
 	if status == container.StateRemoving || status == container.StateDead {
@@ -47,10 +47,10 @@ func (s *Service) update(e *index.Entry, u *container.UpdateConfig) ([]string, e
 		if err != nil {
 			return nil, err
 		}
-		if err := s.Groups.Update(s.paths.Cgroup(rec), res); err != nil {
+		if err := s.limit(ctx, e, res); err != nil {
 			// What was written before the refusal goes back.
 			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
-				_ = s.Groups.Update(s.paths.Cgroup(rec), back)
+				_ = s.limit(ctx, e, back)
 			}
 			return nil, err
 		}

@@ -37,7 +37,7 @@ func (c *Container) Destroy() error {
 	}
 	var errs []error
 	if c.Cgroup != nil {
-		errs = append(errs, removeGroup(c.Cgroup))
+		errs = append(errs, RemoveGroup(c.Cgroup))
 	} else if err := pidfd.Signal(c.PidFD, unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		errs = append(errs, err)
 	}
@@ -49,8 +49,8 @@ func (c *Container) Destroy() error {
 	return errors.Join(errs...)
 }
 
-// removeGroup ends all processes of a group and removes it.
-func removeGroup(g *cgroup.Group) error {
+// RemoveGroup ends all processes of a group, removes and closes it.
+func RemoveGroup(g *cgroup.Group) error {
 	if g.RemoveEmpty() {
 		return nil
 	}

@@ -324,7 +324,7 @@ func TestDieWithParent(t *testing.T) {
 		}
 		g, err := cgroup.Load(group)
 		l.must(err)
-		l.must(removeGroup(g))
+		l.must(RemoveGroup(g))
 	}
 }
 

@@ -341,7 +341,7 @@ func (p *plan) forkVisible() {
 func (l *launcher) undo() {
 	l.undoPlace()
 	if l.made {
-		if err := removeGroup(l.group); err != nil {
+		if err := RemoveGroup(l.group); err != nil {
 			l.warn("the control group of a container that did not start is left: " + err.Error())
 		}
 	}

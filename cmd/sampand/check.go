@@ -27,8 +27,6 @@ func (c *config) check() error {
 		return fmt.Errorf("--log-format %s: want text or json", c.logFormat)
 	case c.storageDriver != "overlay" && c.storageDriver != "overlay2":
 		return fmt.Errorf("--storage-driver %s: only overlay2 is available yet", c.storageDriver)
-	case c.defaultRuntime != runtimeName:
-		return fmt.Errorf("--default-runtime %s: only %s is available yet", c.defaultRuntime, runtimeName)
 	case !c.iptables:
 		return fmt.Errorf("--iptables=false: a bridge without packet filter rules is not available yet; use --bridge none")
 	case c.ipv6:
@@ -60,6 +58,9 @@ func (c *config) check() error {
 		if key, _, ok := strings.Cut(l, "="); !ok || key == "" {
 			return fmt.Errorf("--label %s: want key=value", l)
 		}
+	}
+	if err := c.checkRuntimes(); err != nil {
+		return err
 	}
 	if err := request.CheckLogOptions(c.logDriver, c.logOpts); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/request"
 )
 
 // The defaults of a daemon without flags.
@@ -19,7 +20,7 @@ const (
 	defaultDataRoot = "/var/lib/sampan"
 	defaultExecRoot = "/run/sampan"
 	defaultConfig   = "/etc/sampan/daemon.json"
-	runtimeName     = "sampan"
+	runtimeName     = request.OwnRuntime
 	defaultShutdown = 15 // seconds
 )
 
@@ -53,6 +54,7 @@ type config struct {
 	shutdownTimeout   int
 	storageDriver     string
 	defaultRuntime    string
+	runtimes          runtimes
 	runtimeBinary     string
 	boxBinary         string
 	init              bool
@@ -114,6 +116,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.IntVar(&c.shutdownTimeout, "shutdown-timeout", defaultShutdown, "Seconds that a shutdown without --live-restore may take")
 	f.StringVarP(&c.storageDriver, "storage-driver", "s", "overlay2", "Storage driver to use (overlay2)")
 	f.StringVar(&c.defaultRuntime, "default-runtime", runtimeName, "Default OCI runtime for containers")
+	f.Var(&c.runtimes, "add-runtime", "Register an additional OCI compatible runtime, as NAME=PATH")
 	f.StringVar(&c.runtimeBinary, "runtime-binary", "", "Path of sampan-runtime (default: beside sampand, then in PATH)")
 	f.StringVar(&c.boxBinary, "box-binary", "", "Path of sampan-box (default: beside sampand)")
 	f.BoolVar(&c.init, "init", false, "Run an init in the container to forward signals and reap processes")

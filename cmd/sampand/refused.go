@@ -10,7 +10,6 @@ import (
 // refused are dockerd's flags that do not work here yet, each with the reason a
 // user gets. A boolean may be given as false, which is what happens anyway.
 var refused = []struct{ name, kind, why string }{
-	{"add-runtime", "list", "other OCI runtimes are not available yet"},
 	{"allow-direct-routing", "bool", "direct routing to containers is not available yet"},
 	{"authorization-plugin", "list", "authorization plugins are not available yet"},
 	{"bip6", "string", "IPv6 networks are not available yet"},

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	mobycontainer "github.com/moby/moby/api/types/container"
-	mobysystem "github.com/moby/moby/api/types/system"
 
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/container/ocispec"
@@ -163,7 +162,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	d.containers, err = container.New(container.Options{
 		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent,
 		Defaults: request.Defaults{
-			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, LogDriver: c.logDriver, LogOptions: c.logOpts,
+			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, Runtimes: c.runtimes, LogDriver: c.logDriver, LogOptions: c.logOpts,
 			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
 			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 		},
@@ -209,7 +208,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
 		StorageDriver: "overlay2", LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
 		NetworkDrivers: []string{"bridge", "host", "null"}, CgroupDriver: "cgroupfs", Firewall: d.cfg.firewall,
-		Runtimes:        map[string]mobysystem.Runtime{runtimeName: {Path: engine.RuntimeBinary}},
+		Runtimes:        d.cfg.runtimes.listed(),
 		DefaultRuntime:  d.cfg.defaultRuntime,
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},
 		BuilderVersion:  "1",

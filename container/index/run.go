@@ -31,6 +31,8 @@ type Shim interface {
 	Keep(ctx context.Context, name string, f *os.File) error
 	Kept(ctx context.Context, name string) (*os.File, error)
 	ExecSignal(ctx context.Context, execID string, sig syscall.Signal) error
+	// Control pauses, resumes or updates a container of an external runtime.
+	Control(ctx context.Context, verb string, data []byte) error
 	// Close lets go of the shim; the container goes on.
 	Close() error
 }

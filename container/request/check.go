@@ -271,9 +271,10 @@ func checkRestart(_ *container.Config, hc *container.HostConfig) error {
 
 // checkMissing refuses by name what works in Docker and not here yet.
 func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) error {
+	if _, err := d.FindRuntime(hc.Runtime); err != nil {
+		return err
+	}
 	switch {
-	case hc.Runtime != "" && hc.Runtime != d.Runtime:
-		return invalid("unknown or invalid runtime name: %s (this daemon has %s)", hc.Runtime, d.Runtime)
 	case len(hc.StorageOpt) > 0:
 		return checkStorageOptions(hc.StorageOpt)
 	case hc.VolumeDriver != "" && hc.VolumeDriver != volume.LocalDriver:

@@ -16,9 +16,10 @@ import (
 
 // Defaults are the daemon's settings that a request falls back on.
 type Defaults struct {
-	CgroupV2     bool   // the machine has the unified hierarchy only
-	Runtime      string // name shown and accepted as HostConfig.Runtime
-	LogDriver    string // json-file or none
+	CgroupV2     bool               // the machine has the unified hierarchy only
+	Runtime      string             // name of the runtime of containers that name none
+	Runtimes     map[string]Runtime // the others that may be named, beside OwnRuntime
+	LogDriver    string             // json-file or none
 	LogOptions   map[string]string
 	ShmSize      int64
 	AlwaysInit   bool   // --init for everybody
@@ -27,8 +28,35 @@ type Defaults struct {
 	CgroupnsMode container.CgroupnsMode
 }
 
+// OwnRuntime is the name of the runtime that needs no further program.
+const OwnRuntime = "sampan"
+
+// Runtime is the program of another OCI runtime.
+type Runtime struct {
+	Path string   `json:"path"`
+	Args []string `json:"runtimeArgs,omitempty"` // before its commands
+}
+
+// Runtime finds a runtime by name; one without a path is our own.
+func (d *Defaults) FindRuntime(name string) (Runtime, error) {
+	if name == "" {
+		name = d.Runtime
+	}
+	if name == OwnRuntime {
+		return Runtime{}, nil
+	}
+	if r, ok := d.Runtimes[name]; ok {
+		return r, nil
+	}
+	known := append(slices.Sorted(maps.Keys(d.Runtimes)), OwnRuntime)
+	return Runtime{}, fault.New(fault.Invalid, "unknown or invalid runtime name: %s (this daemon has %s; others are added with --add-runtime)", name, strings.Join(known, ", "))
+}
+
 // Complete fills in what the daemon's flags left out.
 func (d *Defaults) Complete() {
+	if d.Runtime == "" {
+		d.Runtime = OwnRuntime
+	}
 	if d.ShmSize <= 0 {
 		d.ShmSize = ocispec.DefaultShmSize
 	}

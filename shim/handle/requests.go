@@ -131,6 +131,12 @@ func (s *Shim) Namespace(ctx context.Context, kind string) (*os.File, error) {
 	return f.files[0], nil
 }
 
+// Control changes a container of another OCI runtime by that runtime: pause, resume,
+// or update with the JSON of an OCI resources object.
+func (s *Shim) Control(ctx context.Context, verb string, data []byte) error {
+	return s.ok(ctx, verb, wire.TypeControl, &wire.Control{Verb: verb, Data: data}, nil)
+}
+
 // Keep gives the shim a descriptor to hold for the container's life, so that it
 // outlives the daemon; Kept returns a copy. The caller closes its own.
 func (s *Shim) Keep(ctx context.Context, name string, f *os.File) error {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/shim/launcher"
 )
 
 // TestMain lets the test binary be the shim: with plain processes instead of
@@ -41,7 +42,7 @@ type plainLauncher struct{}
 
 type plainContainer struct{ process *os.Process }
 
-func (plainLauncher) launch(ls *runtime.LaunchSpec) (*launched, error) {
+func (plainLauncher) Launch(ls *runtime.LaunchSpec) (*launcher.Launched, error) {
 	p, err := plainStart(ls.Spec.Process, ls.Stdio)
 	if err != nil {
 		return nil, err
@@ -50,8 +51,10 @@ func (plainLauncher) launch(ls *runtime.LaunchSpec) (*launched, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &launched{pid: p.Pid, pidfd: p.PidFD, console: p.Console, container: plainContainer{process}}, nil
+	return &launcher.Launched{Pid: p.Pid, PidFD: p.PidFD, Console: p.Console, Container: plainContainer{process}}, nil
 }
+
+func (plainContainer) RootDir() *os.File { return nil }
 
 func plainStart(p *specs.Process, stdio [3]*os.File) (*runtime.Process, error) {
 	path, err := exec.LookPath(p.Args[0])

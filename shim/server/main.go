@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/runtime/privs"
+	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -16,9 +17,9 @@ import (
 const controlFD = 3
 
 // Main is `sampan-runtime shim`. It returns the process's exit status.
-func Main() int { return run(inProcess{}, defaultLimits()) }
+func Main() int { return run(launcher.InProcess{}, defaultLimits()) }
 
-func run(l launcher, lim limits) int {
+func run(l launcher.Launcher, lim limits) int {
 	prepareProcess()
 	s := newShim(l, lim)
 	if err := s.setUp(); err != nil {

@@ -1,13 +1,13 @@
 package server
 
 import (
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -33,6 +33,8 @@ func (c *conn) handle(h wire.Header, payload []byte, files []int) (left []int) {
 		err = c.execStatus(h.Type, h.Request, payload)
 	case wire.TypeKeep:
 		return c.keep(h.Request, payload, files)
+	case wire.TypeControl:
+		err = c.control(h.Request, payload)
 	case wire.TypeNamespace:
 		err = c.namespace(h.Request, payload)
 	default:
@@ -102,6 +104,10 @@ func (c *conn) signal(request uint32, payload []byte) error {
 	if p == nil {
 		return nil
 	}
+	if remote, ok := c.s.container.(launcher.Remote); ok && m.Exec == "" {
+		c.remote(request, func() error { return remote.Signal(unix.Signal(m.Signal)) })
+		return nil
+	}
 	switch err := unix.PidfdSendSignal(int(p.pidfd.Fd()), unix.Signal(m.Signal), nil, 0); err {
 	case nil:
 		c.ok(request)
@@ -110,6 +116,38 @@ func (c *conn) signal(request uint32, payload []byte) error {
 	default:
 		c.fail(request, wire.CodeFailed, "send signal "+strconv.Itoa(int(m.Signal))+": "+err.Error())
 	}
+	return nil
+}
+
+// remote does beside the loop what another runtime does for us.
+func (c *conn) remote(request uint32, f func() error) {
+	s := c.s
+	s.starting++ // the runtime's process is not an orphan of the container
+	go func() {
+		err := f()
+		s.post(func() {
+			if s.starting--; err != nil {
+				c.fail(request, wire.CodeFailed, err.Error())
+				return
+			}
+			c.ok(request)
+		})
+	}()
+	s.yield()
+}
+
+// control changes a container of another runtime; ours is changed by its group.
+func (c *conn) control(request uint32, payload []byte) error {
+	m, err := wire.DecodeControl(payload)
+	if err != nil || c.target(request, "") == nil {
+		return err
+	}
+	remote, ok := c.s.container.(launcher.Remote)
+	if !ok {
+		c.fail(request, wire.CodeInvalid, "the container has no runtime of its own to "+m.Verb+" it")
+		return nil
+	}
+	c.remote(request, func() error { return remote.Control(m.Verb, m.Data) })
 	return nil
 }
 
@@ -233,12 +271,12 @@ func (c *conn) keep(request uint32, payload []byte, files []int) (left []int) {
 // root answers with the container's root directory, by which the daemon reads and
 // writes its files.
 func (c *conn) root(request uint32) {
-	r, ok := c.s.container.(interface{ rootDir() *os.File })
-	if !ok || r.rootDir() == nil {
+	r := c.s.container.RootDir()
+	if r == nil {
 		c.fail(request, wire.CodeInvalid, "the container's runtime does not give its root directory away")
 		return
 	}
-	fd, err := unix.FcntlInt(r.rootDir().Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	fd, err := unix.FcntlInt(r.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		c.fail(request, wire.CodeFailed, "open the root directory: "+err.Error())
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/shim/children"
+	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/lent"
 	"github.com/sampan-containers/sampan/shim/oomscore"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -16,7 +17,7 @@ import (
 // shim is the state of one supervisor. It belongs to the loop's goroutine.
 type shim struct {
 	loop
-	launcher launcher
+	launcher launcher.Launcher
 
 	id, runDir string
 	exitPath   string
@@ -30,7 +31,7 @@ type shim struct {
 
 	init      *proc
 	startedAt time.Time
-	container container
+	container launcher.Container
 	// root keeps the container's root file system mounted until the daemons are
 	// told of the end: taking an overlay away takes as long as all the rest, and
 	// nobody sees that mount. -1 = none.
@@ -71,7 +72,7 @@ const (
 	phaseDelivered              // the daemons are told; slow clients are still served
 )
 
-func newShim(l launcher, lim limits) *shim {
+func newShim(l launcher.Launcher, lim limits) *shim {
 	return &shim{launcher: l, listener: -1, root: -1, limits: lim, execs: map[string]*proc{}}
 }
 

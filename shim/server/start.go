@@ -14,6 +14,8 @@ import (
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
+	"github.com/sampan-containers/sampan/shim/external"
+	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -83,29 +85,36 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 		}
 	}
 	ls.Stdio = st.child
-	started, err := s.launcher.launch(ls)
+	started, err := s.launcherFor(cfg).Launch(ls)
 	st.close()
 	if err != nil {
 		return nil, err
 	}
-	s.container, s.startedAt = started.container, time.Now()
-	if started.root != nil {
-		s.root, _ = unix.FcntlInt(started.root.Fd(), unix.F_DUPFD_CLOEXEC, 0) // -1 where it fails
+	s.container, s.startedAt = started.Container, time.Now()
+	if root := started.RootDir(); root != nil {
+		s.root, _ = unix.FcntlInt(root.Fd(), unix.F_DUPFD_CLOEXEC, 0) // -1 where it fails
 	}
 	return clients, s.adopt(p, started, cfg)
 }
 
+func (s *shim) launcherFor(cfg *wire.Config) launcher.Launcher {
+	if cfg.Runtime == "" {
+		return s.launcher
+	}
+	return external.Launcher{Path: cfg.Runtime, Args: cfg.RuntimeArgs, Dir: cfg.RunDir}
+}
+
 // adopt puts a container that runs under the loop.
-func (s *shim) adopt(p *proc, started *launched, cfg *wire.Config) error {
+func (s *shim) adopt(p *proc, started *launcher.Launched, cfg *wire.Config) error {
 	if cfg.Terminal {
-		if err := p.terminal(started.console, cfg.OpenStdin, cfg.Height, cfg.Width); err != nil {
+		if err := p.terminal(started.Console, cfg.OpenStdin, cfg.Height, cfg.Width); err != nil {
 			return err
 		}
 	}
 	if s.log != nil {
 		p.record(s.log)
 	}
-	if err := p.run(started.pid, started.pidfd); err != nil {
+	if err := p.run(started.Pid, started.PidFD); err != nil {
 		return fmt.Errorf("watch the container: %w", err)
 	}
 	if err := s.add(s.listener, unix.EPOLLIN, acceptor{s}); err != nil {
@@ -236,7 +245,9 @@ func (s *shim) launchSpec(cfg *wire.Config, spec *specs.Spec, files []int) (ls *
 	if len(files) != len(cfg.Attach) {
 		return ls, nil, errors.New("the daemon sent more descriptors than it announced")
 	}
-	s.orphans = sharesPids(spec, ls)
+	// Another runtime may leave processes of its own behind, which the end of the
+	// container's PID namespace waits for.
+	s.orphans = sharesPids(spec, ls) || cfg.Runtime != ""
 	return ls, files, nil
 }
 

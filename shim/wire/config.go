@@ -9,6 +9,10 @@ import (
 type Config struct {
 	ID     string
 	RunDir string // 0700, on tmpfs; holds config.json and shim.sock
+	// Runtime is the program of another OCI runtime that makes the container, with
+	// RuntimeArgs before its commands; empty: the shim does it itself.
+	Runtime     string
+	RuntimeArgs []string
 	// Overlay is the root file system; nil takes root.path of the spec.
 	Overlay *Overlay
 	Log     LogConfig
@@ -99,6 +103,8 @@ func (c *Config) Encode(e *Encoder) {
 	}
 	e.Bool(16, c.Template)
 	e.Strings(17, c.Kept)
+	e.String(18, c.Runtime)
+	e.Strings(19, c.RuntimeArgs)
 }
 
 // DecodeConfig reads a Config.
@@ -143,6 +149,10 @@ func DecodeConfig(b []byte) (*Config, error) {
 			c.Attach = append(c.Attach, *a)
 		case 16:
 			c.Template = d.Bool()
+		case 18:
+			c.Runtime = d.String()
+		case 19:
+			c.RuntimeArgs = append(c.RuntimeArgs, d.String())
 		case 17:
 			c.Kept = append(c.Kept, d.String())
 		}

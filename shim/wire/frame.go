@@ -26,6 +26,7 @@ const (
 	TypeExit          Type = 17 // event: ExitRecord; the last frame
 	TypeExecExit      Type = 18 // event: ExecStatus
 	TypeWarning       Type = 19 // event: Warning
+	TypeControl       Type = 21 // Control
 	TypeKeep          Type = 20 // Target naming a descriptor; with it: keep it, without: close it
 )
 

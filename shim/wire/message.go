@@ -300,6 +300,36 @@ func DecodeNamespace(b []byte) (*Namespace, error) {
 	return &Namespace{Kind: t.Exec}, nil
 }
 
+// Control changes a container of another OCI runtime by that runtime: pause, resume,
+// or update with the JSON of an OCI resources object.
+type Control struct {
+	Verb string
+	Data []byte
+}
+
+// Encode writes the fields.
+func (m *Control) Encode(e *Encoder) {
+	e.String(1, m.Verb)
+	if len(m.Data) > 0 {
+		e.Raw(2, m.Data)
+	}
+}
+
+// DecodeControl reads a Control.
+func DecodeControl(b []byte) (*Control, error) {
+	m := &Control{}
+	d := NewDecoder(b)
+	for d.Next() {
+		switch d.Tag() {
+		case 1:
+			m.Verb = d.String()
+		case 2:
+			m.Data = d.Raw()
+		}
+	}
+	return m, d.Err()
+}
+
 // Warning is an event: something was done only in part.
 type Warning struct{ Text string }
 
