@@ -2,17 +2,14 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/index"
-	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -36,12 +33,12 @@ func (s *Service) Pause(ctx context.Context, ref string) error {
 	if _, err := e.Live(); err != nil {
 		return err
 	}
-	if err := s.freeze(ctx, e); err != nil {
+	if err := s.control.Freeze(ctx, e); err != nil {
 		return fmt.Errorf("cannot pause container %s: %w", e.ID, err)
 	}
 	auto := e.Record().HostConfig.AutoRemove
 	if err := s.containers.Change(e, container.StatePaused, !auto, nil); err != nil {
-		return errors.Join(err, s.melt(context.WithoutCancel(ctx), e))
+		return errors.Join(err, s.control.Thaw(context.WithoutCancel(ctx), e))
 	}
 	s.event(e.Record(), events.ActionPause, nil)
 	return nil
@@ -67,40 +64,9 @@ func (s *Service) Unpause(ctx context.Context, ref string) error {
 	return nil
 }
 
-// external tells whether another OCI runtime has made the container, and is to change it.
-func external(r *Record) bool {
-	return r.HostConfig.Runtime != "" && r.HostConfig.Runtime != request.OwnRuntime
-}
-
-func (s *Service) freeze(ctx context.Context, e *index.Entry) error {
-	if r := e.Run(); r != nil && external(e.Record()) {
-		return r.Shim.Control(ctx, "pause", nil)
-	}
-	return s.Groups.Freeze(ctx, s.paths.Cgroup(e.Record()))
-}
-
-func (s *Service) melt(ctx context.Context, e *index.Entry) error {
-	if r := e.Run(); r != nil && external(e.Record()) {
-		return r.Shim.Control(ctx, "resume", nil)
-	}
-	return s.Groups.Thaw(ctx, s.paths.Cgroup(e.Record()))
-}
-
-// limit applies limits to the container's processes.
-func (s *Service) limit(ctx context.Context, e *index.Entry, res *specs.LinuxResources) error {
-	if r := e.Run(); r != nil && external(e.Record()) {
-		raw, err := json.Marshal(res)
-		if err != nil {
-			return err
-		}
-		return r.Shim.Control(ctx, "update", raw)
-	}
-	return s.Groups.Update(s.paths.Cgroup(e.Record()), res)
-}
-
 // thaw ends a pause; the lock is held.
 func (s *Service) thaw(ctx context.Context, e *index.Entry) error {
-	if err := s.melt(ctx, e); err != nil {
+	if err := s.control.Thaw(ctx, e); err != nil {
 		return err
 	}
 	auto := e.Record().HostConfig.AutoRemove

@@ -23,6 +23,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/container/background"
+	"github.com/sampan-containers/sampan/container/control"
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/files"
 	"github.com/sampan-containers/sampan/container/index"
@@ -93,6 +94,7 @@ type Service struct {
 	execs      execs.Registry
 	volumes    *volumes.Volumes
 	probes     *probe.Probes
+	control    control.Control
 	compactor  *compact.Compactor
 	work       *background.Work
 	restoring  atomic.Bool   // Restore is under way: what a policy wants running starts at its end
@@ -112,6 +114,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	}
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent}
+	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log, Unhealthy: s.unhealthy})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})

@@ -47,10 +47,10 @@ func (s *Service) update(ctx context.Context, e *index.Entry, u *container.Updat
 		if err != nil {
 			return nil, err
 		}
-		if err := s.limit(ctx, e, res); err != nil {
+		if err := s.control.Limit(ctx, e, res); err != nil {
 			// What was written before the refusal goes back.
 			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
-				_ = s.limit(ctx, e, back)
+				_ = s.control.Limit(ctx, e, back)
 			}
 			return nil, err
 		}
