@@ -51,7 +51,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	if err := p.compileFilter(); err != nil {
 		return nil, err
 	}
-	if err := c.compileExec(p); err != nil {
+	if err := c.compileExec(p, e); err != nil {
 		return nil, err
 	}
 	program, err := p.b.Finish()
@@ -81,7 +81,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	return &Process{Pid: w.pid, PidFD: w.pidfd, Console: master}, nil
 }
 
-func (c *Container) compileExec(p *plan) error {
+func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 	b := p.b
 	affinity := p.process.ExecCPUAffinity
 	if affinity != nil {
@@ -93,6 +93,10 @@ func (c *Container) compileExec(p *plan) error {
 		if err := p.joinCgroups(); err != nil {
 			return err
 		}
+	}
+	for _, f := range e.Groups {
+		b.At("join the control group " + f.Name())
+		b.Write(fd(f), "0")
 	}
 	if affinity != nil {
 		if err := privs.Affinity(b, "final", affinity.Final); err != nil {
@@ -118,7 +122,9 @@ func (c *Container) compileExec(p *plan) error {
 		b.Fchdir(fd(c.Root))
 		b.Call(unix.SYS_CHROOT, b.Str("."))
 	}
-	privs.SessionKeyring(b)
+	if !e.KeepKeyring {
+		privs.SessionKeyring(b)
+	}
 	visible := p.ns.creates(unix.CLONE_NEWPID)
 	if !visible {
 		p.session()

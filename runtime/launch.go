@@ -236,7 +236,9 @@ func (l *launcher) build() error {
 		l.session()
 	}
 	l.waitForHooks()
-	privs.SessionKeyring(b)
+	if !l.s.KeepKeyring {
+		privs.SessionKeyring(b)
+	}
 	if l.ns.creates(unix.CLONE_NEWNET) {
 		l.loopback()
 	}

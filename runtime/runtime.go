@@ -80,6 +80,7 @@ type LaunchSpec struct {
 	// age of a mount, and the sources of bind mounts are copied first.
 	TableInOrder bool
 
+	KeepKeyring   bool         // no session keyring of its own
 	DieWithParent bool         // SIGKILL for the container's first process when the caller dies
 	Warn          func(string) // told about steps that were degraded; nil drops them
 }
@@ -111,6 +112,11 @@ type ExecSpec struct {
 	Process  *specs.Process
 	Stdio    [3]*os.File // used when !Process.Terminal; nil is /dev/null
 	Preserve []*os.File
+
+	// Groups are files tasks or cgroup.procs, open for writing, of groups that the process
+	// joins after the container's own: groups below that.
+	Groups      []*os.File
+	KeepKeyring bool // the session keyring is the caller's
 }
 
 // Process is a further process of a container. It is a child of the caller.

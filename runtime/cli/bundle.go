@@ -19,10 +19,15 @@ import (
 const (
 	configFile = "config.json"
 	maxConfig  = 8 << 20
+
+	// noProgram stands for a program that the specification does not name.
+	noProgram = "/process-is-not-set"
 )
 
 // loadBundle reads and checks a bundle's specification; raw is its text.
-func loadBundle(dir string) (bundle string, spec *specs.Spec, raw []byte, err error) {
+// A process is required when the container is started (config.md, process), so a create
+// may do without.
+func loadBundle(dir string, hold bool) (bundle string, spec *specs.Spec, raw []byte, err error) {
 	if dir == "" {
 		dir = "."
 	}
@@ -42,6 +47,9 @@ func loadBundle(dir string) (bundle string, spec *specs.Spec, raw []byte, err er
 	}
 	if spec.Root == nil {
 		return "", nil, nil, fault.New(fault.Invalid, "%s has no root; name the root file system in root.path", configFile)
+	}
+	if spec.Process == nil && hold {
+		spec.Process = &specs.Process{Args: []string{noProgram}, Cwd: "/"}
 	}
 	return bundle, spec, raw, speccheck.Check(spec)
 }

@@ -1,7 +1,6 @@
-// Package cli is the command line of the OCI runtime, flag-compatible with runc:
-// run, create, start, kill, delete, state, list, exec, pause, resume, spec and
-// features on a bundle. It is what sampan-runtime does when it is not a
-// supervisor.
+// Package cli is the command line of the OCI runtime, flag-compatible with runc, and
+// taking runc's place where its file is called so. It is what sampan-runtime does when
+// it is not a supervisor.
 //
 // A container's record lies in ROOT/ID/state.json (default root
 // /run/sampan-runtime), where ROOT should be on a tmpfs: a record does not survive
@@ -9,10 +8,9 @@
 // holds a lock (flock) on that directory.
 //
 // Errors are one line on standard error, "sampan-runtime: …", and in the log file
-// when --log names one. The exit code is 1, for run and exec 127 when the program
-// does not exist and 126 when it cannot be executed; otherwise that of the
-// container's process (128 + signal). What is not there yet (checkpoint, restore,
-// events, …), and a flag that cannot be honoured, is refused by name.
+// when --log names one. The exit code is runc's: 1, for exec 255, for a command that
+// does not exist 3; otherwise that of the container's process (128 + signal). What is
+// not there yet, and a flag that cannot be honoured, is refused by name.
 //
 // Flags are parsed by hand: this program starts once for every container.
 package cli
@@ -22,18 +20,16 @@ import (
 	"io"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 )
 
 // Exit codes beside those of the container's process.
 const (
-	exitFailure       = 1
-	exitNotExecutable = 126
-	exitNotFound      = 127
-	exitSignal        = 128 // plus the signal's number
+	exitFailure   = 1
+	exitNoCommand = 3
+	exitExec      = 255 // exec failed: 1 would be a code of the process
+	exitSignal    = 128 // plus the signal's number
 )
 
 // Program is one call of the command line.
@@ -51,6 +47,7 @@ type command struct {
 	args    string // for the usage line
 	about   string
 	run     func(*call) (int, error)
+	hidden  bool   // not in help
 	seal    bool   // runtime.SealSelf is needed, whatever the specification says
 	missing string // why there is no run, for a verb that cannot be carried out
 }
@@ -58,24 +55,24 @@ type command struct {
 // commands in the order in which help shows them.
 func commands() []command {
 	return []command{
-		{name: "run", args: "[options] ID", about: "create and start a container, and wait for its end", run: runCommand},
-		{name: "create", args: "[options] ID", about: "create a container, up to its start", run: createCommand, seal: true},
-		{name: "start", args: "ID", about: "start a created container", run: startCommand},
-		{name: "kill", args: "[--all] ID [SIGNAL]", about: "send a signal (default TERM) to a container's first process", run: killCommand},
-		{name: "delete", args: "[--force] ID", about: "remove what is left of a container", run: deleteCommand},
-		{name: "state", args: "ID", about: "print a container's state as JSON", run: stateCommand},
-		{name: "list", args: "[--format table|json] [--quiet]", about: "list containers", run: listCommand},
-		{name: "exec", args: "[options] ID COMMAND [ARG...]", about: "run a further process in a container", run: execCommand, seal: true},
-		{name: "pause", args: "ID", about: "stop all processes of a container", run: pauseCommand},
-		{name: "resume", args: "ID", about: "let the processes of a paused container go on", run: resumeCommand},
-		{name: "spec", args: "[--bundle DIR]", about: "write an example config.json", run: specCommand},
-		{name: "features", about: "print what this runtime can do as JSON", run: featuresCommand},
-		{name: "checkpoint", missing: "a container cannot be checkpointed yet"},
-		{name: "restore", missing: "a container cannot be restored yet"},
-		{name: "events", missing: "statistics and events are not there yet; read the files of the control group, whose path state shows"},
-		{name: "ps", missing: "processes cannot be listed yet; read cgroup.procs of the control group"},
-		{name: "update", missing: "limits cannot be changed yet; write the files of the control group"},
-		{name: "init", missing: "it is runc's internal command"},
+		{name: "checkpoint", args: "<container-id>", about: "checkpoint a running container", missing: "a container cannot be checkpointed yet"},
+		{name: "create", args: "<container-id>", about: "create a container", run: createCommand, seal: true},
+		{name: "delete", args: "<container-id>", about: "delete any resources held by the container often used with detached container", run: deleteCommand},
+		{name: "events", args: "<container-id>", about: "display container events such as OOM notifications, cpu, memory, and IO usage statistics", run: eventsCommand},
+		{name: "exec", args: "<container-id> <command> [command options]  || -p process.json <container-id>", about: "execute new process inside the container", run: execCommand, seal: true},
+		{name: "features", about: "show the enabled features", run: featuresCommand},
+		{name: "kill", args: "<container-id> [signal]", about: "kill sends the specified signal (default: SIGTERM) to the container's init process", run: killCommand},
+		{name: "list", about: "lists containers started by this runtime with the given root", run: listCommand},
+		{name: "pause", args: "<container-id>", about: "pause suspends all processes inside the container", run: pauseCommand},
+		{name: "ps", args: "<container-id> [ps options]", about: "ps displays the processes running inside a container", run: psCommand},
+		{name: "restore", args: "<container-id>", about: "restore a container from a previous checkpoint", missing: "a container cannot be restored yet"},
+		{name: "resume", args: "<container-id>", about: "resumes all processes that have been previously paused", run: resumeCommand},
+		{name: "run", args: "<container-id>", about: "create and run a container", run: runCommand},
+		{name: "spec", args: "[arguments...]", about: "create a new specification file, or explain one", run: specCommand},
+		{name: "start", args: "<container-id>", about: "executes the user defined process in a created container", run: startCommand},
+		{name: "state", args: "<container-id>", about: "output the state of a container", run: stateCommand},
+		{name: "update", args: "<container-id>", about: "update container resource constraints", run: updateCommand},
+		{name: "init", hidden: true, missing: "it is runc's internal command"},
 	}
 }
 
@@ -101,22 +98,12 @@ func (c *call) report(code int, err error) int {
 		return code
 	}
 	c.log.failure(err)
-	io.WriteString(c.Stderr, "sampan-runtime: "+oneLine(err.Error())+"\n") //nolint:errcheck // nowhere to tell it
+	io.WriteString(c.Stderr, c.name()+": "+oneLine(err.Error())+"\n") //nolint:errcheck // nowhere to tell it
 	switch {
 	case code != 0:
 		return code
-	case c.verb == "run" || c.verb == "exec":
-		return exitCode(err)
-	}
-	return exitFailure
-}
-
-func exitCode(err error) int {
-	switch {
-	case errors.Is(err, runtime.ErrNotFound):
-		return exitNotFound
-	case errors.Is(err, runtime.ErrNotExecutable):
-		return exitNotExecutable
+	case c.verb == "exec":
+		return exitExec
 	}
 	return exitFailure
 }
@@ -136,13 +123,13 @@ func (c *call) dispatch() (int, error) {
 	var version, help, debug, systemd bool
 	var logFile, logFormat, rootless, criu string
 	global := flags{
-		{names: "root", text: &c.root, arg: "DIR", about: "where the records of containers lie (default " + defaultRoot + ")"},
-		{names: "log", text: &logFile, arg: "FILE", about: "log file; errors go to standard error too"},
-		{names: "log-format", text: &logFormat, arg: "text|json", about: "format of the log file"},
+		{names: "root", text: &c.root, about: "where the records of containers lie (default " + defaultRoot + ")"},
+		{names: "log", text: &logFile, about: "log file; errors go to standard error too"},
+		{names: "log-format", text: &logFormat, about: "format of the log file"},
 		{names: "debug", set: &debug, about: "log what is done"},
 		{names: "systemd-cgroup", set: &systemd, about: "not supported"},
-		{names: "rootless", text: &rootless, arg: "false", about: "not supported, other than false or auto"},
-		{names: "criu", text: &criu, arg: "PATH", about: "accepted for compatibility; there is no checkpoint yet"},
+		{names: "rootless", text: &rootless, about: "not supported, other than false or auto"},
+		{names: "criu", text: &criu, about: "accepted for compatibility; there is no checkpoint yet"},
 		{names: "version v", set: &version, about: "print the version"},
 		{names: "help h", set: &help, about: "print this"},
 	}
@@ -159,7 +146,9 @@ func (c *call) dispatch() (int, error) {
 	switch {
 	case version:
 		return 0, c.version()
-	case help || len(rest) == 0 || rest[0] == "help":
+	case len(rest) > 1 && (rest[0] == "help" || rest[0] == "h"):
+		rest = []string{rest[1], "--help"}
+	case help || len(rest) == 0 || rest[0] == "help" || rest[0] == "h":
 		return 0, c.help(global)
 	case systemd:
 		return 0, fault.New(fault.NotImplemented, "--systemd-cgroup is not supported; control groups are made directly, below a delegated parent if you give one in linux.cgroupsPath")
@@ -185,43 +174,13 @@ func (c *call) dispatch() (int, error) {
 		if errors.As(err, &usage) {
 			return 0, c.usage(cmd, usage.flags)
 		}
+		var wrong *wrongUsage
+		if errors.As(err, &wrong) {
+			io.WriteString(c.Stdout, "Incorrect Usage.\n\n") //nolint:errcheck // the error follows anyway
+			_ = c.usage(cmd, wrong.flags)
+			return exitFailure, err
+		}
 		return code, err
 	}
-	return 0, fault.New(fault.Invalid, "there is no command %q; see sampan-runtime --help", c.verb)
-}
-
-func (c *call) version() error {
-	_, err := io.WriteString(c.Stdout, "sampan-runtime version "+c.Version+"\ncommit: "+c.Commit+"\nspec: "+specs.Version+"\n")
-	return err
-}
-
-func (c *call) help(global flags) error {
-	var b strings.Builder
-	b.WriteString("sampan-runtime starts containers from OCI bundles.\n\nUsage: sampan-runtime [options] COMMAND [options] …\n\nCommands:\n")
-	for _, cmd := range commands() {
-		if cmd.run != nil {
-			column(&b, cmd.name+" "+cmd.args, cmd.about)
-		}
-	}
-	b.WriteString("\nOptions:\n")
-	global.describe(&b)
-	_, err := io.WriteString(c.Stdout, b.String())
-	return err
-}
-
-func (c *call) usage(cmd command, f flags) error {
-	var b strings.Builder
-	b.WriteString("Usage: sampan-runtime " + strings.TrimSpace(cmd.name+" "+cmd.args) + "\n\n" + cmd.about + "\n")
-	if len(f) > 0 {
-		b.WriteString("\nOptions:\n")
-		f.describe(&b)
-	}
-	_, err := io.WriteString(c.Stdout, b.String())
-	return err
-}
-
-// column writes one line of a help text.
-func column(b *strings.Builder, left, right string) {
-	const width = 36
-	b.WriteString("  " + left + strings.Repeat(" ", max(1, width-len(left))) + right + "\n")
+	return exitNoCommand, fault.New(fault.Invalid, "there is no command %q; see %s --help", c.verb, c.name())
 }

@@ -46,22 +46,27 @@ func (o *launchOptions) sendConsole(master *os.File) error {
 	if master == nil {
 		return fmt.Errorf("send the terminal to %s: the launch made none", o.console)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("send the terminal: %w", err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: o.console}); err != nil {
-		return fmt.Errorf("send the terminal: connect to %s: %w", o.console, err)
-	}
 	name := master.Name()
 	if name == "" {
 		name = "/dev/ptmx"
 	}
-	if err := fdpass.Send(fd, []byte(name), master); err != nil {
-		return fmt.Errorf("send the terminal to %s: %w", o.console, err)
+	if err := sendTo(o.console, name, master); err != nil {
+		return fmt.Errorf("send the terminal: %w", err)
 	}
 	return master.Close()
+}
+
+// sendTo connects to a UNIX socket and sends a descriptor with a name.
+func sendTo(socket, name string, f *os.File) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return fmt.Errorf("connect to %s: %w", socket, err)
+	}
+	return fdpass.Send(fd, []byte(name), f)
 }
 
 // session joins our terminal with the container's.

@@ -14,12 +14,14 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
 // launchOptions are the options that run, create and exec share.
 type launchOptions struct {
 	bundle, console, pidFile string
 	preserve                 int
+	pidfdSocket              string
 	detach, keep             bool
 	keyring, pivot           bool
 	subreaper                bool
@@ -27,11 +29,12 @@ type launchOptions struct {
 
 func (o *launchOptions) flags() flags {
 	return flags{
-		{names: "bundle b", text: &o.bundle, arg: "DIR", about: "the bundle (default: the current directory)"},
-		{names: "console-socket", text: &o.console, arg: "SOCKET", about: "send the terminal's master to this UNIX socket"},
-		{names: "pid-file", text: &o.pidFile, arg: "FILE", about: "write the process id there"},
-		{names: "preserve-fds", number: &o.preserve, arg: "N", about: "pass N descriptors, from 3 on, to the program"},
-		{names: "no-new-keyring", set: &o.keyring, refuse: "every container gets a session keyring of its own"},
+		{names: "bundle b", text: &o.bundle, about: "the bundle (default: the current directory)"},
+		{names: "console-socket", text: &o.console, about: "send the terminal's master to this UNIX socket"},
+		{names: "pid-file", text: &o.pidFile, about: "specify the file to write the process id to"},
+		{names: "pidfd-socket", text: &o.pidfdSocket, about: "path to an AF_UNIX socket which will receive a file descriptor referencing the init process"},
+		{names: "preserve-fds", number: &o.preserve, about: "pass N descriptors, from 3 on, to the program"},
+		{names: "no-new-keyring", set: &o.keyring, about: "do not create a new session keyring for the container; it inherits the calling process's session key"},
 		{names: "no-pivot", set: &o.pivot, about: "accepted; a root on a ramdisk needs no special treatment"},
 	}
 }
@@ -53,7 +56,7 @@ func createCommand(c *call) (int, error) {
 
 // create does what create and run have in common. The container is returned locked.
 func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *runtime.Container, retErr error) {
-	bundle, spec, raw, err := loadBundle(o.bundle)
+	bundle, spec, raw, err := loadBundle(o.bundle, hold)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,6 +89,9 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if spec.Linux != nil {
 		res = spec.Linux.Resources
 	}
+	if err := k.leaveHints(spec, bundle, group); err != nil {
+		return nil, nil, err
+	}
 	g, err := cgroup.Create(group, res, cgroup.Options{Warn: c.log.warn})
 	if err != nil {
 		return nil, nil, err
@@ -101,7 +107,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	l := &runtime.LaunchSpec{
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		TableInOrder: true,
+		TableInOrder: true, KeepKeyring: o.keyring,
 	}
 	if hold {
 		if l.HoldSocket, err = runtime.Listen(k.path); err != nil {
@@ -111,17 +117,20 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	}
 	ct, err := runtime.Launch(l)
 	if err != nil {
+		c.afterFailure(spec, id, bundle)
 		return nil, nil, err
 	}
 	defer func() {
 		if retErr != nil {
 			abandon(ct)
+			c.afterFailure(spec, id, bundle)
 		}
 	}()
 	c.log.debugf("container %s: process %d", id, ct.Pid)
 	k.record = record{
 		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
 		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Config: raw, Spec: spec,
+		KeepKeyring: o.keyring,
 	}
 	if !filepath.IsAbs(k.Rootfs) {
 		k.Rootfs = filepath.Join(bundle, k.Rootfs)
@@ -135,7 +144,31 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err := o.sendConsole(ct.Console); err != nil {
 		return nil, nil, err
 	}
+	if err := o.sendPidfd(ct.PidFD); err != nil {
+		return nil, nil, err
+	}
 	return k, ct, writePid(o.pidFile, ct.Pid)
+}
+
+// afterFailure runs the poststop hooks of a container that did not come to be: where a
+// hook before the start fails, the lifecycle goes on with them (runtime.md, lifecycle).
+func (c *call) afterFailure(spec *specs.Spec, id, bundle string) {
+	if spec.Hooks == nil {
+		return
+	}
+	state := &specs.State{Version: specs.Version, ID: id, Status: specs.StateStopped, Bundle: bundle, Annotations: spec.Annotations}
+	hook.RunAll(context.Background(), "poststop", spec.Hooks.Poststop, state, c.log.warn)
+}
+
+// sendPidfd hands a descriptor of the process to whoever listens at the socket.
+func (o *launchOptions) sendPidfd(pidfd *os.File) error {
+	if o.pidfdSocket == "" {
+		return nil
+	}
+	if err := sendTo(o.pidfdSocket, "pidfd", pidfd); err != nil {
+		return fmt.Errorf("send the pidfd: %w", err)
+	}
+	return nil
 }
 
 // groupPath: without linux.cgroupsPath the group lies at the top. A parent of its

@@ -32,7 +32,7 @@ func deleteCommand(c *call) (int, error) {
 			return 0, err
 		}
 	}
-	g, err := cgroup.Load(k.Cgroup)
+	g, err := k.group()
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return 0, err
 	}
@@ -50,7 +50,7 @@ func (c *call) sweep(id string) error {
 		return err
 	}
 	defer k.close()
-	g, err := cgroup.Load(groupPath(id, k.specOrEmpty()))
+	g, err := cgroup.Load(k.hint(hintGroup, groupPath(id, k.specOrEmpty())))
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}

@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/speccheck"
@@ -20,27 +23,28 @@ type execOptions struct {
 	cwd, user, process, label, apparmor string
 	env, groups, caps                   []string
 	tty, noNewPrivs, ignorePaused       bool
-	group                               string
+	subgroups                           []string
 }
 
 func execCommand(c *call) (int, error) {
 	var o execOptions
 	f := flags{
-		{names: "console-socket", text: &o.console, arg: "SOCKET", about: "send the terminal's master to this UNIX socket"},
-		{names: "cwd", text: &o.cwd, arg: "DIR", about: "working directory"},
-		{names: "env e", list: &o.env, arg: "NAME=VALUE", about: "set an environment variable"},
+		{names: "console-socket", text: &o.console, about: "send the terminal's master to this UNIX socket"},
+		{names: "cwd", text: &o.cwd, about: "working directory"},
+		{names: "env e", list: &o.env, about: "set an environment variable"},
 		{names: "tty t", set: &o.tty, about: "give the process a terminal"},
-		{names: "user u", text: &o.user, arg: "UID[:GID]", about: "ids of the process"},
-		{names: "additional-gids g", list: &o.groups, arg: "GID", about: "a further group"},
-		{names: "process p", text: &o.process, arg: "FILE", about: "take the process from a JSON file"},
+		{names: "user u", text: &o.user, about: "ids of the process"},
+		{names: "additional-gids g", list: &o.groups, about: "a further group"},
+		{names: "process p", text: &o.process, about: "take the process from a JSON file"},
 		{names: "detach d", set: &o.detach, about: "return when the program runs"},
-		{names: "pid-file", text: &o.pidFile, arg: "FILE", about: "write the process id there"},
-		{names: "process-label", text: &o.label, arg: "LABEL", about: "SELinux label"},
-		{names: "apparmor", text: &o.apparmor, arg: "PROFILE", about: "AppArmor profile"},
+		{names: "pid-file", text: &o.pidFile, about: "specify the file to write the process id to"},
+		{names: "pidfd-socket", text: &o.pidfdSocket, about: "path to an AF_UNIX socket which will receive a file descriptor referencing the exec process"},
+		{names: "process-label", text: &o.label, about: "SELinux label"},
+		{names: "apparmor", text: &o.apparmor, about: "AppArmor profile"},
 		{names: "no-new-privs", set: &o.noNewPrivs, about: "execve grants no privileges"},
-		{names: "cap c", list: &o.caps, arg: "CAP", about: "add a capability"},
-		{names: "preserve-fds", number: &o.preserve, arg: "N", about: "pass N descriptors, from 3 on, to the program"},
-		{names: "cgroup", text: &o.group, arg: "PATH", refuse: "a process always joins the container's group itself"},
+		{names: "cap c", list: &o.caps, about: "add a capability"},
+		{names: "preserve-fds", number: &o.preserve, about: "pass N descriptors, from 3 on, to the program"},
+		{names: "cgroup", list: &o.subgroups, about: "run the process in an (existing) sub-cgroup(s). Format is [<controller>:]<cgroup>"},
 		{names: "ignore-paused", set: &o.ignorePaused, about: "do not refuse a paused container"},
 	}
 	args, err := f.parse(c.args, false)
@@ -48,7 +52,7 @@ func execCommand(c *call) (int, error) {
 		return 0, err
 	}
 	if len(args) == 0 || len(args) == 1 && o.process == "" {
-		return 0, fault.New(fault.Invalid, "exec needs the id of a container and a command; see sampan-runtime exec --help")
+		return 0, &wrongUsage{"exec needs the id of a container and a command", f}
 	}
 	signals := -1
 	if !o.detach {
@@ -98,7 +102,7 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	if err != nil {
 		return nil, err
 	}
-	g, err := cgroup.Load(k.Cgroup)
+	g, err := k.group()
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +112,80 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 		return nil, err
 	}
 	defer ct.Close()
-	p, err := ct.Exec(&runtime.ExecSpec{Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve})
+	groups, err := subgroups(g, o.subgroups)
 	if err != nil {
+		return nil, err
+	}
+	p, err := ct.Exec(&runtime.ExecSpec{
+		Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
+		Groups: groups, KeepKeyring: k.KeepKeyring,
+	})
+	for _, f := range groups {
+		f.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("exec failed: unable to start container process: %w", err)
+	}
+	if err := o.sendPidfd(p.PidFD); err != nil {
 		return nil, err
 	}
 	if err := o.sendConsole(p.Console); err != nil {
 		return nil, err
 	}
 	return p, writePid(o.pidFile, p.Pid)
+}
+
+// subgroups opens where a process joins the groups below the container's that --cgroup
+// names, [controller[,controller]:]path. They must be there.
+func subgroups(g *cgroup.Group, list []string) (files []*os.File, retErr error) {
+	defer func() {
+		if retErr != nil {
+			for _, f := range files {
+				f.Close()
+			}
+		}
+	}()
+	paths := g.Paths()
+	for _, s := range list {
+		controllers, sub, some := strings.Cut(s, ":")
+		if !some {
+			controllers, sub = "", s
+		}
+		var dirs []string
+		for controller, dir := range paths {
+			if controller == "" && len(paths) > 1 {
+				continue // beside the v1 hierarchies it has no controllers
+			}
+			if (!some || slices.Contains(strings.Split(controllers, ","), controller)) && !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+		if len(dirs) == 0 {
+			return files, fault.New(fault.Invalid, "--cgroup %s: the container has no group for the controller %s", s, controllers)
+		}
+		slices.Sort(dirs)
+		for _, dir := range dirs {
+			f, err := joinFile(dir, sub, dir == paths[""] && len(paths) == 1)
+			if err != nil {
+				return files, fault.New(fault.Invalid, "--cgroup %s: %w", s, err)
+			}
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+func joinFile(dir, sub string, v2 bool) (*os.File, error) {
+	name := "tasks"
+	if v2 {
+		name = "cgroup.procs"
+	}
+	root, err := inroot.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(sub+"/"+name, unix.O_WRONLY, 0)
 }
 
 // build makes the process out of the container's own and the options.

@@ -15,7 +15,6 @@ type flag struct {
 	text   *string
 	list   *[]string
 	number *int
-	arg    string // name of the value in help
 	about  string
 	refuse string // why the option cannot be honoured
 }
@@ -61,7 +60,7 @@ func (f flags) parse(args []string, mixed bool) (rest []string, err error) {
 			return nil, &usageRequest{f}
 		}
 		if fl == nil {
-			return nil, fault.New(fault.Invalid, "there is no option %q; see --help", arg)
+			return nil, &wrongUsage{"there is no option " + strconv.Quote(arg), f}
 		}
 		args = args[1:]
 		if fl.set == nil && !given {
@@ -104,12 +103,13 @@ func (f flags) describe(b *strings.Builder) {
 	for i := range f {
 		fl := &f[i]
 		long, short, _ := strings.Cut(fl.names, " ")
-		left := "--" + long
-		if short != "" {
-			left = "-" + short + ", " + left
-		}
+		value := ""
 		if fl.set == nil {
-			left += " " + fl.arg
+			value = " value"
+		}
+		left := "--" + long + value
+		if short != "" {
+			left += ", -" + short + value
 		}
 		about := fl.about
 		if fl.refuse != "" {
@@ -126,11 +126,15 @@ func (c *call) parse(f flags, least, most int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case len(rest) < least && least == 1:
-		return nil, fault.New(fault.Invalid, "%s needs the id of a container; see sampan-runtime %s --help", c.verb, c.verb)
-	case len(rest) < least || most >= 0 && len(rest) > most:
-		return nil, fault.New(fault.Invalid, "%s has the wrong number of arguments (%d); see sampan-runtime %s --help", c.verb, len(rest), c.verb)
+	if len(rest) < least || most >= 0 && len(rest) > most {
+		text := c.verb + " takes exactly " + strconv.Itoa(least) + " argument(s), not " + strconv.Itoa(len(rest))
+		switch {
+		case len(rest) == 0 && least == 1:
+			text = c.verb + " needs the id of a container"
+		case least != most:
+			text = c.verb + " takes from " + strconv.Itoa(least) + " to " + strconv.Itoa(most) + " arguments, not " + strconv.Itoa(len(rest))
+		}
+		return nil, &wrongUsage{text, f}
 	}
 	return rest, nil
 }

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
-	"github.com/sampan-containers/sampan/runtime/cgroup"
 )
 
 func killCommand(c *call) (int, error) {
@@ -86,7 +85,7 @@ func (k *container) signal(sig unix.Signal) error {
 
 // signalAll sends a signal to all processes of the group.
 func (k *container) signalAll(sig unix.Signal) error {
-	g, err := cgroup.Load(k.Cgroup)
+	g, err := k.group()
 	if errors.Is(err, fault.NotFound) {
 		return nil
 	}

@@ -78,7 +78,7 @@ func listCommand(c *call) (int, error) {
 	var format string
 	var quiet bool
 	if _, err := c.parse(flags{
-		{names: "format f", text: &format, arg: "table|json", about: "how to print"},
+		{names: "format f", text: &format, about: "how to print"},
 		{names: "quiet q", set: &quiet, about: "print ids only"},
 	}, 0, 0); err != nil {
 		return 0, err
@@ -190,7 +190,7 @@ func (c *call) freezer(from, verb string, act func(*cgroup.Group, context.Contex
 	if status := k.status(); status != from && !(verb == "pause" && status == created) {
 		return 0, fault.New(fault.Conflict, "cannot %s container %s: it is %s, not %s", verb, k.id, status, from)
 	}
-	g, err := cgroup.Load(k.Cgroup)
+	g, err := k.group()
 	if err != nil {
 		return 0, err
 	}

@@ -39,6 +39,7 @@ type record struct {
 	Created     time.Time         `json:"created"`
 	Cgroup      string            `json:"cgroup"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	KeepKeyring bool              `json:"no_new_keyring,omitempty"`
 	Config      json.RawMessage   `json:"config"` // the bundle's config.json
 	Spec        *specs.Spec       `json:"-"`      // the same, decoded
 }
@@ -192,6 +193,9 @@ func (r *record) encode() []byte {
 		all, _ := json.Marshal(r.Annotations) // of strings
 		b = append(append(append(b, `"annotations":`...), all...), ',')
 	}
+	if r.KeepKeyring {
+		b = append(b, `"no_new_keyring":true,`...)
+	}
 	b = append(append(b, `"config":`...), r.Config...)
 	return append(b, '}')
 }
@@ -220,6 +224,9 @@ func (k *container) close() {
 func (k *container) remove() error {
 	// What is there as a rule, without looking.
 	_ = unix.Unlink(filepath.Join(k.path, stateFile))
+	if k.Spec != nil && k.Spec.Linux != nil && k.Spec.Linux.CgroupsPath != "" {
+		_ = unix.Unlink(filepath.Join(k.path, hintGroup))
+	}
 	if unix.Rmdir(k.path) == nil {
 		return nil
 	}
@@ -248,13 +255,64 @@ func (k *container) status() string {
 	if _, err := os.Lstat(filepath.Join(k.path, startSocket)); err == nil {
 		return created
 	}
-	if g, err := cgroup.Load(k.Cgroup); err == nil {
+	if g, err := k.group(); err == nil {
 		defer g.Close()
 		if frozen, err := g.Frozen(); err == nil && frozen {
 			return paused
 		}
 	}
 	return running
+}
+
+// group finds the container's control group.
+func (k *container) group() (*cgroup.Group, error) { return cgroup.Load(k.Cgroup) }
+
+// hintGroup and hintMount are links beside a record, for what a create that is killed on
+// its way leaves behind and delete --force could not find otherwise: a group of another
+// than the default path, a root in the host's mount table.
+const (
+	hintGroup = "cgroup"
+	hintMount = "mounted"
+)
+
+// leaveHints is called before the first of these things is made.
+func (k *container) leaveHints(spec *specs.Spec, bundle, group string) error {
+	hints := map[string]string{}
+	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
+		hints[hintGroup] = group
+	}
+	if place := hostRoot(spec, bundle); place != "" {
+		hints[hintMount] = place
+	}
+	for name, target := range hints {
+		if err := os.Symlink(target, filepath.Join(k.path, name)); err != nil {
+			return fmt.Errorf("record what container %s will use: %w", k.id, err)
+		}
+	}
+	return nil
+}
+
+func (k *container) hint(name, otherwise string) string {
+	if target, err := os.Readlink(filepath.Join(k.path, name)); err == nil {
+		return target
+	}
+	return otherwise
+}
+
+// hostRoot is where a container without a mount namespace of its own has its root, or
+// nothing.
+func hostRoot(spec *specs.Spec, bundle string) string {
+	if spec.Linux != nil {
+		for _, ns := range spec.Linux.Namespaces {
+			if ns.Type == specs.MountNamespace {
+				return ""
+			}
+		}
+	}
+	if filepath.IsAbs(spec.Root.Path) {
+		return spec.Root.Path
+	}
+	return filepath.Join(bundle, spec.Root.Path)
 }
 
 // startSocket is what runtime.Listen makes and runtime.Release removes.

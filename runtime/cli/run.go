@@ -8,6 +8,7 @@ import (
 
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/hook"
+	"github.com/sampan-containers/sampan/runtime/rootfs"
 )
 
 func runCommand(c *call) (int, error) {
@@ -81,6 +82,11 @@ func (c *call) destroy(k *container, g *cgroup.Group) error {
 			return err
 		}
 		if err := g.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	if place := k.hint(hintMount, ""); place != "" {
+		if err := rootfs.Unmount(place); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ func specCommand(c *call) (int, error) {
 	var bundle string
 	var rootless bool
 	if _, err := c.parse(flags{
-		{names: "bundle b", text: &bundle, arg: "DIR", about: "where to write it (default: the current directory)"},
+		{names: "bundle b", text: &bundle, about: "where to write it (default: the current directory)"},
 		{names: "rootless", set: &rootless, refuse: "containers of other users than root are not there yet"},
 	}, 0, 0); err != nil {
 		return 0, err

@@ -26,9 +26,11 @@ func startCommand(c *call) (int, error) {
 	default:
 		return 0, fault.New(fault.Conflict, "cannot start container %s: it is %s already", k.id, status)
 	}
+	if k.Spec.Process == nil {
+		return 0, fault.New(fault.Invalid, "cannot start container %s: %s had no process when it was created", k.id, configFile)
+	}
 	if err := runtime.Release(context.Background(), k.path, k.Spec, k.state(created)); err != nil {
-		// runc's callers know a missing program by the code of start, too.
-		return exitCode(err), fmt.Errorf("start container %s: %w", k.id, err)
+		return 0, fmt.Errorf("start container %s: %w", k.id, err)
 	}
 	if h := k.Spec.Hooks; h != nil {
 		hook.RunAll(context.Background(), "poststart", h.Poststart, k.state(running), c.log.warn)

@@ -192,3 +192,14 @@ func capset(b *launch.Builder, effective, permitted, inheritable capSet) {
 	}
 	b.Call(unix.SYS_CAPSET, hdr.Addr(), data.Addr())
 }
+
+// Capabilities lists the names that the kernel and this package know.
+func Capabilities() []string {
+	list := make([]string, 0, len(capNames))
+	for i, name := range capNames {
+		if i <= lastCap() {
+			list = append(list, "CAP_"+name)
+		}
+	}
+	return list
+}

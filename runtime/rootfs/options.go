@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -142,4 +143,20 @@ func parseOptions(list []string) options {
 		}
 	}
 	return o
+}
+
+// MountOptions lists the options that are ours, sorted; a file system has its own.
+func MountOptions() []string {
+	list := []string{"bind", "rbind", "idmap", "ridmap", "remount", "tmpcopyup"}
+	for name, f := range flagOptions {
+		list = append(list, name)
+		if f.attr != 0 || f.atime {
+			list = append(list, "r"+name)
+		}
+	}
+	for name := range propagationOptions {
+		list = append(list, name, "r"+name)
+	}
+	slices.Sort(list)
+	return list
 }
