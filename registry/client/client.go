@@ -43,7 +43,7 @@ type Limits struct {
 // DefaultLimits are for the Internet.
 func DefaultLimits() Limits {
 	return Limits{
-		Attempts: 5, Dial: 15 * time.Second, Header: 60 * time.Second, Stall: 30 * time.Second,
+		Attempts: 5, Dial: 15 * time.Second, Header: 30 * time.Second, Stall: 30 * time.Second,
 		Backoff: 500 * time.Millisecond, BackoffMax: 15 * time.Second, RetryAfter: 60 * time.Second,
 	}
 }

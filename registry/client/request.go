@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,13 +54,26 @@ func (c *Client) do(ctx context.Context, e hosts.Endpoint, login auth.Credential
 		default:
 			return resp, nil
 		}
-		if q.once || try >= c.limits.Attempts {
+		if q.once || try >= c.tries(e, err) {
 			return nil, fault.Wrap(fault.Unavailable, err)
 		}
 		if err := c.sleep(ctx, try, pause); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// tries is how often a request is sent that fails like this. A server that cannot
+// be reached at all is tried once more; behind a mirror waits somebody else.
+func (c *Client) tries(e hosts.Endpoint, err error) int {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		return c.limits.Attempts
+	}
+	if e.Mirror {
+		return 1
+	}
+	return min(c.limits.Attempts, 2)
 }
 
 // sleep waits before the next try.
