@@ -18,6 +18,8 @@ import (
 
 func TestMain(m *testing.M) { lab.Main(m) }
 
+func TestArchivesTravel(t *testing.T) { compareArchives(t, startPair(t)) }
+
 // TestParity shares one pair of daemons among all groups of comparisons. Their
 // order matters: later groups look at what earlier ones made.
 func TestParity(t *testing.T) {
