@@ -338,7 +338,6 @@ func TestUsageErrors(t *testing.T) {
 		{"swarm init", "sampan swarm init: this command is not supported yet by Sampan\n", 1},
 		{"volume update", "sampan volume update: this command is not supported yet by Sampan\n", 1},
 		{"volume create --sharing all x", "--sharing is not supported yet: ", 1},
-		{"images --tree", "--tree is not supported yet: ", 1},
 		{"start --checkpoint x c", "--checkpoint is not supported yet: ", 1},
 		{"run --use-api-socket x", "sampan: --use-api-socket is not supported yet: ", 125},
 		{"run --kernel-memory 1g x", "sampan: --kernel-memory is not supported yet: ", 125},

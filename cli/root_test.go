@@ -122,6 +122,7 @@ func checkFlag(t *testing.T, cmd *cobra.Command, want compatFlag) {
 var ownFlags = map[string]bool{
 	"health-action": true, // run, create: restart or stop an unhealthy container
 	"grep":          true, // logs: lines that match, chosen by the daemon
+	"dry-run":       true, // image prune: what would be removed
 }
 
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.

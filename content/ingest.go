@@ -276,6 +276,40 @@ func writeError(err error) error {
 	return err
 }
 
+// DropUnfinished removes the beginnings of blobs that nobody is writing.
+func (s *Store) DropUnfinished() error {
+	entries, err := os.ReadDir(s.ingest)
+	if err != nil {
+		return fmt.Errorf("list unfinished blobs: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range entries {
+		d := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+		if d.Validate() != nil || s.writing[d] != nil {
+			continue // a nameless one is being written
+		}
+		if err := ignoreMissing(os.Remove(s.partial(d))); err != nil {
+			return fmt.Errorf("remove an unfinished blob: %w", err)
+		}
+	}
+	return nil
+}
+
+// Unfinished is the size of all blobs that are not whole yet.
+func (s *Store) Unfinished() (sum int64, err error) {
+	entries, err := os.ReadDir(s.ingest)
+	if err != nil {
+		return 0, fmt.Errorf("list unfinished blobs: %w", err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum, nil
+}
+
 func ignoreMissing(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

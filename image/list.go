@@ -24,6 +24,7 @@ const unknown = -1
 type ListOptions struct {
 	All        bool
 	SharedSize bool
+	Manifests  bool // describe the platforms that are here
 	Filters    map[string][]string
 }
 
@@ -68,6 +69,11 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]image.Summary, err
 				return nil
 			}
 			if summary, ok := sel.summarize(img, o.All || !parents[id]); ok {
+				if o.Manifests {
+					if summary.Manifests, err = s.manifestsOf(tx, img); err != nil {
+						return err
+					}
+				}
 				list = append(list, summary)
 				chains = append(chains, r.Layers)
 			}

@@ -30,6 +30,8 @@ const (
 	// maxTime is what ext4 with 256-byte inodes can store, in the year 2446.
 	maxTime  = 1<<34 - 1
 	modeBits = 0o7777
+	// shortLink is the length from which a link's target takes a block of ext4.
+	shortLink = 60
 )
 
 // clean turns a name of the archive into a path below the root. Absolute names
@@ -142,6 +144,9 @@ func (x *extractor) directory(parent *directory, name, base string, h *tar.Heade
 }
 
 func (x *extractor) symlink(parent *directory, name, base string, h *tar.Header) error {
+	if len(h.Linkname) >= shortLink {
+		x.disk += diskBlock
+	}
 	parent, err := x.create(parent, name, base, func(p *directory) error {
 		return unix.Symlinkat(h.Linkname, p.fd(), base)
 	})

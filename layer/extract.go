@@ -38,7 +38,7 @@ type extractor struct {
 	recipe     *recipe
 	buf        []byte
 	content    io.Reader // of the current entry
-	size       int64
+	size, disk int64
 	sparse     int64
 	gone       int
 	opaqueRoot bool
@@ -87,7 +87,9 @@ func extract(ctx context.Context, r io.Reader, dir string, written func(int64)) 
 	if err != nil {
 		return nil, err
 	}
-	return &Info{recipe: kept, Size: x.size, Implied: implied, OpaqueRoot: x.opaqueRoot}, nil
+	// Beside the tree lie two files; each directory takes a block.
+	x.disk += blocks4k(rec.size) + diskBlock + int64(dirs.count+1)*diskBlock
+	return &Info{recipe: kept, Size: x.size, Disk: x.disk, Implied: implied, OpaqueRoot: x.opaqueRoot}, nil
 }
 
 func (x *extractor) entries(ctx context.Context, t *tar.Reader) error {
@@ -185,6 +187,7 @@ func (x *extractor) fill(fd int, name string, h *tar.Header, sparse bool) error 
 		}
 	}
 	x.size += end
+	x.disk += blocks4k(end)
 	x.written(end)
 	if err := x.attributes(fd, name, h); err != nil {
 		return err
@@ -218,6 +221,11 @@ func (x *extractor) write(fd int, p []byte, sparse bool) error {
 	}
 	return nil
 }
+
+// diskBlock is what file systems give a file at least.
+const diskBlock = 4 * kib
+
+func blocks4k(n int64) int64 { return (n + diskBlock - 1) / diskBlock * diskBlock }
 
 func isZero(p []byte) bool {
 	for _, b := range p {

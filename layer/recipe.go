@@ -48,8 +48,9 @@ type recipe struct {
 	z    *zstd.Encoder
 	run  []byte
 	raw  int64
-	hold bool // what is read is content of a file
-	gone bool // the tar cannot be made again
+	hold bool  // what is read is content of a file
+	gone bool  // the tar cannot be made again
+	size int64 // of the file, after finish
 	err  error
 }
 
@@ -124,7 +125,11 @@ func (c *recipe) lost() { c.gone = true }
 // finish completes the file and tells whether the tar can be made again.
 func (c *recipe) finish() (bool, error) {
 	c.write("", 0)
-	err := errors.Join(c.err, c.z.Close(), c.f.Close())
+	err := errors.Join(c.err, c.z.Close())
+	if st, serr := c.f.Stat(); serr == nil {
+		c.size = st.Size()
+	}
+	err = errors.Join(err, c.f.Close())
 	if err != nil {
 		return false, pathError("write", recipeFile, err)
 	}

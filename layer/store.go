@@ -50,6 +50,9 @@ type Info struct {
 	DiffID digest.Digest `json:"diffID"`
 	// Size is the sum of the regular files' sizes, hard links counted once.
 	Size int64 `json:"size"`
+	// Disk is what the layer takes on the disk: whole blocks of files and
+	// directories, and what lies beside them.
+	Disk int64 `json:"disk,omitempty"`
 	// Implied lists the directories that the tar did not list, shortest path
 	// first, "." for the root itself.
 	Implied []string `json:"implied,omitempty"`

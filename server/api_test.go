@@ -437,7 +437,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1.41/images/create?fromImage=debian&tag=12", ``, 501, `…pull debian`},
 		{"POST", "/v1.41/images/quay.io/team/web/push?tag=1", ``, 200, `…push quay.io/team/web: too late`},
 		{"POST", "/v1.41/images/create", ``, 400, `…fromSrc`},
-		{"POST", "/v1.41/images/create?fromSrc=http://x/y", ``, 501, `…http://x/y`},
+		{"POST", "/v1.41/images/create?fromSrc=file:///etc/passwd", ``, 400, `…file:///etc/passwd`},
 		{"GET", "/v1.41/networks", ``, 200, `…"Name":"bridge"`},
 		{"GET", `/v1.41/networks?filters={"name":["bri"]}`, ``, 200, `…[{"Name":"bridge"`},
 		{"GET", `/v1.41/networks?filters={"type":["custom"]}`, ``, 200, `[]`},

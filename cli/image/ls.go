@@ -43,9 +43,6 @@ func newLs(a *app.App, use string) *cobra.Command {
 		Args:              app.RangeArgs(0, 1),
 		ValidArgsFunction: complete.FirstImage(a),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.tree {
-				return app.Refuse("tree", "use the plain list, or image inspect")
-			}
 			return list(cmd.Context(), a, &o, args)
 		},
 	}, "image ls, image list, images")
@@ -61,16 +58,19 @@ func newLs(a *app.App, use string) *cobra.Command {
 }
 
 func list(ctx context.Context, a *app.App, o *lsOptions, args []string) error {
-	conn, err := a.Connect()
-	if err != nil {
-		return err
-	}
 	req := client.ImageListOptions{All: o.all, Filters: o.filters.Values}
 	if len(args) > 0 {
 		if req.Filters == nil {
 			req.Filters = client.Filters{}
 		}
 		req.Filters.Add("reference", args[0])
+	}
+	if o.tree {
+		return tree(ctx, a, o, req)
+	}
+	conn, err := a.Connect()
+	if err != nil {
+		return err
 	}
 	got, err := conn.ImageList(ctx, req)
 	if err != nil {

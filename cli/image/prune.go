@@ -14,7 +14,7 @@ import (
 
 // NewPrune makes `image prune`.
 func NewPrune(a *app.App) *cobra.Command {
-	var force, all bool
+	var force, all, dry bool
 	var filters value.Filters
 	cmd := named(&cobra.Command{
 		Use:               "prune [OPTIONS]",
@@ -22,7 +22,7 @@ func NewPrune(a *app.App) *cobra.Command {
 		Args:              app.NoArgs,
 		ValidArgsFunction: complete.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !force {
+			if !force && !dry {
 				what := "all dangling images"
 				if all {
 					what = "all images without at least one container associated to them"
@@ -40,12 +40,19 @@ func NewPrune(a *app.App) *cobra.Command {
 				filters.Values = client.Filters{}
 			}
 			filters.Values.Add("dangling", strconv.FormatBool(!all))
+			if dry {
+				filters.Values.Add("dry-run", "true")
+			}
 			got, err := conn.ImagePrune(cmd.Context(), client.ImagePruneOptions{Filters: filters.Values})
 			if err != nil {
 				return err
 			}
 			if len(got.Report.ImagesDeleted) > 0 {
-				a.Println("Deleted Images:")
+				title := "Deleted Images:"
+				if dry {
+					title = "Images that would be deleted:"
+				}
+				a.Println(title)
 				for _, item := range got.Report.ImagesDeleted {
 					if item.Untagged != "" {
 						a.Println("untagged: " + item.Untagged)
@@ -55,13 +62,18 @@ func NewPrune(a *app.App) *cobra.Command {
 				}
 				a.Println("")
 			}
-			a.Println("Total reclaimed space: " + units.HumanSize(float64(got.Report.SpaceReclaimed)))
+			what := "Total reclaimed space: "
+			if dry {
+				what = "Space that would be reclaimed: "
+			}
+			a.Println(what + units.HumanSize(float64(got.Report.SpaceReclaimed)))
 			return nil
 		},
 	}, "image prune")
 	fs := cmd.Flags()
 	fs.BoolVarP(&all, "all", "a", false, "Remove all images without a container, not only those without a name")
 	fs.Var(&filters, "filter", "Remove only what matches (until=TIME, label=NAME[=VALUE])")
+	fs.BoolVar(&dry, "dry-run", false, "Show what would be removed, and remove nothing")
 	fs.BoolVarP(&force, "force", "f", false, "Do not ask for confirmation")
 	return cmd
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/json"
+	"io"
 
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/registry"
@@ -61,12 +62,9 @@ type errorDetail struct {
 }
 
 func (r routes) load(c *server.Call, platform string, out *server.StreamWriter) error {
-	switch src := c.Query("fromSrc"); src {
-	case "-":
-	case "":
+	source := c.Query("fromSrc")
+	if source == "" {
 		return fault.New(fault.Invalid, "images/create needs fromImage=NAME to pull, or fromSrc=- with a tar as the body to import")
-	default:
-		return fault.New(fault.NotImplemented, "import from the URL %s is not supported by this version of Sampan yet; fetch it and import it from stdin", src)
 	}
 	ref := ""
 	if repo := c.Query("repo"); repo != "" {
@@ -78,9 +76,18 @@ func (r routes) load(c *server.Call, platform string, out *server.StreamWriter) 
 	}
 	message := c.Query("message")
 	if message == "" {
-		message = "Imported from -"
+		message = "Imported from " + source
 	}
-	_, err := r.images.Import(c.Context(), c.Body, image.ImportOptions{
+	body := io.Reader(c.Body)
+	if source != "-" {
+		remote, err := fetch(c.Context(), source)
+		if err != nil {
+			return err
+		}
+		defer remote.Close()
+		body = remote
+	}
+	_, err := r.images.Import(c.Context(), body, image.ImportOptions{
 		Reference: ref, Message: message, Changes: c.Queries()["changes"], Platform: platform,
 	}, out)
 	return err

@@ -14,6 +14,7 @@ var (
 
 	referenceFilterSince = server.V(1, 41) // before, it was a parameter of its own
 	sharedSizeSince      = server.V(1, 42)
+	manifestsSince       = server.V(1, 47)
 )
 
 func (r routes) list(c *server.Call) error {
@@ -29,6 +30,7 @@ func (r routes) list(c *server.Call) error {
 	}
 	list, err := r.images.List(c.Context(), image.ListOptions{
 		All: c.Bool("all"), SharedSize: c.Version >= sharedSizeSince && c.Bool("shared-size"), Filters: filters,
+		Manifests: c.Version >= manifestsSince && c.Bool("manifests"),
 	})
 	if err != nil {
 		return err

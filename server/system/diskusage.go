@@ -28,7 +28,7 @@ type UsedContainers interface {
 // UsedImages are the images for df.
 type UsedImages interface {
 	List(ctx context.Context, o images.ListOptions) ([]image.Summary, error)
-	LayersSize() (int64, error)
+	DiskUsage() (int64, error)
 }
 
 // usage is what df adds up.
@@ -167,7 +167,7 @@ func (u usage) ofImages(ctx context.Context) (*image.DiskUsage, error) {
 		users[c.ImageID]++
 	}
 	out := &image.DiskUsage{Items: list, TotalCount: int64(len(list))}
-	if out.TotalSize, err = u.images.LayersSize(); err != nil {
+	if out.TotalSize, err = u.images.DiskUsage(); err != nil {
 		return nil, err
 	}
 	var used int64
