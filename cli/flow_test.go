@@ -24,6 +24,10 @@ func (routes route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h(w, r)
 		return
 	}
+	if strings.HasPrefix(path, "/sampan/") { // another engine's daemon does not know our routes
+		answer(w, http.StatusNotFound, map[string]string{"message": "page not found"})
+		return
+	}
 	answer(w, http.StatusNotFound, map[string]string{"message": "No such container: " + path})
 }
 

@@ -11,6 +11,7 @@ const (
 	WaitNotRunning = index.WaitNotRunning
 	WaitNextExit   = index.WaitNextExit
 	WaitRemoved    = index.WaitRemoved
+	WaitFirstExit  = index.WaitFirstExit
 )
 
 // WaitResult is how a waited-for container ended.
@@ -23,7 +24,7 @@ func (s *Service) Wait(ctx context.Context, ref, condition string) (<-chan WaitR
 	switch condition {
 	case "":
 		condition = WaitNotRunning
-	case WaitNotRunning, WaitNextExit, WaitRemoved:
+	case WaitNotRunning, WaitNextExit, WaitRemoved, WaitFirstExit:
 	default:
 		return nil, invalid("invalid condition: %q", condition)
 	}

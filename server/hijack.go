@@ -35,10 +35,12 @@ type Hijacking struct {
 	// Headers makes the answer carry the common headers too: exec does, attach
 	// does not, and clients were written against both.
 	Headers bool
-	conn    net.Conn
-	tty     bool
-	pumped  bool
-	settled chan struct{} // closed by Finish; a pump must not close conn before
+	// ErrorFrame makes Finish put an error into a frame of its own kind.
+	ErrorFrame bool
+	conn       net.Conn
+	tty        bool
+	pumped     bool
+	settled    chan struct{} // closed by Finish; a pump must not close conn before
 }
 
 // Hijack prepares a call for being hijacked.
@@ -94,7 +96,10 @@ func (h *Hijacking) Finish(err error) error {
 	}
 	if err != nil {
 		text := fmt.Appendf(nil, "%v\r\n", err)
-		if !h.tty {
+		switch {
+		case h.ErrorFrame:
+			text = appendFrame(nil, SystemErr, []byte(err.Error()))
+		case !h.tty:
 			text = appendFrame(nil, Stdout, text)
 		}
 		_, _ = h.conn.Write(text) // the client may be gone

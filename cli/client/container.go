@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -16,6 +17,15 @@ import (
 	"github.com/moby/moby/api/types/network"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
+
+// RunPath is the route of create, attach and start in one request.
+const RunPath = "/sampan/run"
+
+// NoSuchRoute tells whether a daemon does not know a route of Sampan's own.
+func NoSuchRoute(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Status == http.StatusNotFound && strings.Contains(e.Message, "page not found")
+}
 
 // ContainerCreateOptions are the parts of a container; see ContainerCreate.
 type ContainerCreateOptions struct {
@@ -34,14 +44,31 @@ type ContainerCreateResult struct {
 
 // ContainerCreate makes a container. Config.Image must be set.
 func (c *Client) ContainerCreate(ctx context.Context, o ContainerCreateOptions) (ContainerCreateResult, error) {
+	got, err := fetch[container.CreateResponse](ctx, c, post("/containers/create", o.Query(), o.Body()))
+	return ContainerCreateResult{ID: got.ID, Warnings: got.Warnings}, err
+}
+
+// Query are the parameters of the request.
+func (o ContainerCreateOptions) Query() url.Values {
 	q := url.Values{}
 	text(q, "name", o.Name)
 	if o.Platform != nil {
 		text(q, "platform", platformPath(*o.Platform))
 	}
-	got, err := fetch[container.CreateResponse](ctx, c, post("/containers/create", q, container.CreateRequest{
-		Config: o.Config, HostConfig: fullCapabilities(o.HostConfig), NetworkingConfig: o.NetworkingConfig,
-	}))
+	return q
+}
+
+// Body is the body of the request.
+func (o ContainerCreateOptions) Body() container.CreateRequest {
+	return container.CreateRequest{Config: o.Config, HostConfig: fullCapabilities(o.HostConfig), NetworkingConfig: o.NetworkingConfig}
+}
+
+// ContainerRunDetached is ContainerCreate and ContainerStart in one request of
+// Sampan's own. The error of a start has a Sampan-Container header.
+func (c *Client) ContainerRunDetached(ctx context.Context, o ContainerCreateOptions) (ContainerCreateResult, error) {
+	q := o.Query()
+	q.Set("detach", "1")
+	got, err := fetch[container.CreateResponse](ctx, c, post(RunPath, q, o.Body()))
 	return ContainerCreateResult{ID: got.ID, Warnings: got.Warnings}, err
 }
 

@@ -16,6 +16,7 @@ import (
 type StatusError struct {
 	Status  int
 	Message string
+	Header  http.Header // of the answer
 	prefix  string
 }
 
@@ -66,17 +67,22 @@ func statusError(req *http.Request, resp *http.Response) error {
 	if resp.StatusCode >= 200 && resp.StatusCode < 400 || resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil
 	}
-	e := &StatusError{Status: resp.StatusCode, prefix: "Error response from daemon: "}
+	var text []byte
 	if req.Method != http.MethodHead {
-		text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		if err != nil && !errors.Is(err, io.EOF) {
+		var err error
+		if text, err = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)); err != nil && !errors.Is(err, io.EOF) {
 			return connectionError{fmt.Errorf("read the daemon's error: %w", err)}
 		}
-		e.Message = errorText(text)
 	}
+	return NewStatusError(resp, text)
+}
+
+// NewStatusError makes the error of an answer with this body.
+func NewStatusError(resp *http.Response, body []byte) *StatusError {
+	e := &StatusError{Status: resp.StatusCode, Message: errorText(body), Header: resp.Header, prefix: "Error response from daemon: "}
 	if e.Message == "" {
 		e.prefix = ""
-		e.Message = fmt.Sprintf("the daemon answered %s to %s %s and gave no reason", resp.Status, req.Method, req.URL.Path)
+		e.Message = fmt.Sprintf("the daemon answered %s and gave no reason", resp.Status)
 	}
 	return e
 }

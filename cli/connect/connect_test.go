@@ -89,7 +89,7 @@ func TestHijackRefused(t *testing.T) {
 	}{
 		"json":  {`{"message":"no such exec"}`, "Error response from daemon: no such exec"},
 		"text":  {"plain words\n", "Error response from daemon: plain words"},
-		"empty": {"", "Error response from daemon: 409 Conflict"},
+		"empty": {"", "the daemon answered 409 Conflict and gave no reason"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dialDaemon(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

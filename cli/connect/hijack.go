@@ -11,7 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
+
+	"github.com/sampan-containers/sampan/cli/client"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 type Stream struct {
 	Conn   net.Conn
 	Reader *bufio.Reader
+	Header http.Header // of the answer
 }
 
 // Close ends the stream both ways.
@@ -38,14 +40,6 @@ func (s *Stream) CloseWrite() error {
 	}
 	return nil
 }
-
-// APIError is what the daemon answered instead of a stream.
-type APIError struct {
-	Status  int
-	Message string
-}
-
-func (e *APIError) Error() string { return "Error response from daemon: " + e.Message }
 
 // Hijack posts body to an API path and takes the connection over. The client
 // library can do this too, but it drops the text of a refusal, and that text
@@ -64,7 +58,7 @@ func (c *Conn) Hijack(ctx context.Context, path string, query url.Values, body a
 	return s, err
 }
 
-func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Values, body any) (*Stream, *APIError, error) {
+func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Values, body any) (*Stream, *client.StatusError, error) {
 	req, err := c.hijackRequest(ctx, version, path, query, body)
 	if err != nil {
 		return nil, nil, err
@@ -75,7 +69,7 @@ func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Va
 	}
 	// 200 is the answer of old daemons, and to clients without Upgrade.
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode == http.StatusOK {
-		return &Stream{Conn: l.Conn, Reader: bufio.NewReaderSize(l.reader, streamBuffer)}, nil, nil
+		return &Stream{Conn: l.Conn, Reader: bufio.NewReaderSize(l.reader, streamBuffer), Header: resp.Header}, nil, nil
 	}
 	defer l.Close()
 	return nil, refusal(resp), nil
@@ -151,16 +145,11 @@ func (c *Conn) handshake(ctx context.Context, l *link, req *http.Request) (*http
 	return resp, err
 }
 
-func refusal(resp *http.Response) *APIError {
+func refusal(resp *http.Response) *client.StatusError {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	e := &APIError{Status: resp.StatusCode, Message: strings.TrimSpace(string(text))}
-	var parsed struct{ Message string }
-	if json.Unmarshal(text, &parsed) == nil && parsed.Message != "" {
-		e.Message = strings.TrimSpace(parsed.Message)
+	if err != nil && !errors.Is(err, io.EOF) {
+		text = nil
 	}
-	if e.Message == "" || err != nil && !errors.Is(err, io.EOF) {
-		e.Message = resp.Status
-	}
-	return e
+	return client.NewStatusError(resp, text)
 }

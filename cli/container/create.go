@@ -107,29 +107,44 @@ func create(ctx context.Context, a *app.App, conn *connect.Conn, o *createOption
 	if err != nil {
 		return "", err
 	}
-	if o.pull == pullAlways {
-		if err := o.pullImage(ctx, a, conn, req.Config.Image); err != nil {
-			return "", err
-		}
-	}
 	req.Host.ContainerIDFile = o.cidFile
-	res, err := o.send(ctx, conn, req, platform)
-	if err != nil && o.pull == pullMissing && missingImage(err) {
-		if !o.quiet {
-			fmt.Fprintf(a.Err.Text(), "Unable to find image '%s' locally\n", familiar(req.Config.Image))
-		}
-		if err := o.pullImage(ctx, a, conn, req.Config.Image); err != nil {
-			return "", err
-		}
+	var res client.ContainerCreateResult
+	err = o.withImage(ctx, a, conn, req.Config.Image, func() (err error) {
 		res, err = o.send(ctx, conn, req, platform)
-	}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
-	for _, w := range res.Warnings {
+	printWarnings(a, res.Warnings)
+	return res.ID, cid.write(res.ID)
+}
+
+func printWarnings(a *app.App, warnings []string) {
+	for _, w := range warnings {
 		fmt.Fprintf(a.Err.Text(), "WARNING: %s\n", w)
 	}
-	return res.ID, cid.write(res.ID)
+}
+
+// withImage calls send, and pulls the image before it, or when send fails for
+// want of it and once more.
+func (o *createOptions) withImage(ctx context.Context, a *app.App, conn *connect.Conn, ref string, send func() error) error {
+	if o.pull == pullAlways {
+		if err := o.pullImage(ctx, a, conn, ref); err != nil {
+			return err
+		}
+	}
+	err := send()
+	if err == nil || o.pull != pullMissing || !missingImage(err) {
+		return err
+	}
+	if !o.quiet {
+		fmt.Fprintf(a.Err.Text(), "Unable to find image '%s' locally\n", familiar(ref))
+	}
+	if err := o.pullImage(ctx, a, conn, ref); err != nil {
+		return err
+	}
+	return send()
 }
 
 func (o *createOptions) send(ctx context.Context, conn *connect.Conn, req *spec.Request, platform *ocispec.Platform) (client.ContainerCreateResult, error) {

@@ -63,6 +63,11 @@ func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args
 	if err != nil {
 		return engineError(a, err)
 	}
+	if o.direct(req) {
+		if err := runDirect(ctx, a, conn, o, req); !client.NoSuchRoute(err) {
+			return err
+		}
+	}
 	id, err := create(ctx, a, conn, &o.createOptions, req)
 	if err != nil {
 		return engineError(a, err)

@@ -113,6 +113,11 @@ const (
 	maxSystemError = 64 << 10
 )
 
+// streamError is an error that the daemon sent inside a stream.
+type streamError struct{ text string }
+
+func (e *streamError) Error() string { return e.text }
+
 // demultiplex splits a stream without ever holding a whole frame.
 func demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 	var header [frameHeader]byte
@@ -135,7 +140,7 @@ func demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 			if err != nil {
 				return err
 			}
-			return fmt.Errorf("error from daemon in stream: %s", text)
+			return &streamError{string(text)}
 		default:
 			return fmt.Errorf("the daemon sent a frame of unknown type %d: the stream cannot be read further", header[0])
 		}

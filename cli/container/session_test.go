@@ -32,7 +32,7 @@ func TestDemultiplex(t *testing.T) {
 		{name: "empty frame", in: frameOf(1, "") + frameOf(1, "x"), out: "x"},
 		{name: "cut in the header", in: frameOf(1, "a") + "\x01\x00", out: "a", fails: io.ErrUnexpectedEOF.Error()},
 		{name: "cut in the text", in: frameOf(1, "abc")[:10], out: "ab", fails: io.ErrUnexpectedEOF.Error()},
-		{name: "error of the daemon", in: frameOf(3, "gone"), fails: "error from daemon in stream: gone"},
+		{name: "error of the daemon", in: frameOf(3, "gone"), fails: "gone"},
 		{name: "not frames", in: "HTTP/1.1 200 OK", fails: "unknown type 72"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

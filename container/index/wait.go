@@ -12,6 +12,9 @@ const (
 	WaitNotRunning = "not-running"
 	WaitNextExit   = "next-exit"
 	WaitRemoved    = "removed"
+	// WaitFirstExit is Sampan's own: the next exit of a container that has not
+	// run yet, and the last one of a container that has.
+	WaitFirstExit = "first-exit"
 )
 
 // WaitResult is how a waited-for container ended.
@@ -34,8 +37,14 @@ func (e *Entry) Await(ctx context.Context, condition string) (result <-chan Wait
 	// The end of a run publishes the record first and notifies under this lock
 	// afterwards, so that no waiter falls in between.
 	st := e.Record().State
+	if condition == WaitFirstExit {
+		w.condition = WaitNextExit
+		if !st.StartedAt.IsZero() {
+			w.condition = WaitNotRunning
+		}
+	}
 	alive := st.Running() || st.Status == container.StateRestarting
-	if e.removed || condition == WaitNotRunning && !alive {
+	if e.removed || w.condition == WaitNotRunning && !alive {
 		w.result <- WaitResult{StatusCode: int64(st.ExitCode)}
 		return w.result, false
 	}

@@ -77,4 +77,5 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("GET /containers/{id}/changes", r.changes)
 	s.Handle("GET /containers/{id}/export", r.export)
 	s.Handle("POST /commit", r.commit)
+	s.Handle("POST /sampan/run", r.run)
 }

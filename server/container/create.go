@@ -42,12 +42,25 @@ func (w *words) UnmarshalJSON(raw []byte) error {
 }
 
 func (r routes) create(c *server.Call) error {
-	var body createBody
-	if err := c.DecodeRequired(&body); err != nil {
+	o, warnings, err := r.createOptions(c)
+	if err != nil {
 		return err
 	}
+	id, more, err := r.containers.Create(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, api.CreateResponse{ID: id, Warnings: append(warnings, more...)})
+}
+
+// createOptions reads what a create request asks for.
+func (r routes) createOptions(c *server.Call) (o container.CreateOptions, warnings []string, err error) {
+	var body createBody
+	if err := c.DecodeRequired(&body); err != nil {
+		return o, nil, err
+	}
 	if body.Config == nil && body.Cmd == nil && body.Entrypoint == nil {
-		return fault.New(fault.Invalid, "Config cannot be empty in order to create a container")
+		return o, nil, fault.New(fault.Invalid, "Config cannot be empty in order to create a container")
 	}
 	if body.Config == nil {
 		body.Config = &api.Config{}
@@ -59,19 +72,14 @@ func (r routes) create(c *server.Call) error {
 	if body.NetworkingConfig == nil {
 		body.NetworkingConfig = &network.NetworkingConfig{}
 	}
-	warnings, err := upgrade(c.Version, r.cgroup2, &body)
-	if err != nil {
-		return err
+	if warnings, err = upgrade(c.Version, r.cgroup2, &body); err != nil {
+		return o, nil, err
 	}
-	o := container.CreateOptions{
+	o = container.CreateOptions{
 		Name: c.Query("name"), Config: body.Config, HostConfig: &body.HostConfig.HostConfig, NetworkingConfig: body.NetworkingConfig,
 	}
 	if c.Version >= v1_41 {
 		o.Platform = c.Query("platform")
 	}
-	id, more, err := r.containers.Create(c.Context(), o)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusCreated, api.CreateResponse{ID: id, Warnings: append(warnings, more...)})
+	return o, warnings, nil
 }

@@ -25,7 +25,7 @@ func (r routes) wait(c *server.Call) error {
 		condition = c.Query("condition")
 	}
 	switch condition {
-	case container.WaitNotRunning, container.WaitNextExit, container.WaitRemoved:
+	case container.WaitNotRunning, container.WaitNextExit, container.WaitRemoved, container.WaitFirstExit:
 	default:
 		return fault.New(fault.Invalid, "invalid condition: %q", condition)
 	}

@@ -1,0 +1,136 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/moby/moby/api/types/container"
+
+	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/client"
+	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/container/spec"
+	"github.com/sampan-containers/sampan/cli/value"
+)
+
+// Headers of the answer of a run.
+const (
+	containerHeader = "Sampan-Container"
+	warningHeader   = "Sampan-Warning"
+)
+
+// waitFirstExit is Sampan's own condition of a wait: the container may be over
+// when the wait comes.
+const waitFirstExit = "first-exit"
+
+// direct tells whether Sampan's own request for create, attach and start in one
+// serves. A terminal has its size to set, an id file is written before the
+// start, and what is restarted has more than one end to wait for.
+func (o *runOptions) direct(req *spec.Request) bool {
+	c := req.Config
+	attached := c.AttachStdin || c.AttachStdout || c.AttachStderr
+	policy := req.Host.RestartPolicy
+	return o.cidFile == "" && (o.detach || !c.Tty && attached && (policy.Name == "" || policy.IsNone()))
+}
+
+// runDirect is `run` in one request; client.NoSuchRoute tells of a daemon that
+// does not have it.
+func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOptions, req *spec.Request) error {
+	platform, err := value.Platform(o.platform)
+	if err != nil {
+		return engineError(a, err)
+	}
+	create := client.ContainerCreateOptions{
+		Config: req.Config, HostConfig: req.Host, NetworkingConfig: req.Networking, Platform: platform, Name: o.name,
+	}
+	if o.detach {
+		var res client.ContainerCreateResult
+		err := o.withImage(ctx, a, conn, req.Config.Image, func() (err error) {
+			res, err = conn.ContainerRunDetached(ctx, create)
+			return err
+		})
+		if err != nil {
+			return runRefused(a, err)
+		}
+		printWarnings(a, res.Warnings)
+		a.Println(res.ID)
+		return nil
+	}
+	r := &runner{app: a, conn: conn, options: o, req: req}
+	return r.attached(ctx, create)
+}
+
+// attached follows a container whose start is part of the request.
+func (r *runner) attached(ctx context.Context, create client.ContainerCreateOptions) error {
+	a, c := r.app, r.req.Config
+	var f *forwarder
+	if r.options.sigProxy {
+		f = forwardSignals(ctx, a, r.conn, "")
+		defer f.close()
+	}
+	s := &session{app: a, detachKeys: a.DetachKeys(r.options.detachKeys)}
+	q := create.Query()
+	for _, stream := range []struct {
+		name string
+		on   bool
+		use  func()
+	}{
+		{"stdin", c.AttachStdin, func() { s.stdin = a.In }},
+		{"stdout", c.AttachStdout, func() { s.stdout = a.Out }},
+		{"stderr", c.AttachStderr, func() { s.stderr = a.Err }},
+	} {
+		if stream.on {
+			q.Set(stream.name, "1")
+			stream.use()
+		}
+	}
+	body := create.Body()
+	err := r.options.withImage(ctx, a, r.conn, c.Image, func() (err error) {
+		s.stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
+		return err
+	})
+	if err != nil {
+		return runRefused(a, err)
+	}
+	r.id = s.stream.Header.Get(containerHeader)
+	printWarnings(a, warningsOf(s.stream.Header))
+	waitCtx, stopWait := context.WithCancel(ctx)
+	defer stopWait()
+	condition := container.WaitCondition(waitFirstExit)
+	if r.req.Host.AutoRemove {
+		condition = container.WaitConditionRemoved
+	}
+	wait := startWait(waitCtx, r.conn, r.id, condition)
+	if f != nil {
+		f.id = r.id
+		f.start()
+	}
+	err = r.follow(ctx, s, wait)
+	if failed := (*streamError)(nil); errors.As(err, &failed) {
+		return runError(a, startFailure(failed), fmt.Errorf("Error response from daemon: %w", failed))
+	}
+	return err
+}
+
+func warningsOf(h http.Header) []string {
+	var list []string
+	for _, quoted := range h.Values(warningHeader) {
+		if text, err := strconv.Unquote(quoted); err == nil {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+// runRefused tells an error of the create, for which the exit code is the
+// engine's, from one of the start.
+func runRefused(a *app.App, err error) error {
+	var refused *client.StatusError
+	if errors.As(err, &refused) && refused.Header.Get(containerHeader) != "" {
+		return runError(a, startFailure(err), err)
+	}
+	return engineError(a, err)
+}

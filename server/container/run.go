@@ -1,0 +1,63 @@
+package container
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	api "github.com/moby/moby/api/types/container"
+	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/server"
+)
+
+// Headers of the answer of a run, also of an error after the create.
+const (
+	containerHeader = "Sampan-Container"
+	warningHeader   = "Sampan-Warning" // a quoted string each
+)
+
+// run is create, attach and start in one request, for a client that would send
+// the three one after the other. It is not in Docker's API. Its parameters are
+// those of a create and of an attach; with detach it answers as a create does,
+// once the container runs. Otherwise the answer is that of an attach, and a
+// start that fails says so in a frame of the stream, so that no terminal can
+// have it.
+func (r routes) run(c *server.Call) error {
+	o, warnings, err := r.createOptions(c)
+	if err != nil {
+		return err
+	}
+	detach := c.Bool("detach")
+	if o.Config.Tty && !detach {
+		return fault.New(fault.Invalid, "a container with a terminal is created, attached to and started in requests of their own")
+	}
+	id, more, err := r.containers.Create(c.Context(), o)
+	if err != nil {
+		return err
+	}
+	warnings = append(warnings, more...)
+	c.W.Header().Set(containerHeader, id)
+	for _, text := range warnings {
+		c.W.Header().Add(warningHeader, strconv.QuoteToASCII(text))
+	}
+	if detach {
+		if err := r.containers.Start(c.Context(), id); err != nil {
+			return err
+		}
+		return c.JSON(http.StatusCreated, api.CreateResponse{ID: id, Warnings: warnings})
+	}
+	// net/http takes a client that has closed its sending side, as one without
+	// stdin does, for one that left.
+	ctx := context.WithoutCancel(c.Context())
+	h := c.Hijack()
+	h.Headers, h.ErrorFrame = true, true
+	err = r.containers.Attach(ctx, id, container.AttachOptions{
+		Stream: true, Stdin: c.Bool("stdin"), Stdout: c.Bool("stdout"), Stderr: c.Bool("stderr"),
+		DetachKeys: c.Query("detachKeys"), Hijack: h.Take,
+	})
+	if err == nil {
+		err = r.containers.Start(ctx, id)
+	}
+	return h.Finish(err)
+}
