@@ -17,6 +17,7 @@ import (
 // CreateOptions is the body of a create request. Service.Create takes
 // ownership of the pointed-to values.
 type CreateOptions struct {
+	ID               string // from Announce; empty: a new one
 	Name             string // without a leading slash is fine; empty: one is invented
 	Platform         string
 	Config           *container.Config

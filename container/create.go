@@ -20,6 +20,15 @@ import (
 	"github.com/sampan-containers/sampan/image"
 )
 
+// Announce lets a shim come up for a container that Create is going to make with
+// the id it returns, and that a start follows at once. Without them it goes again
+// by itself.
+func (s *Service) Announce() (id string) {
+	id = request.NewID()
+	s.Supervisor.Prepare(id)
+	return id
+}
+
 // Create makes a container and returns its id and warnings. A refused request
 // is fault.Invalid, an unknown image (and nothing else) fault.NotFound, a taken
 // name fault.Conflict; nothing is left behind then.
@@ -39,6 +48,14 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	if err := s.opts.Defaults.Check(o.Config, o.HostConfig); err != nil {
 		return "", nil, err
 	}
+	if o.ID == "" {
+		o.ID = request.NewID()
+	}
+	defer func() {
+		if err != nil {
+			s.Supervisor.Dismiss(o.ID)
+		}
+	}()
 	img, err := s.image(ctx, o)
 	if err != nil {
 		return "", nil, err
@@ -56,7 +73,6 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 		s.Supervisor.Prepare(rec.ID)
 	}
 	if err := s.build(ctx, rec, o.Name, lowers); err != nil {
-		s.Supervisor.Dismiss(rec.ID)
 		return "", nil, err
 	}
 	s.event(rec, events.ActionCreate, nil)
@@ -108,7 +124,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if err := request.CheckConfig(c); err != nil {
 		return nil, nil, err
 	}
-	rec := &Record{ID: request.NewID(), Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size,
+	rec := &Record{ID: o.ID, Created: time.Now().UTC(), ImageID: img.ID.String(), Platform: img.Config.OS, Config: c, HostConfig: hc, BaseSize: img.Size,
 		HealthAction: action, After: after}
 	if rec.Platform == "" {
 		rec.Platform = "linux"

@@ -71,6 +71,8 @@ func (e *engine) find(ref string) error {
 	return nil
 }
 
+func (e *engine) Announce() string { return "" }
+
 func (e *engine) Create(_ context.Context, o container.CreateOptions) (string, []string, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 // Service is what the routes need of the container service. Errors carry a
 // fault class; an unknown container is fault.NotFound.
 type Service interface {
+	Announce() (id string)
 	Create(ctx context.Context, o container.CreateOptions) (id string, warnings []string, err error)
 	Start(ctx context.Context, ref string) error
 	Stop(ctx context.Context, ref string, o container.StopOptions) error

@@ -24,15 +24,17 @@ const (
 // start that fails says so in a frame of the stream, so that no terminal can
 // have it.
 func (r routes) run(c *server.Call) error {
+	id := r.containers.Announce() // before the body is read: its shim comes up meanwhile
 	o, warnings, err := r.createOptions(c)
 	if err != nil {
 		return err
 	}
+	o.ID = id
 	detach := c.Bool("detach")
 	if o.Config.Tty && !detach {
 		return fault.New(fault.Invalid, "a container with a terminal is created, attached to and started in requests of their own")
 	}
-	id, more, err := r.containers.Create(c.Context(), o)
+	_, more, err := r.containers.Create(c.Context(), o)
 	if err != nil {
 		return err
 	}
