@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/container"
+	"github.com/sampan-containers/sampan/cli/container/cp"
 	"github.com/sampan-containers/sampan/cli/container/logs"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
@@ -55,7 +56,7 @@ func entries() []entry {
 		name string
 		make func(*app.App) *cobra.Command
 	}{
-		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", container.NewCp}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
+		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", cp.New}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
 		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", logs.New},
 		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
 		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", stats.New},

@@ -1,4 +1,5 @@
-package container
+// Package cp is the verb `cp`: files between a container and this machine.
+package cp
 
 import (
 	"errors"
@@ -23,12 +24,13 @@ type copyJob struct {
 	conn *connect.Conn
 }
 
-// NewCp makes `cp`.
-func NewCp(a *app.App) *cobra.Command {
+// New makes `cp`.
+func New(a *app.App) *cobra.Command {
 	var o cpOptions
-	cmd := named(&cobra.Command{
-		Use:   "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-		Short: "Copy files and directories between a container and this machine",
+	cmd := &cobra.Command{
+		Annotations: map[string]string{app.AliasesKey: "container cp, cp"},
+		Use:         "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+		Short:       "Copy files and directories between a container and this machine",
 		Long: "Copy files and directories between a container and this machine.\n\n" +
 			"\"-\" as the source reads a tar archive from standard input and unpacks it in the container's directory;\n" +
 			"as the destination it writes a tar archive to standard output.",
@@ -62,7 +64,7 @@ func NewCp(a *app.App) *cobra.Command {
 			}
 			return j.in(cmd.Context(), src, to, dst)
 		},
-	}, "container cp, cp")
+	}
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.archive, "archive", "a", false, "Keep owner and group; into a container, give the files to its user")
 	fs.BoolVarP(&o.followLink, "follow-link", "L", false, "Follow a symbolic link in SRC_PATH")

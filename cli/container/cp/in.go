@@ -1,4 +1,4 @@
-package container
+package cp
 
 import (
 	"archive/tar"
