@@ -14,6 +14,7 @@ type report struct {
 	versions []string
 	runtimes map[string]time.Duration
 	rows     []result
+	life     []lifeResult
 	memory   []memoryLine
 }
 
@@ -80,6 +81,11 @@ func (r *report) write(path string) error {
 	r.rowHead(&b)
 	for _, res := range r.rows {
 		r.printRow(&b, res)
+	}
+	b.WriteString("\n## Life\n\n")
+	r.lifeHead(&b)
+	for _, res := range r.life {
+		r.printLife(&b, res)
 	}
 	b.WriteString("\n## Memory\n")
 	r.printMemory(&b)
