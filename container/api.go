@@ -47,6 +47,7 @@ type ListOptions struct {
 	All     bool // not only the running ones
 	Limit   int  // the newest n; 0 is all. A limit implies All, as in docker
 	Size    bool // compute SizeRw and SizeRootFs (reads the disk)
+	Brief   bool // without labels, mounts and networks
 	Filters Filters
 }
 

@@ -19,7 +19,7 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 	// the exit code or the order does not.
 	all := o.All || o.Limit > 0 || f.ImpliesAll()
 	out := []container.Summary{}
-	names := imageNames{}
+	names, now := imageNames{}, time.Now()
 	for _, e := range s.containers.All() {
 		if o.Limit > 0 && len(out) == o.Limit {
 			break
@@ -28,7 +28,7 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 		if !all && !r.State.Running() && r.State.Status != container.StateRestarting || !f.Match(r) {
 			continue
 		}
-		out = append(out, show.Summary(r, s.shownImage(ctx, r, names), time.Now()))
+		out = append(out, show.Summary(r, s.shownImage(ctx, r, names), now, o.Brief))
 		if o.Size {
 			last := &out[len(out)-1]
 			if last.SizeRw, err = s.Snapshots.Usage(ctx, r.ID); err != nil {

@@ -238,8 +238,10 @@ func (c *Client) ContainerInspect(ctx context.Context, name string, o ContainerI
 // ContainerListOptions select containers.
 type ContainerListOptions struct {
 	Size, All bool
-	Limit     int
-	Filters   Filters
+	// Brief leaves out labels, mounts and networks; only our daemons know it.
+	Brief   bool
+	Limit   int
+	Filters Filters
 }
 
 // ContainerListResult are containers, the newest first.
@@ -250,6 +252,7 @@ func (c *Client) ContainerList(ctx context.Context, o ContainerListOptions) (Con
 	q := o.Filters.query()
 	flag(q, "all", o.All)
 	flag(q, "size", o.Size)
+	flag(q, "brief", o.Brief)
 	if o.Limit > 0 {
 		q.Set("limit", strconv.Itoa(o.Limit))
 	}
@@ -303,7 +306,24 @@ func (c *Client) ContainerLogs(ctx context.Context, name string, o ContainerLogs
 		}
 		q.Set(key, value)
 	}
-	return c.stream(ctx, get("/containers/"+name+"/logs", q))
+	resp, err := c.do(ctx, get("/containers/"+name+"/logs", q))
+	if err != nil {
+		return nil, err
+	}
+	return typedBody{resp.Body, resp.Header.Get("Content-Type")}, nil
+}
+
+// Multiplexed tells whether a log that ContainerLogs returned is surely in frames. If
+// not, only the container tells: daemons of before API 1.42 do not say it.
+func Multiplexed(log io.Reader) bool {
+	b, ok := log.(typedBody)
+	return ok && b.mediaType == "application/vnd.docker.multiplexed-stream"
+}
+
+// typedBody is an answer with what its header says of it.
+type typedBody struct {
+	io.ReadCloser
+	mediaType string
 }
 
 // ContainerTopOptions are arguments of ps.

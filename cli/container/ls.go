@@ -63,6 +63,8 @@ func list(ctx context.Context, a *app.App, o *lsOptions) error {
 		o.format = a.Config().PsFormat
 	}
 	req := client.ContainerListOptions{All: o.all, Limit: o.last, Size: o.size || usesSize(o.format), Filters: o.filters.Values}
+	// The default table shows no labels, mounts and networks.
+	req.Brief = (o.format == "" || o.format == "table") && !o.size
 	if o.latest {
 		req.Limit = 1
 	}

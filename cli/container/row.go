@@ -41,6 +41,27 @@ type row struct {
 
 func (*row) Row() {}
 
+// Field is the text of the fields of the default table.
+func (r *row) Field(name string) (text string, ok bool) {
+	switch name {
+	case "ID":
+		return r.ID(), true
+	case "Image":
+		return r.Image(), true
+	case "Command":
+		return r.Command(), true
+	case "RunningFor":
+		return r.RunningFor(), true
+	case "Status":
+		return r.Status(), true
+	case "Ports":
+		return r.Ports(), true
+	case "Names":
+		return r.Names(), true
+	}
+	return "", false
+}
+
 // ID is the container's id.
 func (r *row) ID() string { return format.ID(r.c.ID, r.full) }
 

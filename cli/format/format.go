@@ -41,6 +41,9 @@ type List struct {
 // for the default table, "table TEMPLATE", "json", or a template.
 func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
 	text, table := l.template(format, quiet)
+	if columns, methods, ok := plain(text, rows); ok {
+		return l.writePlain(w, table, rows, columns, methods)
+	}
 	tmpl, err := Parse(text)
 	if err != nil {
 		return err
@@ -66,6 +69,35 @@ func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
 	}
 	fmt.Fprintln(tw)
 	if _, err := body.WriteTo(tw); err != nil {
+		return err
+	}
+	return tw.Flush()
+}
+
+func (l *List) writePlain(w io.Writer, table bool, rows []Row, columns []string, methods []int) error {
+	var text []byte
+	if table {
+		for i, name := range columns {
+			if i > 0 {
+				text = append(text, '\t')
+			}
+			title, ok := l.Headers[name]
+			if !ok {
+				title = "<no value>" // as a template says it
+			}
+			text = append(text, title...)
+		}
+		text = append(text, '\n')
+	}
+	for _, row := range rows {
+		text = appendRow(text, row, columns, methods)
+	}
+	if !table {
+		_, err := w.Write(text)
+		return err
+	}
+	tw := tabwriter.NewWriter(w, minWidth, tabWidth, padding, ' ', 0)
+	if _, err := tw.Write(text); err != nil {
 		return err
 	}
 	return tw.Flush()

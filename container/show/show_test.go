@@ -39,7 +39,7 @@ func web() *record.Record {
 }
 
 func TestSummary(t *testing.T) {
-	s := Summary(web(), "img", noon)
+	s := Summary(web(), "img", noon, false)
 	if s.Command != "sh -c 'sleep 1'" || s.Status != "Up 5 minutes" || s.Names[0] != "/web" || len(s.Mounts) != 2 {
 		t.Errorf("got %+v", s)
 	}

@@ -17,8 +17,9 @@ import (
 	"github.com/sampan-containers/sampan/volume"
 )
 
-// Summary is a container in list's answer. image is the name shown for its image.
-func Summary(r *record.Record, image string, now time.Time) container.Summary {
+// Summary is a container in list's answer. image is the name shown for its image. A
+// brief one lacks labels, mounts and networks: what a table does not show.
+func Summary(r *record.Record, image string, now time.Time, brief bool) container.Summary {
 	sum := container.Summary{
 		ID:      r.ID,
 		Names:   []string{"/" + r.Name},
@@ -27,15 +28,15 @@ func Summary(r *record.Record, image string, now time.Time) container.Summary {
 		Command: commandLine(r),
 		Created: r.Created.Unix(),
 		Ports:   portSummaries(r),
-		Labels:  r.Config.Labels,
 		State:   r.State.Status,
 		Status:  statusText(&r.State, now),
 		Health:  healthSummary(&r.State),
-		Mounts:  mountPoints(r),
-		NetworkSettings: &container.NetworkSettingsSummary{
-			Networks: networks(r),
-		},
 	}
+	if brief {
+		return sum
+	}
+	sum.Labels, sum.Mounts = r.Config.Labels, mountPoints(r)
+	sum.NetworkSettings = &container.NetworkSettingsSummary{Networks: networks(r)}
 	if sum.Labels == nil {
 		sum.Labels = map[string]string{}
 	}

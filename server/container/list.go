@@ -23,7 +23,7 @@ func (r routes) list(c *server.Call) error {
 			filters[old] = append(filters[old], v)
 		}
 	}
-	o := container.ListOptions{All: c.Bool("all"), Size: c.Bool("size"), Filters: container.Filters(filters)}
+	o := container.ListOptions{All: c.Bool("all"), Size: c.Bool("size"), Brief: c.Bool("brief"), Filters: container.Filters(filters)}
 	limit, err := c.Int("limit")
 	if err != nil {
 		return err

@@ -97,15 +97,23 @@ type source struct {
 }
 
 func open(ctx context.Context, conn *connect.Conn, o *options, name string) (*source, error) {
-	// The form of the stream depends on whether the container has a terminal.
-	got, err := conn.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	body, err := conn.ContainerLogs(ctx, name, *o)
 	if err != nil {
 		return nil, err
 	}
-	if got.Container.Config == nil {
-		return nil, errors.New("the daemon's answer lacks the container's configuration")
+	s := &source{name: name, body: body}
+	if client.Multiplexed(body) {
+		return s, nil
 	}
-	s := &source{name: name, tty: got.Container.Config.Tty}
-	s.body, err = conn.ContainerLogs(ctx, got.Container.ID, *o)
-	return s, err
+	// The form of the stream depends on whether the container has a terminal.
+	got, err := conn.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
+	if err == nil && got.Container.Config == nil {
+		err = errors.New("the daemon's answer lacks the container's configuration")
+	}
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	s.tty = got.Container.Config.Tty
+	return s, nil
 }
