@@ -94,10 +94,7 @@ func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 			return err
 		}
 	}
-	for _, f := range e.Groups {
-		b.At("join the control group " + f.Name())
-		b.Write(fd(f), "0")
-	}
+	p.joinFurther(e.Groups)
 	if affinity != nil {
 		if err := privs.Affinity(b, "final", affinity.Final); err != nil {
 			return err

@@ -87,6 +87,9 @@ func newLauncher(s *LaunchSpec) (*launcher, error) {
 	if s.Hold && s.HoldSocket != nil {
 		l.until = append(l.until, s.HoldSocket)
 	}
+	if l.linux.IntelRdt != nil && len(s.Groups) == 0 {
+		return nil, fault.New(fault.NotImplemented, "linux.intelRdt is not supported by this way to launch")
+	}
 	var err error
 	l.ns, err = parseNamespaces(l.linux.Namespaces, s.Namespaces)
 	return l, err
@@ -214,6 +217,7 @@ func (l *launcher) compile() error {
 	if err := l.joinCgroups(); err != nil {
 		return err
 	}
+	l.joinFurther(l.s.Groups)
 	if l.die {
 		privs.DieWithParent(l.b)
 	}

@@ -112,6 +112,14 @@ func (p *plan) joinCgroups() error {
 	return nil
 }
 
+// joinFurther adds groups of the caller's choice.
+func (p *plan) joinFurther(files []*os.File) {
+	for _, f := range files {
+		p.b.At("join the group " + f.Name())
+		p.b.Write(fd(f), "0")
+	}
+}
+
 // attributes adds what needs the caller's rights and survives the change of namespaces.
 func (p *plan) attributes() error {
 	privs.Signals(p.b)

@@ -80,6 +80,7 @@ type LaunchSpec struct {
 	// age of a mount, and the sources of bind mounts are copied first.
 	TableInOrder bool
 
+	Groups        []*os.File   // as in ExecSpec; linux.intelRdt needs the caller to make these
 	KeepKeyring   bool         // no session keyring of its own
 	DieWithParent bool         // SIGKILL for the container's first process when the caller dies
 	Warn          func(string) // told about steps that were degraded; nil drops them

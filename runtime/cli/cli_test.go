@@ -324,8 +324,9 @@ func TestDeleteForce(t *testing.T) {
 	}
 	l.ok("exec", "--detach", id, "/bin/sleep", "100")
 	l.ok("delete", "-f", id)
-	l.ok("create", id) // a created container is deleted without force
-	l.ok("delete", id)
+	l.ok("create", id)
+	l.refused(1, "not stopped: created", "delete", id)
+	l.ok("delete", "--force", id)
 }
 
 func TestStartFails(t *testing.T) {

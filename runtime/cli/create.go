@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,9 +77,10 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err != nil {
 		return nil, nil, err
 	}
+	k.Spec = spec
 	defer func() {
 		if retErr != nil {
-			if err := k.remove(); err != nil {
+			if err := errors.Join(k.leaveRDT(), k.remove()); err != nil {
 				c.log.warn(err.Error())
 			}
 			k.close()
@@ -108,6 +110,9 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
 		TableInOrder: true, KeepKeyring: o.keyring,
+	}
+	if l.Groups, err = k.joinRDT(spec); err != nil {
+		return nil, nil, err
 	}
 	if hold {
 		if l.HoldSocket, err = runtime.Listen(k.path); err != nil {

@@ -23,8 +23,9 @@ func deleteCommand(c *call) (int, error) {
 		return 0, err
 	}
 	defer k.close()
-	// A created container runs nothing of its own yet: runc deletes it, too.
-	if status := k.status(); status != stopped && status != created && !force {
+	// runc deletes a created container as well; the specification says that an error MUST
+	// be generated (runtime.md, delete), and callers that want it gone use --force.
+	if status := k.status(); status != stopped && !force {
 		return 0, fault.New(fault.Conflict, "cannot delete container %s that is not stopped: %s; stop it with kill, or use --force", k.id, status)
 	}
 	if k.alive() {

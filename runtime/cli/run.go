@@ -85,9 +85,14 @@ func (c *call) destroy(k *container, g *cgroup.Group) error {
 			return err
 		}
 	}
-	if place := k.hint(hintMount, ""); place != "" {
-		if err := rootfs.Unmount(place); err != nil {
-			return err
+	if err := k.leaveRDT(); err != nil {
+		return err
+	}
+	if k.Spec == nil || hostRoot(k.Spec, k.Bundle) != "" {
+		if place := k.hint(hintMount, ""); place != "" {
+			if err := rootfs.Unmount(place); err != nil {
+				return err
+			}
 		}
 	}
 	if k.Spec != nil && k.Spec.Hooks != nil {

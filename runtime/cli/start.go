@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
@@ -27,6 +30,10 @@ func startCommand(c *call) (int, error) {
 		return 0, fault.New(fault.Conflict, "cannot start container %s: it is %s already", k.id, status)
 	}
 	if k.Spec.Process == nil {
+		// There is nothing that it could become but stopped.
+		if err := k.signal(unix.SIGKILL); err != nil && !errors.Is(err, fault.Conflict) {
+			return 0, err
+		}
 		return 0, fault.New(fault.Invalid, "cannot start container %s: %s had no process when it was created", k.id, configFile)
 	}
 	if err := runtime.Release(context.Background(), k.path, k.Spec, k.state(created)); err != nil {

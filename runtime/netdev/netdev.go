@@ -1,7 +1,7 @@
 // Package netdev moves network devices of the caller's network namespace into a
 // container's (config-linux.md, netDevices), by rtnetlink. A device keeps its MTU and
 // its hardware address, which the kernel sees to, and its permanent addresses of global
-// scope, and is up afterwards if it was before.
+// scope, and is up afterwards.
 //
 // There is no way back: with the namespace a physical device returns to the host, and a
 // virtual one ends.
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,12 +30,13 @@ func CheckName(name string) error {
 }
 
 // Move moves the device called from into the namespace, where it is called to; empty
-// leaves the name.
+// leaves the name. With "%d" in it the kernel finds a number that is free there.
 func Move(netns *os.File, from, to string) error {
 	if to == "" {
 		to = from
 	}
-	for _, name := range []string{from, to} {
+	template := strings.Contains(to, "%d")
+	for _, name := range []string{from, strings.Replace(to, "%d", "0", 1)} {
 		if err := CheckName(name); err != nil {
 			return err
 		}
@@ -45,7 +47,7 @@ func Move(netns *os.File, from, to string) error {
 		return wrap(err)
 	}
 	defer here.close()
-	index, flags, err := here.link(from)
+	index, err := here.link(from)
 	if errors.Is(err, unix.ENODEV) {
 		return fault.New(fault.Invalid, "move network device %s into the container: the host has no device of that name", from)
 	}
@@ -61,22 +63,28 @@ func Move(netns *os.File, from, to string) error {
 		return wrap(err)
 	}
 	defer there.close()
+	before, err := there.links()
+	if err != nil {
+		return wrap(err)
+	}
 	if err := here.send(index, netns, to); err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			return fault.New(fault.Invalid, "move network device %s into the container: there is a device called %s already", from, to)
 		}
 		return wrap(err)
 	}
-	if index, _, err = there.link(to); err != nil {
+	if template {
+		index, err = there.newcomer(before)
+	} else {
+		index, err = there.link(to)
+	}
+	if err != nil {
 		return wrap(err)
 	}
 	for _, a := range addresses {
 		if err := there.addAddress(index, a); err != nil {
 			return wrap(fmt.Errorf("give it its address back: %w", err))
 		}
-	}
-	if flags&unix.IFF_UP == 0 {
-		return nil
 	}
 	if err := there.up(index); err != nil {
 		return wrap(fmt.Errorf("bring it up: %w", err))
@@ -205,19 +213,42 @@ func (c *conn) answers(data []byte, each func(kind uint16, body []byte)) (done b
 }
 
 // link finds a device by its name.
-func (c *conn) link(name string) (index int32, flags uint32, err error) {
+func (c *conn) link(name string) (index int32, err error) {
 	m := ifinfo(0, 0, 0)
 	m.attribute(unix.IFLA_IFNAME, cstring(name))
 	err = c.request(unix.RTM_GETLINK, 0, m, func(kind uint16, body []byte) {
 		if kind == unix.RTM_NEWLINK && len(body) >= unix.SizeofIfInfomsg {
 			index = int32(binary.NativeEndian.Uint32(body[4:]))
-			flags = binary.NativeEndian.Uint32(body[8:])
 		}
 	})
 	if err == nil && index == 0 {
 		err = unix.ENODEV
 	}
-	return index, flags, err
+	return index, err
+}
+
+// links lists the indexes of all devices.
+func (c *conn) links() (list []int32, err error) {
+	err = c.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, ifinfo(0, 0, 0), func(kind uint16, body []byte) {
+		if kind == unix.RTM_NEWLINK && len(body) >= unix.SizeofIfInfomsg {
+			list = append(list, int32(binary.NativeEndian.Uint32(body[4:])))
+		}
+	})
+	return list, err
+}
+
+// newcomer finds the device that was not there before.
+func (c *conn) newcomer(before []int32) (int32, error) {
+	now, err := c.links()
+	if err != nil {
+		return 0, err
+	}
+	for _, index := range now {
+		if !slices.Contains(before, index) {
+			return index, nil
+		}
+	}
+	return 0, unix.ENODEV
 }
 
 // address is one address of a device: struct ifaddrmsg and the attributes that the new

@@ -111,6 +111,9 @@ func actionOf(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	data := uint(unix.EPERM)
 	if errno != nil {
 		data = *errno
+		if a != specs.ActErrno && a != specs.ActTrace {
+			return 0, fault.New(fault.Invalid, "errnoRet is given, but the action %s returns none", string(a))
+		}
 	}
 	switch a {
 	case specs.ActKill, specs.ActKillThread:

@@ -316,7 +316,9 @@ func randomProfile(rnd *rand.Rand) *specs.LinuxSeccomp {
 	for range rnd.IntN(12) {
 		s := specs.LinuxSyscall{Action: actions[rnd.IntN(len(actions))]}
 		if rnd.IntN(2) == 0 {
-			s.ErrnoRet = ptr(uint(rnd.IntN(5)))
+			if s.Action == specs.ActErrno || s.Action == specs.ActTrace {
+				s.ErrnoRet = ptr(uint(rnd.IntN(5)))
+			}
 		}
 		for range 1 + rnd.IntN(4) {
 			s.Names = append(s.Names, names[rnd.IntN(len(names))])
@@ -408,6 +410,7 @@ func TestRefusals(t *testing.T) {
 		"no default":     {&specs.LinuxSeccomp{}, `seccomp: default action: unknown action ""`},
 		"action":         {one(specs.LinuxSyscall{Names: read, Action: "SCMP_ACT_X"}), `seccomp: rule 1 for "read": unknown action "SCMP_ACT_X"`},
 		"errno":          {one(specs.LinuxSyscall{Names: read, Action: specs.ActErrno, ErrnoRet: ptr(uint(4096))}), "errnoRet 4096 is larger"},
+		"needless errno": {one(specs.LinuxSyscall{Names: read, Action: specs.ActAllow, ErrnoRet: ptr(uint(1))}), "SCMP_ACT_ALLOW returns none"},
 		"trace":          {one(specs.LinuxSyscall{Names: read, Action: specs.ActTrace, ErrnoRet: ptr(uint(1 << 16))}), "16 bits"},
 		"argument":       {one(specs.LinuxSyscall{Names: read, Action: specs.ActLog, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}), "argument 6 does not exist"},
 		"operator":       {one(specs.LinuxSyscall{Names: read, Action: specs.ActLog, Args: []specs.LinuxSeccompArg{{Op: "~"}}}), `unknown comparison "~"`},

@@ -1,6 +1,7 @@
 package speccheck
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -15,7 +16,9 @@ const (
 	// The kernel takes at most 340 lines in a map of ids (UID_GID_MAP_MAX_EXTENTS).
 	maxMappings = 340
 	maxMajor    = 1<<12 - 1
-	maxMinor    = 1<<20 - 1
+	// maxDevice is IFNAMSIZ without the NUL.
+	maxDevice = 15
+	maxMinor  = 1<<20 - 1
 )
 
 // find returns the specification's entry for a kind of namespace.
@@ -75,6 +78,9 @@ func names(s *specs.Spec) error {
 
 func idMappings(s *specs.Spec) error {
 	for i, m := range s.Mounts {
+		if (len(m.UIDMappings) > 0) != (len(m.GIDMappings) > 0) {
+			return invalid("mounts[%d] must have both uidMappings and gidMappings, or neither", i)
+		}
 		for field, list := range map[string][]specs.LinuxIDMapping{"uidMappings": m.UIDMappings, "gidMappings": m.GIDMappings} {
 			if err := mapping(fmt.Sprintf("mounts[%d].%s", i, field), list); err != nil {
 				return err
@@ -120,10 +126,14 @@ func mapping(field string, list []specs.LinuxIDMapping) error {
 func mounts(s *specs.Spec) error {
 	for i, m := range s.Mounts {
 		field := fmt.Sprintf("mounts[%d]", i)
-		if err := absolute(field+".destination", m.Destination); err != nil {
+		if err := text(field+".destination", m.Destination); err != nil {
 			return err
 		}
-		if path.Clean(m.Destination) == "/" {
+		if m.Destination == "" {
+			return invalid("%s.destination is empty", field)
+		}
+		// A relative one is taken from the root (config.md, mounts: for old tools).
+		if path.Clean("/"+m.Destination) == "/" {
 			return invalid("%s.destination is the root directory; the root file system is given by root", field)
 		}
 		for _, v := range append(m.Options[:len(m.Options):len(m.Options)], m.Source, m.Type) {
@@ -131,6 +141,36 @@ func mounts(s *specs.Spec) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+func netDevices(s *specs.Spec) error {
+	if s.Linux == nil || len(s.Linux.NetDevices) == 0 {
+		return nil
+	}
+	if find(s, specs.NetworkNamespace) == nil {
+		return invalid("linux.netDevices needs a network namespace; the container shares the host's")
+	}
+	for from, to := range s.Linux.NetDevices {
+		for _, name := range []string{from, strings.Replace(cmp.Or(to.Name, from), "%d", "0", 1)} {
+			if name == "" || name == "." || name == ".." || len(name) > maxDevice || strings.ContainsAny(name, "/:% \t\n\v\f\r\x00") {
+				return invalid("linux.netDevices has %s, which is no name of a network device", quoted(name))
+			}
+		}
+	}
+	return nil
+}
+
+func seccomp(s *specs.Spec) error {
+	if s.Linux == nil || s.Linux.Seccomp == nil {
+		return nil
+	}
+	switch p := s.Linux.Seccomp; {
+	case p.ListenerMetadata != "" && p.ListenerPath == "":
+		return invalid("linux.seccomp.listenerMetadata is set, but listenerPath is not")
+	case p.ListenerPath != "":
+		return absolute("linux.seccomp.listenerPath", p.ListenerPath)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type check struct {
 var checks = [...]check{
 	{"version", version},
 	{"platform", platform},
+	{"annotations", annotations},
 	{"process", process},
 	{"root", root},
 	{"namespaces", namespaces},
@@ -41,6 +42,8 @@ var checks = [...]check{
 	{"time offsets", timeOffsets},
 	{"cgroup path", cgroupPath},
 	{"hooks", hooks},
+	{"network devices", netDevices},
+	{"seccomp", seccomp},
 }
 
 // Check runs every check and returns the first failure.
@@ -129,6 +132,13 @@ func root(s *specs.Spec) error {
 		return invalid("root.path is empty")
 	}
 	return text("root.path", s.Root.Path)
+}
+
+func annotations(s *specs.Spec) error {
+	if _, ok := s.Annotations[""]; ok {
+		return invalid("annotations has an empty key")
+	}
+	return nil
 }
 
 func propagation(s *specs.Spec) error {

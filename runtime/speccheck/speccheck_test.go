@@ -118,7 +118,18 @@ func TestInvalid(t *testing.T) {
 		}, "needs both"},
 		{"empty mapping", func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{}} }, "its size is 0"},
 		{"mapping too large", func(s *specs.Spec) { s.Linux.GIDMappings = []specs.LinuxIDMapping{{HostID: 10, Size: noID}} }, "beyond the largest id"},
-		{"mount destination", func(s *specs.Spec) { s.Mounts[0].Destination = "proc" }, `mounts[0].destination "proc" is not an absolute path`},
+		{"mount destination", func(s *specs.Spec) { s.Mounts[0].Destination = "" }, "mounts[0].destination is empty"},
+		{"relative mount on root", func(s *specs.Spec) { s.Mounts[0].Destination = "." }, "root directory"},
+		{"half a mount map", func(s *specs.Spec) { s.Mounts[0].UIDMappings = []specs.LinuxIDMapping{{Size: 1}} }, "both uidMappings and gidMappings"},
+		{"annotation", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, "empty key"},
+		{"network device", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth0": {Name: "a/b"}} }, "no name of a network device"},
+		{"network device of the host", func(s *specs.Spec) {
+			without(s, specs.NetworkNamespace)
+			s.Linux.Sysctl = nil
+			s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth0": {}}
+		}, "needs a network namespace"},
+		{"listener metadata", func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{ListenerMetadata: "x"} }, "listenerPath is not"},
+		{"listener path", func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{ListenerPath: "x"} }, "not an absolute path"},
 		{"mount on root", func(s *specs.Spec) { s.Mounts[0].Destination = "/./a/.." }, "root directory"},
 		{"NUL in mount", func(s *specs.Spec) { s.Mounts[0].Options = []string{"a\x00"} }, "mounts[0]"},
 		{"device path", func(s *specs.Spec) { s.Linux.Devices[0].Path = "fuse" }, "linux.devices[0].path"},
