@@ -22,7 +22,8 @@ var table = map[string]int{
 	"exec.repeat":         1000,
 	"attach.cut":          1000,
 	"inroot.swap":         20000,
-	"failpoint.round":     6, // rounds of some 56 kills at the steps of the image store
+	"failpoint.round":     6,   // rounds of some 56 kills at the steps of the image store
+	"image.storm":         100, // rounds of loads, saves, removals and prunes at once
 	"start.parallel":      200,
 }
 
