@@ -16,7 +16,7 @@ import (
 
 const (
 	// openDirectories bounds the descriptors that one extraction caches.
-	openDirectories = 64
+	openDirectories = 128
 	// maxPath is PATH_MAX: nobody could open a longer path in one go.
 	maxPath = 4096
 	// maxDirectories and maxDirectoryBytes bound what an extraction remembers,
@@ -31,11 +31,11 @@ const (
 // directory is an open directory of the tree under construction. real is its
 // path without links, "." for the root.
 type directory struct {
-	f    *os.File
+	desc int
 	real string
 }
 
-func (d *directory) fd() int { return int(d.f.Fd()) }
+func (d *directory) fd() int { return d.desc }
 
 // self names the directory for calls that do not take an O_PATH descriptor.
 func (d *directory) self() string { return "/proc/self/fd/" + strconv.Itoa(d.fd()) }
@@ -77,14 +77,14 @@ func newDirectories(root *inroot.Root) (*directories, error) {
 // forget drops the resolved parents, because a link or a directory goes.
 func (d *directories) forget() {
 	for name, dir := range d.open {
-		dir.f.Close()
+		unix.Close(dir.desc)
 		delete(d.open, name)
 	}
 }
 
 // inside returns the path below the root of an open directory.
-func (d *directories) inside(f *os.File, name string) (string, error) {
-	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+func (d *directories) inside(fd int, name string) (string, error) {
+	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	if err != nil {
 		return "", fmt.Errorf("name directory %q: %w", name, err)
 	}
@@ -96,26 +96,26 @@ func (d *directories) inside(f *os.File, name string) (string, error) {
 }
 
 // keep remembers an open directory whose path may have led through links.
-func (d *directories) keep(name string, f *os.File) (*directory, error) {
-	real, err := d.inside(f, name)
+func (d *directories) keep(name string, fd int) (*directory, error) {
+	real, err := d.inside(fd, name)
 	if err != nil {
-		f.Close()
+		unix.Close(fd)
 		return nil, err
 	}
-	return d.hold(name, real, f), nil
+	return d.hold(name, real, fd), nil
 }
 
 // hold remembers an open directory of which the path without links is known,
 // because it was made, or opened without following a link, below a parent with a
 // known path.
-func (d *directories) hold(name, real string, f *os.File) *directory {
+func (d *directories) hold(name, real string, fd int) *directory {
 	if len(d.open) >= openDirectories {
 		d.forget()
 	}
 	if old := d.open[name]; old != nil {
-		old.f.Close()
+		unix.Close(old.desc)
 	}
-	dir := &directory{f: f, real: real}
+	dir := &directory{desc: fd, real: real}
 	d.open[name] = dir
 	return dir
 }
@@ -126,9 +126,15 @@ func (d *directories) get(name string) (*directory, error) {
 	if dir := d.open[name]; dir != nil {
 		return dir, nil
 	}
-	f, err := d.root.Open(name, unix.O_PATH|unix.O_DIRECTORY, 0)
+	// A path that leads through no link is its own real path.
+	fd, err := d.root.OpenExact(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
-		return d.keep(name, f)
+		return d.hold(name, name, fd), nil
+	}
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) { // ENOTDIR: the last name is a link
+		if fd, err = d.root.OpenFD(name, unix.O_PATH|unix.O_DIRECTORY); err == nil {
+			return d.keep(name, fd)
+		}
 	}
 	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) || name == "." {
 		return nil, pathError("open", name, err)
@@ -171,7 +177,7 @@ func (d *directories) imply(parent *directory, name string) (*directory, error) 
 		unix.Close(fd)
 		return nil, pathError("set the mode of", name, err)
 	}
-	dir := d.hold(name, parent.join(base), os.NewFile(uintptr(fd), name))
+	dir := d.hold(name, parent.join(base), fd)
 	if err := d.remember(dir.real); err != nil {
 		return nil, err
 	}
@@ -223,14 +229,7 @@ func (d *directories) finish() ([]string, error) {
 // setTimes tells whether t.real is still a directory. A later entry may have
 // replaced it, or one of its parents by a link to somewhere else.
 func (d *directories) setTimes(t times) (bool, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
-	}
-	fd, err := unix.Openat2(int(d.root.File().Fd()), t.real, &how)
-	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EAGAIN) {
-		fd, err = unix.Openat2(int(d.root.File().Fd()), t.real, &how)
-	}
+	fd, err := d.root.OpenExact(t.real, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return false, nil
 	}

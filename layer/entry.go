@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -139,7 +138,7 @@ func (x *extractor) directory(parent *directory, name, base string, h *tar.Heade
 		unix.Close(fd)
 		return err
 	}
-	x.dirs.hold(name, real, os.NewFile(uintptr(fd), name))
+	x.dirs.hold(name, real, fd)
 	return nil
 }
 
@@ -164,12 +163,12 @@ func (x *extractor) hardlink(parent *directory, name, base string, h *tar.Header
 	if target == "." {
 		return fault.New(fault.Invalid, "entry %q is a hard link to the root", name)
 	}
-	f, err := x.root.Open(path.Dir(target), unix.O_PATH|unix.O_DIRECTORY, 0)
+	at, err := x.root.OpenFD(path.Dir(target), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return linkError(name, target, err)
 	}
-	defer f.Close()
-	real, err := x.dirs.inside(f, path.Dir(target))
+	defer unix.Close(at)
+	real, err := x.dirs.inside(at, path.Dir(target))
 	if err != nil {
 		return err
 	}
@@ -177,7 +176,7 @@ func (x *extractor) hardlink(parent *directory, name, base string, h *tar.Header
 		return nil
 	}
 	_, err = x.create(parent, name, base, func(p *directory) error {
-		return unix.Linkat(int(f.Fd()), path.Base(target), p.fd(), base, 0)
+		return unix.Linkat(at, path.Base(target), p.fd(), base, 0)
 	})
 	if err != nil {
 		return linkError(name, target, err)

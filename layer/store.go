@@ -327,7 +327,7 @@ func (s *Store) Remove(id digest.Digest) error {
 func (s *Store) path(id digest.Digest) string { return filepath.Join(s.layers, id.Encoded()) }
 
 // flushStep is after how many unpacked bytes writing out begins.
-const flushStep = 64 * mib
+const flushStep = 32 * mib
 
 // flusher has the kernel write out while layers are being unpacked, so that the
 // sync before they become visible has little left to wait for.

@@ -95,14 +95,28 @@ func (r *Root) Open(path string, flags int, mode uint32) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// openat2 is the one place where a path is resolved.
+// OpenFD is Open for callers that open very many files: the plain descriptor, which
+// the caller closes.
+func (r *Root) OpenFD(path string, flags int) (int, error) { return r.openat2("open", path, flags, 0) }
+
+// OpenExact is OpenFD for a path that leads through no link at all: one anywhere in
+// it is ELOOP, or ENOTDIR for the last name with O_DIRECTORY.
+func (r *Root) OpenExact(path string, flags int) (int, error) {
+	return r.resolve("open", path, flags|unix.O_NOFOLLOW, 0, unix.RESOLVE_NO_SYMLINKS)
+}
+
 func (r *Root) openat2(op, path string, flags int, mode uint32) (int, error) {
+	return r.resolve(op, path, flags, mode, 0)
+}
+
+// resolve is the one place where a path is resolved.
+func (r *Root) resolve(op, path string, flags int, mode uint32, further uint64) (int, error) {
 	if path == "" {
 		return -1, failed(op, path, unix.ENOENT)
 	}
 	how := unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | further,
 	}
 	if flags&unix.O_CREAT != 0 || flags&unix.O_TMPFILE == unix.O_TMPFILE {
 		how.Mode = uint64(mode)
