@@ -29,7 +29,7 @@ type ResolvRequest struct {
 func (s *Service) BuildHosts(req HostsRequest) ([]byte, error) {
 	h := etcfiles.Hosts{Hostname: req.Hostname, Domainname: req.Domainname, IPs: req.IPs, Extra: req.Extra, Gateway: s.cfg.HostGatewayIPs}
 	if n := s.networks[DefaultNetwork]; h.Gateway == nil && n.driver != nil {
-		h.Gateway = []netip.Addr{n.driver.Gateway().Addr()}
+		h.Gateway = []netip.Addr{n.record.Address.Addr()}
 	}
 	if req.HostNetwork {
 		base, err := etcfiles.ReadHost(etcfiles.HostHostsFile)

@@ -8,6 +8,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/settings"
 )
 
 // minIDPrefix keeps short names from being taken for IDs.
@@ -15,6 +16,16 @@ const minIDPrefix = 4
 
 // find returns a network by name, ID or prefix of an ID.
 func (s *Service) find(ref string) (*network, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookup(ref)
+}
+
+// lookup is find while s.mu is held.
+func (s *Service) lookup(ref string) (*network, error) {
+	if ref == "" || ref == mobynet.NetworkDefault {
+		ref = DefaultNetwork
+	}
 	if n, ok := s.networks[ref]; ok {
 		return n, nil
 	}
@@ -28,7 +39,7 @@ func (s *Service) find(ref string) (*network, error) {
 		}
 	}
 	if found == nil {
-		return nil, fault.New(fault.NotFound, "network %s not found (user-defined networks are not available yet; use bridge, host, none or container:NAME)", ref)
+		return nil, fault.New(fault.NotFound, "network %s not found", ref)
 	}
 	return found, nil
 }
@@ -36,10 +47,11 @@ func (s *Service) find(ref string) (*network, error) {
 // Networks lists the networks for GET /networks. The default network is left out
 // while the daemon runs without a bridge.
 func (s *Service) Networks() []mobynet.Inspect {
-	var list []mobynet.Inspect
-	for _, name := range []string{DefaultNetwork, HostNetwork, NoneNetwork} {
-		n := s.networks[name]
-		if name == DefaultNetwork && n.driver == nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]mobynet.Inspect, 0, len(s.networks))
+	for name, n := range s.networks {
+		if name == DefaultNetwork && n.device == "" {
 			continue
 		}
 		list = append(list, s.inspect(n))
@@ -49,7 +61,9 @@ func (s *Service) Networks() []mobynet.Inspect {
 
 // Inspect returns one network by name, id or id prefix, or fault.NotFound.
 func (s *Service) Inspect(ref string) (*mobynet.Inspect, error) {
-	n, err := s.find(ref)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.lookup(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -58,37 +72,35 @@ func (s *Service) Inspect(ref string) (*mobynet.Inspect, error) {
 }
 
 func (s *Service) inspect(n *network) mobynet.Inspect {
-	i := mobynet.Inspect{Containers: map[string]mobynet.EndpointResource{}}
-	i.Network = mobynet.Network{
-		Name: n.record.Name, ID: n.record.ID, Created: n.record.Created, Scope: "local", Driver: n.record.Driver,
-		EnableIPv4: true, IPAM: mobynet.IPAM{Driver: "default", Config: []mobynet.IPAMConfig{}},
-		Options: map[string]string{}, Labels: map[string]string{},
+	i := n.record.Inspect()
+	if n.record.Name == DefaultNetwork && n.device != "" {
+		i.IPAM.Config = s.defaultIPAM(n)
+		i.Options = s.bridgeOptions()
 	}
-	if n.driver == nil {
-		return i
-	}
-	gw := n.driver.Gateway()
-	ipamConfig := mobynet.IPAMConfig{Subnet: gw.Masked(), Gateway: gw.Addr()}
-	if p, err := netip.ParsePrefix(s.cfg.FixedCIDR); err == nil {
-		ipamConfig.IPRange = p
-	}
-	i.IPAM.Config = append(i.IPAM.Config, ipamConfig)
-	i.Options = s.bridgeOptions()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, r := range s.endpoints {
-		if r.Network == n.record.Name {
-			i.Containers[id] = mobynet.EndpointResource{
-				Name: r.Container, EndpointID: r.EndpointID, MacAddress: mobynet.HardwareAddr(r.MAC), IPv4Address: r.IP,
-			}
+	for id, e := range n.members {
+		r := mobynet.EndpointResource{EndpointID: e.EndpointID, MacAddress: mobynet.HardwareAddr(e.MAC), IPv4Address: e.IP, IPv6Address: e.IP6}
+		if b := s.sandboxes[id]; b != nil {
+			r.Name = b.Container
 		}
+		i.Containers[id] = r
 	}
 	return i
 }
 
+func (s *Service) defaultIPAM(n *network) []mobynet.IPAMConfig {
+	first := mobynet.IPAMConfig{Subnet: n.record.Address.Masked(), Gateway: n.record.Address.Addr()}
+	if p, err := netip.ParsePrefix(s.cfg.FixedCIDR); err == nil {
+		first.IPRange = p
+	}
+	out := []mobynet.IPAMConfig{first}
+	if n.record.IPv6 {
+		out = append(out, mobynet.IPAMConfig{Subnet: n.record.Address6.Masked(), Gateway: n.record.Address6.Addr()})
+	}
+	return out
+}
+
 // bridgeOptions are the default network's options under Docker's names.
 func (s *Service) bridgeOptions() map[string]string {
-	const prefix = "com.docker.network.bridge."
 	bind := s.cfg.DefaultBindIP
 	if !bind.IsValid() {
 		bind = netip.IPv4Unspecified()
@@ -98,12 +110,12 @@ func (s *Service) bridgeOptions() map[string]string {
 		mtu = defaultMTU
 	}
 	return map[string]string{
-		prefix + "default_bridge":       "true",
-		prefix + "enable_icc":           strconv.FormatBool(s.cfg.ICC),
-		prefix + "enable_ip_masquerade": strconv.FormatBool(s.cfg.IPMasq),
-		prefix + "host_binding_ipv4":    bind.String(),
-		prefix + "name":                 s.cfg.Bridge,
-		"com.docker.network.driver.mtu": strconv.Itoa(mtu),
+		settings.OptDefault: "true",
+		settings.OptICC:     strconv.FormatBool(s.cfg.ICC),
+		settings.OptMasq:    strconv.FormatBool(s.cfg.IPMasq),
+		settings.OptHost4:   bind.String(),
+		settings.OptName:    s.cfg.Bridge,
+		settings.OptMTU:     strconv.Itoa(mtu),
 	}
 }
 

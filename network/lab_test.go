@@ -138,7 +138,7 @@ func (l *lab) service(cfg Config) *Service {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() {
-		for id := range s.endpoints {
+		for id := range s.sandboxes {
 			if err := s.Leave(context.Background(), id); err != nil {
 				l.t.Error(err)
 			}
@@ -306,4 +306,6 @@ func (l *lab) blocked(what string, ns *os.File, network, addr string) {
 	}
 }
 
-func at(sb *Sandbox, port int) string { return fmt.Sprintf("%s:%d", sb.Endpoint.IP.Addr(), port) }
+func at(sb *Sandbox, port int) string {
+	return fmt.Sprintf("%s:%d", sb.Joined.Endpoints[0].IP.Addr(), port)
+}

@@ -6,29 +6,48 @@ import (
 	"slices"
 )
 
-// Leave takes back what Join gave the container: published ports, address. The
-// link goes with the namespace. It is idempotent; an unknown id is no error.
+// Leave takes back what Join gave the container: published ports, addresses.
+// The links go with the namespace. It is idempotent; an unknown id is no error.
 func (s *Service) Leave(ctx context.Context, containerID string) error {
 	s.mu.Lock()
-	rec, ok := s.endpoints[containerID]
+	b, ok := s.sandboxes[containerID]
+	var nets []*network
+	if ok {
+		for _, e := range b.Endpoints {
+			nets = append(nets, s.networkOf(e))
+		}
+	}
 	s.mu.Unlock()
 	if !ok {
 		return nil
 	}
 	s.resolver.Stop(containerID) // its sockets keep the namespace, and with it the link
-	n := s.networks[rec.Network]
 	// The rules go first: once the address is free it may be another's.
-	if n != nil && n.driver != nil {
-		if err := n.driver.Detach(ctx, rec.forDriver()); err != nil {
-			return err
+	for i, e := range b.Endpoints {
+		if n := nets[i]; n != nil && n.driver != nil {
+			if err := n.driver.Detach(ctx, s.forDriver(b, e)); err != nil {
+				return err
+			}
 		}
 	}
-	s.forget(rec)
-	for _, p := range rec.Ports {
-		s.ports.Remove(p.socket())
+	s.forget(b)
+	for _, p := range b.Ports {
+		if p.HostPort != 0 {
+			s.ports.Remove(p.socket())
+		}
 	}
-	if n != nil && n.pool != nil {
-		n.pool.Release(rec.IP.Addr())
+	for i, e := range b.Endpoints {
+		if nets[i] != nil {
+			s.freeAddresses(nets[i], e)
+		}
+	}
+	return nil
+}
+
+// networkOf is the network of an endpoint, or nil; s.mu is held.
+func (s *Service) networkOf(e *endpoint) *network {
+	if n := s.networks[e.Network]; n != nil && n.record.ID == e.NetworkID {
+		return n
 	}
 	return nil
 }
@@ -38,7 +57,7 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 func (s *Service) Restore(ctx context.Context, running []string) error {
 	s.mu.Lock()
 	var gone []string
-	for id := range s.endpoints {
+	for id := range s.sandboxes {
 		if !slices.Contains(running, id) {
 			gone = append(gone, id)
 		}

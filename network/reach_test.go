@@ -36,11 +36,11 @@ func TestReachability(t *testing.T) {
 			l.serve(outside, "tcp4", ":9000")
 			l.serve(nil, "tcp4", "172.17.0.1:7000")
 
-			if got := web.Endpoint.IP; got != netip.MustParsePrefix("172.17.0.2/16") {
+			if got := web.Joined.Endpoints[0].IP; got != netip.MustParsePrefix("172.17.0.2/16") {
 				t.Errorf("first address = %s, want 172.17.0.2/16", got)
 			}
-			if from := l.reaches("container to container", other.NetNS, "tcp4", at(web, 80)); from != other.Endpoint.IP.Addr() {
-				t.Errorf("container to container: the server saw %s, want %s", from, other.Endpoint.IP.Addr())
+			if from := l.reaches("container to container", other.NetNS, "tcp4", at(web, 80)); from != other.Joined.Endpoints[0].IP.Addr() {
+				t.Errorf("container to container: the server saw %s, want %s", from, other.Joined.Endpoints[0].IP.Addr())
 			}
 			if from := l.reaches("container to outside", other.NetNS, "tcp4", "192.0.2.2:9000"); from != netip.MustParseAddr("192.0.2.1") {
 				t.Errorf("container to outside: the machine saw %s, want the host's address", from)

@@ -196,7 +196,7 @@ func TestUserDropHolds(t *testing.T) {
 		l.serve(web.NetNS, "tcp4", ":80")
 		l.blocked("what the user dropped", outside, "tcp4", "192.0.2.1:8080")
 		l.reaches("what the user did not drop", nil, "tcp4", "192.0.2.1:8080")
-		for id := range s.endpoints {
+		for id := range s.sandboxes {
 			if err := s.Leave(context.Background(), id); err != nil {
 				t.Fatal(err)
 			}

@@ -1,15 +1,14 @@
-// Package network owns the containers' networks: it makes the default bridge,
-// gives each container a namespace with an address in it, publishes ports and
-// writes the contents of hosts, hostname and resolv.conf. Everything reaches the
-// kernel by netlink; no iptables, ip or proxy process is run.
+// Package network owns the containers' networks: it makes bridges and macvlan
+// links, gives each container a namespace with addresses in it, publishes ports
+// and writes the contents of hosts, hostname and resolv.conf. Everything reaches
+// the kernel by netlink; no iptables, ip or proxy process is run.
 //
 // The networks, endpoints and addresses are kept in the state store, so they
 // survive the daemon. Links and rules survive it too: a container keeps its
 // connections while no daemon runs, and New and Restore adopt what is there.
 //
 // The service works in the network namespace of the process that calls New.
-//
-// User-defined networks and IPv6 are refused by name for now.
+// What it is asked of one container it is asked by one caller at a time.
 package network
 
 import (
@@ -20,7 +19,6 @@ import (
 	"sync"
 
 	"github.com/sampan-containers/sampan/fault"
-	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/firewall"
@@ -28,6 +26,7 @@ import (
 	"github.com/sampan-containers/sampan/network/names"
 	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/network/portmap"
+	"github.com/sampan-containers/sampan/network/settings"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -38,28 +37,46 @@ type Service struct {
 	store *state.Store
 	ports portmap.Table
 
-	networks map[string]*network // by name; fixed after New
 	reserve  netns.Reserve
 	names    names.Index
 	resolver *dns.Resolver
+	// making serialises the creation and removal of networks: each looks at
+	// what all others use.
+	making sync.Mutex
 
 	mu        sync.Mutex
-	endpoints map[string]*endpointRecord // by container ID
+	fw        *firewall.Table     // nil until a network needs it
+	networks  map[string]*network // by name
+	sandboxes map[string]*sandbox // by container ID
 	closed    bool
 }
 
-// network is one network with what serves it. driver and pool are nil for host
-// and none.
+// network is one network with what serves it. record and driver are fixed once
+// it is in Service.networks; driver and pools are nil for host and none.
 type network struct {
-	record networkRecord
+	record *settings.Network
 	driver driver.Driver
-	pool   *ipam.Pool
+	pools  []*ipam.Pool
+	bridge *settings.BridgeOptions // of a bridge network
+	device string                  // the bridge
+	// members and joining are guarded by Service.mu; a network with either is
+	// not removed.
+	members map[string]*endpoint // by container ID
+	joining int
+	ended   bool
 }
 
-// New makes or adopts the default bridge and its rules, and publishes again what
+func newNetwork(r *settings.Network) *network {
+	return &network{record: r, members: map[string]*endpoint{}}
+}
+
+// plain tells whether the network has no names for its containers.
+func (n *network) plain() bool { return settings.Predefined(n.record.Name) }
+
+// New makes or adopts the networks and their rules, and publishes again what
 // the state store says is published. Endpoints of containers that ended
 // meanwhile are let go by Restore.
-func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) {
+func New(ctx context.Context, cfg Config, store *state.Store) (_ *Service, err error) {
 	s := &Service{cfg: cfg, log: cfg.Log, store: store, networks: map[string]*network{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -77,15 +94,11 @@ func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) 
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	if s.cfg.Bridge == NoBridge {
-		s.reserve.Fill()
-		return s, nil
-	}
-	if err := s.openBridge(ctx); err != nil {
+	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	if w := firewall.LegacyWarning(s.cfg.Bridge); w != "" {
-		s.log.Warn(w)
+	for _, b := range s.sandboxes {
+		s.enter(b)
 	}
 	s.reserve.Fill()
 	return s, nil
@@ -93,11 +106,9 @@ func New(ctx context.Context, cfg Config, store *state.Store) (*Service, error) 
 
 func (c *Config) validate() error {
 	switch {
-	case c.IPv6:
-		return fault.New(fault.NotImplemented, "IPv6 on the default bridge is not available yet; start the daemon without --ipv6")
 	case c.Bridge == NoBridge:
 		return nil
-	case !bridge.ValidName(c.Bridge):
+	case !settings.ValidInterface(c.Bridge):
 		return fault.New(fault.Invalid, "%q cannot be the name of a bridge (1 to 15 characters, no blank, slash, colon or percent sign)", c.Bridge)
 	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU):
 		return fault.New(fault.Invalid, "an MTU of %d is not possible (%d to %d)", c.MTU, minMTU, maxMTU)
@@ -107,6 +118,28 @@ func (c *Config) validate() error {
 
 // What the kernel takes for IPv4 on a veth.
 const minMTU, maxMTU = 68, 65535
+
+// enter puts a sandbox into the indexes; s.mu is held, or nobody else is there yet.
+func (s *Service) enter(b *sandbox) {
+	s.sandboxes[b.ContainerID] = b
+	for _, e := range b.Endpoints {
+		if n := s.networks[e.Network]; n != nil && n.record.ID == e.NetworkID {
+			n.members[b.ContainerID] = e
+			s.names.Add(names.Member{
+				ContainerID: b.ContainerID, NetworkID: e.NetworkID, Network: e.Network, Internal: e.Internal, Plain: n.plain(),
+				Names: e.Names, Links: e.Links, Addrs: e.Addrs(),
+			})
+		}
+	}
+}
+
+// exit takes an endpoint out of the indexes; s.mu is held.
+func (s *Service) exit(containerID string, e *endpoint) {
+	if n := s.networks[e.Network]; n != nil && n.members[containerID] == e {
+		delete(n.members, containerID)
+	}
+	s.names.Remove(containerID, e.NetworkID)
+}
 
 // Isolated makes a namespace whose only link is lo, up (--network none).
 func (s *Service) Isolated(ctx context.Context) (*os.File, error) {
@@ -122,20 +155,19 @@ func (s *Service) Isolated(ctx context.Context) (*os.File, error) {
 // resolver.
 func (s *Service) Names() *names.Index { return &s.names }
 
-// Endpoint returns the container's endpoint, or fault.NotFound.
-func (s *Service) Endpoint(containerID string) (*Endpoint, error) {
+// Joined returns a container's place in its networks, or fault.NotFound.
+func (s *Service) Joined(containerID string) (*Joined, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.endpoints[containerID]
+	b, ok := s.sandboxes[containerID]
 	if !ok {
 		return nil, fault.New(fault.NotFound, "container %.12s is in no network", containerID)
 	}
-	ep := r.Endpoint
-	return &ep, nil
+	return b.joined(), nil
 }
 
 // Close ends the service. While no container is joined it also removes the
-// bridge (if Sampan made it) and every rule; otherwise they stay for the
+// bridges that Sampan made and every rule; otherwise they stay for the
 // containers, and the next daemon adopts them.
 func (s *Service) Close() error {
 	s.mu.Lock()
@@ -150,11 +182,18 @@ func (s *Service) Close() error {
 	for _, n := range s.networks {
 		switch {
 		case n.driver == nil:
-		case len(s.endpoints) > 0:
+		case len(s.sandboxes) > 0:
 			err = errors.Join(err, n.driver.Close())
 		default:
 			err = errors.Join(err, n.driver.Remove(context.Background()))
 		}
+	}
+	switch {
+	case s.fw == nil:
+	case len(s.sandboxes) > 0:
+		s.fw.Close()
+	default:
+		err = errors.Join(err, s.fw.Remove())
 	}
 	return err
 }

@@ -59,7 +59,6 @@ func TestPortsInUse(t *testing.T) {
 		{"UDP on IPv6", on("::1", PortRequest{Proto: "udp", HostPortFirst: 8090, ContainerPort: 53}), fault.NotImplemented, "only TCP can be relayed"},
 		{"a whole range", PortRequest{Proto: "tcp", HostPortFirst: 8080, HostPortLast: 8081, ContainerPort: 80}, fault.Conflict, "every host port from 8080 to 8081 is in use"},
 		{"no such address", on("10.1.2.3", tcp(8090, 80)), fault.Invalid, "this host has no address 10.1.2.3"},
-		{"sctp", PortRequest{Proto: "sctp", HostPortFirst: 8090, ContainerPort: 80}, fault.NotImplemented, "SCTP ports cannot be published yet"},
 		{"unknown protocol", PortRequest{Proto: "icmp", HostPortFirst: 8090, ContainerPort: 80}, fault.Invalid, "unknown protocol"},
 		{"port 0 of the container", PortRequest{Proto: "tcp", HostPortFirst: 8090}, fault.Invalid, "1 to 65535"},
 	}
@@ -71,7 +70,7 @@ func TestPortsInUse(t *testing.T) {
 			if err == nil || !errors.Is(err, c.class) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("Join = %v, want class %v and %q", err, c.class, c.text)
 			}
-			if _, err := s.Endpoint("f"); !errors.Is(err, fault.NotFound) {
+			if _, err := s.Joined("f"); !errors.Is(err, fault.NotFound) {
 				t.Errorf("a failed Join left an endpoint: %v", err)
 			}
 		})
@@ -148,7 +147,7 @@ func TestSplicePorts(t *testing.T) {
 			t.Errorf("%s:%d is not spliced", sock.HostIP, sock.HostPort)
 		}
 	}
-	if rules := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(rules, "elements") {
+	if rules := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(rules, "tcp . ") {
 		t.Errorf("a port is translated:\n%s", rules)
 	}
 }
@@ -173,7 +172,7 @@ func TestManyJoins(t *testing.T) {
 					t.Errorf("join %d: %v", i, err)
 					continue
 				}
-				ip := sb.Endpoint.IP.Addr()
+				ip := sb.Joined.Endpoints[0].IP.Addr()
 				mu.Lock()
 				if other, taken := living[ip]; taken {
 					t.Errorf("%s is given to %s and %s", ip, other, id)
@@ -183,8 +182,8 @@ func TestManyJoins(t *testing.T) {
 				}
 				living[ip], seen[ip] = id, true
 				mu.Unlock()
-				if got := l.in(sb.NetNS, "ip", "-4", "-o", "addr", "show", "eth0"); i%100 == 0 && !strings.Contains(got, sb.Endpoint.IP.String()) {
-					t.Errorf("eth0 has %q, want %s", got, sb.Endpoint.IP)
+				if got := l.in(sb.NetNS, "ip", "-4", "-o", "addr", "show", "eth0"); i%100 == 0 && !strings.Contains(got, sb.Joined.Endpoints[0].IP.String()) {
+					t.Errorf("eth0 has %q, want %s", got, sb.Joined.Endpoints[0].IP)
 				}
 				sb.Close()
 				mu.Lock()
@@ -203,10 +202,10 @@ func TestManyJoins(t *testing.T) {
 	}
 	close(work)
 	wg.Wait()
-	if rules := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(rules, "elements") {
+	if rules := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(rules, "tcp . ") {
 		t.Errorf("ports left in the rules:\n%s", rules)
 	}
-	if n := len(s.endpoints); n != 0 {
+	if n := len(s.sandboxes); n != 0 {
 		t.Errorf("%d endpoints left", n)
 	}
 }
@@ -261,6 +260,7 @@ func TestRestart(t *testing.T) {
 	if err := first.networks[DefaultNetwork].driver.Close(); err != nil {
 		t.Fatal(err)
 	}
+	first.fw.Close()
 	l.store.Close()
 	gone.Close()
 	echo("no daemon")
@@ -278,15 +278,15 @@ func TestRestart(t *testing.T) {
 	if got := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(got, "8090") || !strings.Contains(got, "8080") {
 		t.Errorf("after Restore the port of the living must be there and that of the dead not:\n%s", got)
 	}
-	if next := l.container(second); next.Endpoint.IP.Addr() != netip.MustParseAddr("172.17.0.4") {
-		t.Errorf("next address = %s, want 172.17.0.4: neither a living container's nor one just released", next.Endpoint.IP)
+	if next := l.container(second); next.Joined.Endpoints[0].IP.Addr() != netip.MustParseAddr("172.17.0.4") {
+		t.Errorf("next address = %s, want 172.17.0.4: neither a living container's nor one just released", next.Joined.Endpoints[0].IP)
 	}
 	if _, err := second.Join(t.Context(), JoinRequest{ContainerID: "x", Ports: []PortRequest{tcp(8080, 80)}}); err == nil || !strings.Contains(err.Error(), "allocated to container c1") {
 		t.Errorf("Join with a port that an adopted container holds: %v", err)
 	}
-	again, err := second.Endpoint(strings.Repeat("0", 63) + "1")
-	if err != nil || again.IP != web.Endpoint.IP || again.EndpointID != web.Endpoint.EndpointID {
-		t.Errorf("endpoint after restart = %+v, %v; want %+v", again, err, web.Endpoint)
+	again, err := second.Joined(strings.Repeat("0", 63) + "1")
+	if err != nil || again.Endpoints[0].IP != web.Joined.Endpoints[0].IP || again.Endpoints[0].EndpointID != web.Joined.Endpoints[0].EndpointID {
+		t.Errorf("endpoint after restart = %+v, %v; want %+v", again, err, web.Joined)
 	}
 }
 
@@ -305,8 +305,8 @@ func TestSideBySide(t *testing.T) {
 	onA, onB := l.container(a, tcp(8080, 80)), l.container(b)
 	l.serve(onA.NetNS, "tcp4", ":80")
 	l.serve(onB.NetNS, "tcp4", ":80")
-	if onB.Endpoint.IP != netip.MustParsePrefix("172.18.0.2/16") {
-		t.Errorf("second network's first address = %s, want 172.18.0.2/16: the first pool is taken", onB.Endpoint.IP)
+	if onB.Joined.Endpoints[0].IP != netip.MustParsePrefix("172.18.0.2/16") {
+		t.Errorf("second network's first address = %s, want 172.18.0.2/16: the first pool is taken", onB.Joined.Endpoints[0].IP)
 	}
 	l.blocked("network B to A", onB.NetNS, "tcp4", at(onA, 80))
 	l.blocked("network A to B", onA.NetNS, "tcp4", at(onB, 80))
@@ -319,7 +319,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	l.reaches("container of B after the attempt", nil, "tcp4", at(onB, 80))
 	onB.Close()
-	for id := range b.endpoints {
+	for id := range b.sandboxes {
 		if err := b.Leave(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
@@ -357,7 +357,8 @@ func TestAddressChoice(t *testing.T) {
 		{name: "--bip in use", before: [][]string{{"ip", "link", "add", "dd", "type", "bridge"}, {"ip", "addr", "add", "10.9.0.9/24", "dev", "dd"}}, change: func(c *Config) { c.BIP = "10.9.0.1/16" }, want: "overlaps 10.9.0.0/24", class: fault.Conflict},
 		{name: "no bridge", before: [][]string{{"ip", "link", "add", "sampan0", "type", "veth", "peer", "name", "peer0"}}, want: "is no bridge", class: fault.Conflict},
 		{name: "bad name", change: func(c *Config) { c.Bridge = "a/b" }, want: "cannot be the name of a bridge", class: fault.Invalid},
-		{name: "--ipv6", change: func(c *Config) { c.IPv6 = true }, want: "--ipv6", class: fault.NotImplemented},
+		{name: "--ipv6", change: func(c *Config) { c.IPv6 = true }, want: "172.17.0.2/16"},
+		{name: "bad --fixed-cidr-v6", change: func(c *Config) { c.IPv6, c.FixedCIDR6 = true, "10.0.0.0/8" }, want: "is not an IPv6 network", class: fault.Invalid},
 		{name: "--bridge none", change: func(c *Config) { c.Bridge = NoBridge }, want: "--bridge none", class: fault.Unavailable},
 	}
 	for _, c := range cases {
@@ -379,8 +380,8 @@ func TestAddressChoice(t *testing.T) {
 				defer s.Close()
 				var sb *Sandbox
 				if sb, err = s.Join(t.Context(), JoinRequest{ContainerID: "1", Name: "one"}); err == nil {
-					got = sb.Endpoint.IP.String()
-					if route := l.in(sb.NetNS, "ip", "route"); !strings.Contains(route, "default via "+sb.Endpoint.Gateway.String()+" dev eth0") {
+					got = sb.Joined.Endpoints[0].IP.String()
+					if route := l.in(sb.NetNS, "ip", "route"); !strings.Contains(route, "default via "+sb.Joined.Endpoints[0].Gateway.String()+" dev eth0") {
 						t.Errorf("routes of the container:\n%s", route)
 					}
 					sb.Close()
@@ -410,10 +411,10 @@ func TestAddressStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		sb := l.container(s)
-		if got := sb.Endpoint.IP.Masked().String(); got != "172.18.0.0/16" {
+		if got := sb.Joined.Endpoints[0].IP.Masked().String(); got != "172.18.0.0/16" {
 			t.Errorf("network = %s, want 172.18.0.0/16", got)
 		}
-		for id := range s.endpoints {
+		for id := range s.sandboxes {
 			if err := s.Leave(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
@@ -435,7 +436,7 @@ func TestSandbox(t *testing.T) {
 	cfg.MTU = 1400
 	s := l.service(cfg)
 	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
-	sb, err := s.Join(t.Context(), JoinRequest{ContainerID: "1", Name: "one", MAC: mac})
+	sb, err := s.Join(t.Context(), JoinRequest{ContainerID: "1", Name: "one", Endpoints: []EndpointRequest{{MAC: mac}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -468,20 +469,20 @@ func TestSandbox(t *testing.T) {
 		}
 	}
 	for _, bad := range []JoinRequest{
-		{ContainerID: "2", Network: "mynet"},
-		{ContainerID: "2", Network: "host"},
-		{ContainerID: "2", IP: netip.MustParseAddr("172.17.0.9")},
-		{ContainerID: "2", MAC: net.HardwareAddr{1, 0, 0, 0, 0, 0}},
+		{ContainerID: "2", Endpoints: []EndpointRequest{{Network: "mynet"}}},
+		{ContainerID: "2", Endpoints: []EndpointRequest{{Network: "host"}}},
+		{ContainerID: "2", Endpoints: []EndpointRequest{{IP: netip.MustParseAddr("172.17.0.9")}}},
+		{ContainerID: "2", Endpoints: []EndpointRequest{{MAC: net.HardwareAddr{1, 0, 0, 0, 0, 0}}}},
 		{},
 	} {
 		if _, err := s.Join(t.Context(), bad); fault.Of(err) == nil {
 			t.Errorf("Join(%+v) = %v, want a classed error", bad, err)
 		}
 	}
-	if list := s.Networks(); len(list) != 3 || list[0].Name != "bridge" || list[0].Containers["1"].IPv4Address != sb.Endpoint.IP {
-		t.Errorf("networks = %+v", list)
+	if n, err := s.Inspect("bridge"); err != nil || len(s.Networks()) != 3 || n.Containers["1"].IPv4Address != sb.Joined.Endpoints[0].IP {
+		t.Errorf("networks = %+v, %v", n, err)
 	}
-	if _, err := s.Inspect(sb.Endpoint.NetworkID[:12]); err != nil {
+	if _, err := s.Inspect(sb.Joined.Endpoints[0].NetworkID[:12]); err != nil {
 		t.Errorf("inspect by ID prefix: %v", err)
 	}
 	if _, err := s.Inspect("nope"); !errors.Is(err, fault.NotFound) {
@@ -530,7 +531,7 @@ func TestExhaustion(t *testing.T) {
 		if !errors.Is(err, fault.Exhausted) || !errors.Is(err, unix.EMFILE) {
 			t.Errorf("%d descriptors to spare: %v, want exhausted", spare, err)
 		}
-		if n := len(s.endpoints); n != 0 {
+		if n := len(s.sandboxes); n != 0 {
 			t.Errorf("%d descriptors to spare: an endpoint is left", spare)
 		}
 	}
@@ -565,7 +566,7 @@ func TestNoICC(t *testing.T) {
 			web, other := l.container(s, tcp(8080, 80)), l.container(s)
 			l.serve(web.NetNS, "tcp4", ":80")
 			l.blocked("container to container", other.NetNS, "tcp4", at(web, 80))
-			l.in(other.NetNS, "ip", "route", "add", web.Endpoint.IP.Addr().String(), "via", "172.17.0.1")
+			l.in(other.NetNS, "ip", "route", "add", web.Joined.Endpoints[0].IP.Addr().String(), "via", "172.17.0.1")
 			l.blocked("container to container over the host", other.NetNS, "tcp4", at(web, 80))
 			l.reaches("host to published port", nil, "tcp4", "127.0.0.1:8080")
 			if brNetfilter == "0" { // see Config.ICC
@@ -590,7 +591,7 @@ func TestFirewallFailure(t *testing.T) {
 		t.Errorf("Join = %v, want the firewall named", err)
 	}
 	eventually(t, "the link of a failed Join is gone", func() bool { return links() == before })
-	if n := len(s.endpoints); n != 0 {
+	if n := len(s.sandboxes); n != 0 {
 		t.Errorf("%d endpoints left", n)
 	}
 	if ln, err := net.Listen("tcp4", "0.0.0.0:8080"); err != nil {
@@ -650,7 +651,7 @@ func TestJoinTwice(t *testing.T) {
 		}
 		sb.Close()
 	}
-	if n := len(s.endpoints); n != 1 {
+	if n := len(s.sandboxes); n != 1 {
 		t.Errorf("endpoints = %d, want 1", n)
 	}
 }

@@ -1,5 +1,5 @@
 // Package bridge is the driver of bridge networks: a Linux bridge on the host, a
-// veth pair per container, and the rules of network/firewall. It makes no
+// veth pair per container, and the sets of network/firewall. It makes no
 // process. The link ends with the container's namespace, without anybody waiting
 // for it; where the namespace lingers, the link is removed a moment later.
 package bridge
@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,8 +30,6 @@ import (
 const (
 	// Alias marks the bridges that Sampan made, and so may change and remove.
 	Alias = "sampan network"
-	// interfaceName is the container's end of the link.
-	interfaceName = "eth0"
 	// linkGrace is how long a link may outlive its endpoint. Connections that
 	// the other side does not finish keep a namespace, and with it the link and
 	// the address, for minutes.
@@ -39,13 +38,15 @@ const (
 
 // Config describes one bridge.
 type Config struct {
-	Name       string
-	Address    netip.Prefix // of the bridge in its network
-	MTU        int
-	ICC        bool
-	Masquerade bool
-	Forward    bool // switch net.ipv4.ip_forward on
-	Log        *slog.Logger
+	Name string
+	// Addresses are those of the bridge in its networks; it has none in a
+	// network whose gateway is another machine, or that is isolated.
+	Addresses []netip.Prefix
+	IPv6      bool
+	Rules     firewall.Network
+	MTU       int
+	Forward   bool // switch IP forwarding on
+	Log       *slog.Logger
 }
 
 // Bridge is a bridge network in the kernel.
@@ -56,48 +57,57 @@ type Bridge struct {
 
 	mu      sync.Mutex
 	index   int
+	fresh   bool                   // made by setUp: no link can be on it
 	leaving map[string]*time.Timer // links that should be gone, by name
 }
 
 var _ driver.Driver = (*Bridge)(nil)
 
-// Open makes the bridge, or adopts the one of that name, with the ports of the
-// endpoints published.
-func Open(ctx context.Context, cfg Config, endpoints []driver.Endpoint) (*Bridge, error) {
+// Open makes the bridge, or adopts the one of that name with the links of the
+// endpoints. The table has its rules already.
+func Open(cfg Config, fw *firewall.Table, endpoints []driver.Endpoint) (*Bridge, error) {
 	host, err := netlink.Open()
 	if err != nil {
 		return nil, err
 	}
-	b := &Bridge{cfg: cfg, host: host, leaving: map[string]*time.Timer{}}
-	var ports []firewall.Mapping
-	known := map[string]bool{}
-	for _, ep := range endpoints {
-		ports = append(ports, mappings(ep)...)
-		known[ep.Link] = true
-	}
-	// The table first: it tells whether another daemon has this bridge, before
-	// anything of that daemon is touched. Its rules match the bridge by name.
-	b.fw, err = firewall.Open(firewall.Config{
-		Bridge: cfg.Name, Subnet: cfg.Address.Masked(), ICC: cfg.ICC, Masquerade: cfg.Masquerade, Log: cfg.Log,
-	}, ports)
-	if err != nil {
-		host.Close()
-		return nil, err
-	}
+	b := &Bridge{cfg: cfg, host: host, fw: fw, leaving: map[string]*time.Timer{}}
 	err = b.setUp()
-	if err == nil && b.fw.Owned() {
+	if err == nil && fw.Owned() && !b.fresh {
+		known := map[string]bool{}
+		for _, ep := range endpoints {
+			known[ep.Link] = true
+		}
 		err = b.sweep(known)
 	}
 	if err != nil {
-		if len(endpoints) > 0 {
-			b.fw.Close()
-		} else {
-			err = errors.Join(err, b.fw.Remove())
-		}
 		host.Close()
 		return nil, err
 	}
 	return b, nil
+}
+
+// Mappings are the ports of an endpoint as the table knows them.
+func Mappings(ep driver.Endpoint) []firewall.Mapping {
+	var ms []firewall.Mapping
+	for _, p := range ep.Ports {
+		to := ep.IP.Addr()
+		if p.HostIP.Is6() {
+			to = ep.IP6.Addr()
+		}
+		m := firewall.Mapping{Proto: firewall.Protocol(p.Proto), HostIP: p.HostIP, HostPort: p.HostPort}
+		if p.HostIP.IsValid() {
+			m.To = netip.AddrPortFrom(to, p.ContainerPort)
+			ms = append(ms, m)
+			continue
+		}
+		for _, a := range []netip.Addr{ep.IP.Addr(), ep.IP6.Addr()} {
+			if a.IsValid() {
+				m.To = netip.AddrPortFrom(a, p.ContainerPort)
+				ms = append(ms, m)
+			}
+		}
+	}
+	return ms
 }
 
 // setUp brings the bridge into the wanted state, whatever is there.
@@ -106,6 +116,7 @@ func (b *Bridge) setUp() error {
 	if errors.Is(err, unix.ENODEV) {
 		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, Alias))
 		if err == nil {
+			b.fresh = true
 			link, err = b.host.LinkByName(b.cfg.Name)
 		}
 	}
@@ -113,28 +124,32 @@ func (b *Bridge) setUp() error {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the bridge %s: %w", b.cfg.Name, err))
 	}
 	if link.Kind != "bridge" {
-		return fault.New(fault.Conflict, "set up the bridge %s: there is a device of that name that is no bridge (choose another --bridge)", b.cfg.Name)
+		return fault.New(fault.Conflict, "set up the bridge %s: there is a device of that name that is no bridge (choose another name)", b.cfg.Name)
 	}
 	if err := b.setSysctls(); err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the bridge %s: %w", b.cfg.Name, err))
 	}
-	var has bool
+	has := map[netip.Prefix]bool{}
 	var stale []netip.Prefix
-	err = b.host.Addrs(func(a netlink.Addr) {
-		switch {
-		case a.Index != link.Index:
-		case a.Prefix == b.cfg.Address:
-			has = true
-		case link.Alias == Alias:
-			stale = append(stale, a.Prefix)
-		}
-	})
+	if !b.fresh {
+		err = b.host.Addrs(func(a netlink.Addr) {
+			switch {
+			case a.Index != link.Index:
+			case slices.Contains(b.cfg.Addresses, a.Prefix):
+				has[a.Prefix] = true
+			case link.Alias == Alias:
+				stale = append(stale, a.Prefix)
+			}
+		})
+	}
 	var reqs []*netlink.Request
 	for _, p := range stale {
 		reqs = append(reqs, netlink.DelAddr(link.Index, p))
 	}
-	if !has {
-		reqs = append(reqs, netlink.AddAddr(link.Index, b.cfg.Address))
+	for _, p := range b.cfg.Addresses {
+		if !has[p] {
+			reqs = append(reqs, netlink.AddAddr(link.Index, p))
+		}
 	}
 	if !link.Up() {
 		reqs = append(reqs, netlink.SetUpIndex(link.Index))
@@ -153,27 +168,62 @@ func (b *Bridge) setUp() error {
 
 // setSysctls: route_localnet lets 127.0.0.1:port reach a container (the
 // firewall's loopback chain keeps others from using it). IPv6 is off on the
-// bridge, and router advertisements would be ignored even if somebody switched
-// it on (CVE-2020-13401).
+// bridge of a network without it, and router advertisements are ignored in every case
+// (CVE-2020-13401).
 func (b *Bridge) setSysctls() error {
 	v4, v6 := "/proc/sys/net/ipv4/conf/"+b.cfg.Name+"/", "/proc/sys/net/ipv6/conf/"+b.cfg.Name+"/"
 	if err := netns.WriteSysctl(v4+"route_localnet", "1"); err != nil {
 		return err
 	}
-	for _, name := range []string{"accept_ra", "disable_ipv6"} {
-		value := map[string]string{"accept_ra": "0", "disable_ipv6": "1"}[name]
-		if err := netns.WriteSysctl(v6+name, value); err != nil && !errors.Is(err, unix.ENOENT) {
+	disable := "1"
+	if b.cfg.IPv6 {
+		disable = "0"
+	}
+	for _, s := range []driver.Sysctl{{Path: "accept_ra", Value: "0"}, {Path: "disable_ipv6", Value: disable}} {
+		err := netns.WriteSysctl(v6+s.Path, s.Value)
+		if errors.Is(err, unix.ENOENT) {
+			if b.cfg.IPv6 {
+				return fault.New(fault.Unavailable, "this host's kernel has no IPv6: %w", err)
+			}
+			break
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if b.cfg.Forward {
-		return netns.WriteSysctl("/proc/sys/net/ipv4/ip_forward", "1")
+	if !b.cfg.Forward {
+		return nil
 	}
-	return nil
+	if b.cfg.IPv6 {
+		if err := forwardIPv6(); err != nil {
+			return err
+		}
+	}
+	return netns.WriteSysctl("/proc/sys/net/ipv4/ip_forward", "1")
 }
 
-// Gateway returns the bridge's address in its network.
-func (b *Bridge) Gateway() netip.Prefix { return b.cfg.Address }
+// forwardIPv6 switches IPv6 forwarding on. A router ignores advertisements unless
+// told otherwise (accept_ra 2), and the host may have its own address and route
+// from them: links that listen now go on to.
+func forwardIPv6() error {
+	const conf, forwarding = "/proc/sys/net/ipv6/conf", "/proc/sys/net/ipv6/conf/all/forwarding"
+	if on, err := os.ReadFile(forwarding); err == nil && strings.TrimSpace(string(on)) == "1" {
+		return nil
+	}
+	links, err := os.ReadDir(conf)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		path := conf + "/" + l.Name() + "/accept_ra"
+		if v, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(v)) == "1" && l.Name() != "all" && l.Name() != "default" {
+			if err := netns.WriteSysctl(path, "2"); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+	}
+	return netns.WriteSysctl(forwarding, "1")
+}
 
 // Attach makes the link and configures the container's end.
 func (b *Bridge) Attach(ctx context.Context, sb *netns.Sandbox, ep driver.Endpoint) error {
@@ -192,14 +242,7 @@ func (b *Bridge) Attach(ctx context.Context, sb *netns.Sandbox, ep driver.Endpoi
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the bridge %s: %w", ep.ContainerID, b.cfg.Name, err))
 	}
-	link, err := sb.Conn.LinkByName(interfaceName)
-	if err == nil {
-		err = sb.Conn.Do(netlink.SetUpIndex(link.Index), netlink.AddAddr(link.Index, ep.IP), netlink.AddDefaultRoute(link.Index, ep.Gateway))
-	}
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, fmt.Errorf("configure the network of container %.12s: %w", ep.ContainerID, err))
-	}
-	return nil
+	return driver.Configure(sb, ep)
 }
 
 // makeLink creates the pair and makes the host's end a port of the bridge, all
@@ -210,7 +253,7 @@ func (b *Bridge) makeLink(sb *netns.Sandbox, ep driver.Endpoint) error {
 	index := b.index
 	b.mu.Unlock()
 	errs, err := b.host.DoEach(
-		netlink.CreateVeth(netlink.Veth{Name: ep.Link, PeerName: interfaceName, PeerMAC: ep.MAC, PeerNS: int(sb.File.Fd()), MTU: b.cfg.MTU}),
+		netlink.CreateVeth(netlink.Veth{Name: ep.Link, PeerName: ep.Name, PeerMAC: ep.MAC, PeerNS: int(sb.File.Fd()), MTU: b.cfg.MTU}),
 		netlink.NoAddrGen(ep.Link),
 		netlink.Enslave(ep.Link, index),
 	)
@@ -228,24 +271,32 @@ func (b *Bridge) makeLink(sb *netns.Sandbox, ep driver.Endpoint) error {
 // br_netfilter translates inside the bridge; isolation is --icc=false, which
 // holds with and without br_netfilter.
 func (b *Bridge) setPort(name string, published bool) error {
-	if !published && b.cfg.ICC {
+	if !published && b.cfg.Rules.ICC {
 		return nil
 	}
 	link, err := b.host.LinkByName(name)
 	if err != nil {
 		return err
 	}
-	return b.host.Do(netlink.SetPort(link.Index, published, !b.cfg.ICC))
+	return b.host.Do(netlink.SetPort(link.Index, published, !b.cfg.Rules.ICC))
 }
 
-// Publish translates the endpoint's ports.
+// Publish translates the endpoint's ports, after Attach or later.
 func (b *Bridge) Publish(_ context.Context, ep driver.Endpoint) error {
-	return b.fw.Publish(mappings(ep))
+	return b.fw.Publish(Mappings(ep))
+}
+
+// Hairpin lets a running container reach itself through its ports.
+func (b *Bridge) Hairpin(ep driver.Endpoint) error { return b.setPort(ep.Link, true) }
+
+// Unpublish ends the translation of the endpoint's ports.
+func (b *Bridge) Unpublish(_ context.Context, ep driver.Endpoint) error {
+	return b.fw.Unpublish(Mappings(ep))
 }
 
 // Detach ends the translation, and removes the link later if it is still there.
-func (b *Bridge) Detach(_ context.Context, ep driver.Endpoint) error {
-	if err := b.fw.Unpublish(mappings(ep)); err != nil {
+func (b *Bridge) Detach(ctx context.Context, ep driver.Endpoint) error {
+	if err := b.Unpublish(ctx, ep); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -298,44 +349,28 @@ func (b *Bridge) stopTimers() []string {
 	return names
 }
 
-// Close leaves bridge and rules to the containers.
+// Close leaves the bridge to the containers; the table is the caller's.
 func (b *Bridge) Close() error {
 	b.stopTimers()
-	b.fw.Close()
 	b.host.Close()
 	return nil
 }
 
-// Remove takes the rules away, and the bridge if Sampan made it.
+// Remove takes the network out of the table, and removes the bridge if Sampan
+// made it.
 func (b *Bridge) Remove(context.Context) error {
-	err := b.fw.Remove()
-	for _, name := range b.stopTimers() {
+	names := b.stopTimers()
+	link, lookup := b.host.LinkByName(b.cfg.Name)
+	var err error
+	if lookup == nil && link.Alias == Alias {
+		err = b.host.Do(netlink.DeleteLink(b.cfg.Name))
+	}
+	for _, name := range names {
 		b.dropLink(name)
 	}
-	link, lookup := b.host.LinkByName(b.cfg.Name)
-	if lookup == nil && link.Alias == Alias {
-		err = errors.Join(err, b.host.Do(netlink.DeleteLink(b.cfg.Name)))
-	}
+	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
 	b.host.Close()
 	return err
-}
-
-func mappings(ep driver.Endpoint) []firewall.Mapping {
-	var ms []firewall.Mapping
-	for _, p := range ep.Ports {
-		proto := uint8(unix.IPPROTO_TCP)
-		if p.Proto == "udp" {
-			proto = unix.IPPROTO_UDP
-		}
-		ms = append(ms, firewall.Mapping{Proto: proto, HostIP: p.HostIP, HostPort: p.HostPort, To: netip.AddrPortFrom(ep.IP.Addr(), p.ContainerPort)})
-	}
-	return ms
-}
-
-// ValidName tells whether the kernel takes the name for a device.
-func ValidName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) < unix.IFNAMSIZ &&
-		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == '%' || r > '~' })
 }
 
 func randomMAC() net.HardwareAddr {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables/expr"
@@ -17,7 +19,7 @@ import (
 // maxJumpDepth bounds the walk through chains; the kernel allows 16 jumps.
 const maxJumpDepth = 16
 
-// foreign keeps accept rules for the bridge in base chains of other programs
+// foreign keeps accept rules for the bridges in base chains of other programs
 // that drop forwarded traffic (docker.io and ufw set the policy of ip filter
 // FORWARD to DROP). An accept in our own table cannot override those.
 //
@@ -26,7 +28,6 @@ const maxJumpDepth = 16
 // matches that iptables-nft can list, and carry a comment by which a later
 // daemon knows them.
 type foreign struct {
-	bridge string
 	log    *slog.Logger
 	warned map[string]bool
 }
@@ -39,10 +40,7 @@ type foreignChain struct {
 }
 
 func (c foreignChain) String() string {
-	family := "ip"
-	if c.family == unix.NFPROTO_INET {
-		family = "inet"
-	}
+	family := map[uint8]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_INET: "inet"}[c.family]
 	return family + " " + c.table + " " + c.name
 }
 
@@ -57,40 +55,49 @@ type foreignRule struct {
 	isGoto   bool
 }
 
-func (f *foreign) mark() []byte {
-	comment := "sampan: let " + f.bridge + " through"
+func mark(bridge string) []byte {
+	comment := "sampan: let " + bridge + " through"
 	return append([]byte{0 /* NFTNL_UDATA_RULE_COMMENT */, byte(len(comment) + 1)}, append([]byte(comment), 0)...)
 }
 
-// open puts accept rules where forwarded traffic is dropped, and takes them out
-// where it no longer is. A chain that cannot be changed is reported once.
-func (f *foreign) open(conn *netlink.Conn) {
+// open puts accept rules for the bridges where forwarded traffic is dropped, and
+// takes them out where it no longer is. A chain that cannot be changed is
+// reported once.
+func (f *foreign) open(conn *netlink.Conn, networks map[string]Network) {
 	chains, err := forwardChains(conn)
 	if err != nil {
 		f.warnOnce("list", "the host's firewall rules cannot be read; if its FORWARD policy is DROP, containers have no network", "error", err)
 		return
 	}
 	for _, c := range chains {
-		if err := f.fix(conn, c); err != nil {
-			f.warnOnce(c.String(), "another program's firewall drops forwarded traffic and does not let Sampan add its accept rule; containers have no network until it lets the bridge through",
-				"chain", c.String(), "bridge", f.bridge, "error", err)
+		if err := f.fix(conn, c, networks); err != nil {
+			f.warnOnce(c.String(), "another program's firewall drops forwarded traffic and does not let Sampan add its accept rule; containers have no network until it lets the bridges through",
+				"chain", c.String(), "bridges", slices.Sorted(maps.Keys(networks)), "error", err)
 		}
 	}
 }
 
-func (f *foreign) fix(conn *netlink.Conn, c foreignChain) error {
+// fix brings our rules in one chain in order: two a bridge, all before whatever
+// drops the rest.
+func (f *foreign) fix(conn *netlink.Conn, c foreignChain, networks map[string]Network) error {
 	rules, err := listRules(conn, c.family, c.table, c.name)
 	if err != nil {
 		return err
 	}
-	mark := f.mark()
-	var mine []uint64
+	bridgeOf := make(map[string]string, len(networks))
+	for name, n := range networks {
+		if !n.Internal {
+			bridgeOf[string(mark(name))] = name
+		}
+	}
+	mine := map[string][]uint64{}
+	misplaced := map[string]bool{}
 	var before uint64 // the first rule that drops everything
-	misplaced, opened := false, false
+	opened := false
 	for _, r := range rules {
-		if bytes.Equal(r.userData, mark) {
-			mine = append(mine, r.handle)
-			misplaced = misplaced || before != 0
+		if name, ok := bridgeOf[string(r.userData)]; ok {
+			mine[name] = append(mine[name], r.handle)
+			misplaced[name] = misplaced[name] || before != 0
 			continue
 		}
 		switch {
@@ -102,16 +109,19 @@ func (f *foreign) fix(conn *netlink.Conn, c foreignChain) error {
 		}
 	}
 	blocking := before != 0 || (c.policyDrop && !opened)
-	if blocking && len(mine) == 2 && !misplaced {
-		return nil
-	}
 	var reqs []*netlink.Request
-	for _, h := range mine {
-		reqs = append(reqs, delRule(c.family, c.table, c.name, h))
-	}
-	if blocking {
-		for _, match := range [][]expr.Any{iif(expr.CmpOpEq, f.bridge), oif(expr.CmpOpEq, f.bridge)} {
-			r, err := addRule(c.family, c.table, c.name, rulePos{before: before}, mark, rule(match, counted(expr.VerdictAccept))...)
+	for _, bridge := range slices.Sorted(maps.Values(bridgeOf)) {
+		if blocking && len(mine[bridge]) == 2 && !misplaced[bridge] {
+			continue
+		}
+		for _, h := range mine[bridge] {
+			reqs = append(reqs, delRule(c.family, c.table, c.name, h))
+		}
+		if !blocking {
+			continue
+		}
+		for _, match := range [][]expr.Any{iif(expr.CmpOpEq, bridge), oif(expr.CmpOpEq, bridge)} {
+			r, err := addRule(c.family, c.table, c.name, rulePos{before: before}, mark(bridge), rule(match, counted(expr.VerdictAccept))...)
 			if err != nil {
 				return err
 			}
@@ -121,11 +131,15 @@ func (f *foreign) fix(conn *netlink.Conn, c foreignChain) error {
 	return conn.Batch(batchBegin(), batchEnd(), reqs...)
 }
 
-// remove takes our rules out of all chains of others.
-func (f *foreign) remove(conn *netlink.Conn) error {
+// remove takes our rules for the bridges out of all chains of others.
+func (f *foreign) remove(conn *netlink.Conn, networks map[string]Network) error {
 	chains, err := forwardChains(conn)
 	if err != nil {
 		return err
+	}
+	marks := map[string]bool{}
+	for name := range networks {
+		marks[string(mark(name))] = true
 	}
 	var failed error
 	for _, c := range chains {
@@ -136,7 +150,7 @@ func (f *foreign) remove(conn *netlink.Conn) error {
 		}
 		var reqs []*netlink.Request
 		for _, r := range rules {
-			if bytes.Equal(r.userData, f.mark()) {
+			if marks[string(r.userData)] {
 				reqs = append(reqs, delRule(c.family, c.table, c.name, r.handle))
 			}
 		}
@@ -187,7 +201,7 @@ func forwardChains(conn *netlink.Conn) ([]foreignChain, error) {
 	var chains []foreignChain
 	r := nftMsg("list the nftables chains", unix.NFT_MSG_GETCHAIN, 0, unix.NFPROTO_UNSPEC)
 	err := conn.Dump(r, func(body []byte) error {
-		if len(body) < 4 || (body[0] != unix.NFPROTO_IPV4 && body[0] != unix.NFPROTO_INET) {
+		if len(body) < 4 || (body[0] != unix.NFPROTO_IPV4 && body[0] != unix.NFPROTO_IPV6 && body[0] != unix.NFPROTO_INET) {
 			return nil
 		}
 		c := foreignChain{family: body[0]}

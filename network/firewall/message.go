@@ -17,6 +17,8 @@ const (
 	setDescConcat = 2
 	setFieldLen   = 1
 	setConcat     = 0x80
+	// setElemKeyEnd is NFTA_SET_ELEM_KEY_END.
+	setElemKeyEnd = 10
 
 	// tableOwner keeps others from changing or flushing the table while our
 	// socket is open; tablePersist keeps it when the socket closes and lets the
@@ -28,8 +30,8 @@ const (
 
 	// nft's numbers for the types of set keys and data, so that `nft list`
 	// prints them readably.
-	typeIPv4, typeProto, typeService = 7, 12, 13
-	typeBits                         = 6
+	typeIPv4, typeIPv6, typeProto, typeService, typeIfname = 7, 8, 12, 13, 41
+	typeBits                                               = 6
 )
 
 func nfgenmsg(family uint8, res uint16) []byte {
@@ -109,74 +111,125 @@ func delRule(family uint8, table, chain string, handle uint64) *netlink.Request 
 	return r.String(unix.NFTA_RULE_TABLE, table).String(unix.NFTA_RULE_CHAIN, chain).BigUint64(unix.NFTA_RULE_HANDLE, handle)
 }
 
-// portMap is a map from a host port to address . port of a container.
-type portMap struct {
-	name   string
-	id     uint32
-	fields []uint32 // nft's type numbers of the key's parts
+// set is a set of the table, or a map when it has data.
+type set struct {
+	name     string
+	id       uint32
+	key      []uint32 // nft's type numbers of the key's parts
+	data     []uint32
+	interval bool // the key's last part is a range of addresses
 }
 
+// fieldLen is the length of a part; in a register it is filled up to 4 bytes.
 func fieldLen(typ uint32) uint32 {
-	return map[uint32]uint32{typeIPv4: 4, typeProto: 1, typeService: 2}[typ]
+	switch typ {
+	case typeProto:
+		return 1
+	case typeService:
+		return 2
+	case typeIPv6, typeIfname:
+		return 16
+	}
+	return 4
 }
 
-// concat returns nft's number of a concatenated type and its length in bytes;
-// each part takes a 4-byte register.
+// concat returns nft's number of a concatenated type and its length in bytes.
 func concat(fields ...uint32) (typ, length uint32) {
 	for _, f := range fields {
 		typ = typ<<typeBits | f
+		length += (fieldLen(f) + 3) &^ 3
 	}
-	return typ, 4 * uint32(len(fields))
+	if len(fields) == 1 {
+		length = fieldLen(fields[0])
+	}
+	return typ, length
 }
 
-func addMap(table string, m portMap) *netlink.Request {
-	keyType, keyLen := concat(m.fields...)
-	dataType, dataLen := concat(typeIPv4, typeService)
-	r := nftMsg("add the nftables map "+m.name, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, unix.NFPROTO_INET)
+func addSet(table string, m set) *netlink.Request {
+	keyType, keyLen := concat(m.key...)
+	r := nftMsg("add the nftables set "+m.name, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, unix.NFPROTO_INET)
 	r.String(unix.NFTA_SET_TABLE, table).String(unix.NFTA_SET_NAME, m.name)
-	r.BigUint32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP|setConcat)
+	var flags uint32
+	if m.data != nil {
+		flags |= unix.NFT_SET_MAP
+	}
+	if m.interval {
+		flags |= unix.NFT_SET_INTERVAL
+	}
+	if len(m.key) > 1 {
+		flags |= setConcat
+	}
+	r.BigUint32(unix.NFTA_SET_FLAGS, flags)
 	r.BigUint32(unix.NFTA_SET_KEY_TYPE, keyType).BigUint32(unix.NFTA_SET_KEY_LEN, keyLen)
-	r.BigUint32(unix.NFTA_SET_DATA_TYPE, dataType).BigUint32(unix.NFTA_SET_DATA_LEN, dataLen)
+	if m.data != nil {
+		dataType, dataLen := concat(m.data...)
+		r.BigUint32(unix.NFTA_SET_DATA_TYPE, dataType).BigUint32(unix.NFTA_SET_DATA_LEN, dataLen)
+	}
 	r.BigUint32(unix.NFTA_SET_ID, m.id)
+	if len(m.key) == 1 {
+		if m.key[0] == typeIfname {
+			r.Bytes(unix.NFTA_SET_USERDATA, hostByteOrder())
+		}
+		return r
+	}
 	return r.Nest(unix.NFTA_SET_DESC|unix.NLA_F_NESTED, func(r *netlink.Request) {
 		r.Nest(setDescConcat|unix.NLA_F_NESTED, func(r *netlink.Request) {
-			for _, f := range m.fields {
+			for _, f := range m.key {
 				r.Nest(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, func(r *netlink.Request) { r.BigUint32(setFieldLen, fieldLen(f)) })
 			}
 		})
 	})
 }
 
-// element is one published port in a portMap.
-type element struct{ key, value []byte }
+// hostByteOrder tells nft, which reads it from a set's user data, that names of
+// interfaces are not numbers in network order.
+func hostByteOrder() []byte {
+	const keyByteOrder, host = 0, 1 // NFTNL_UDATA_SET_KEYBYTEORDER, BYTEORDER_HOST_ENDIAN
+	return append([]byte{keyByteOrder, 4}, binary.NativeEndian.AppendUint32(nil, host)...)
+}
 
-func changeElements(what string, cmd, flags uint16, table string, m portMap, elems []element) *netlink.Request {
+// element is one element of a set; end, if it has one, is the last key of its
+// range.
+type element struct {
+	key, end, value []byte
+	isEnd           bool // the element ends a range and is not part of it
+}
+
+func changeElements(what string, cmd, flags uint16, table string, m set, elems []element) *netlink.Request {
 	r := nftMsg(what, cmd, flags, unix.NFPROTO_INET)
 	r.String(unix.NFTA_SET_ELEM_LIST_TABLE, table).String(unix.NFTA_SET_ELEM_LIST_SET, m.name).BigUint32(unix.NFTA_SET_ELEM_LIST_SET_ID, m.id)
+	value := func(r *netlink.Request, typ uint16, v []byte) {
+		if v != nil {
+			r.Nest(typ|unix.NLA_F_NESTED, func(r *netlink.Request) { r.Bytes(unix.NFTA_DATA_VALUE, v) })
+		}
+	}
 	return r.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, func(r *netlink.Request) {
 		for _, e := range elems {
 			r.Nest(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, func(r *netlink.Request) {
-				r.Nest(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, func(r *netlink.Request) { r.Bytes(unix.NFTA_DATA_VALUE, e.key) })
-				if e.value != nil {
-					r.Nest(unix.NFTA_SET_ELEM_DATA|unix.NLA_F_NESTED, func(r *netlink.Request) { r.Bytes(unix.NFTA_DATA_VALUE, e.value) })
+				value(r, unix.NFTA_SET_ELEM_KEY, e.key)
+				value(r, setElemKeyEnd, e.end)
+				if e.isEnd {
+					r.Bytes(unix.NFTA_SET_ELEM_FLAGS, intervalEnd())
 				}
+				value(r, unix.NFTA_SET_ELEM_DATA, e.value)
 			})
 		}
 	})
 }
 
-func addElements(table string, m portMap, elems []element) *netlink.Request {
-	return changeElements("publish ports in the nftables map "+m.name, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE|unix.NLM_F_EXCL, table, m, elems)
+func addElements(table string, m set, elems []element) *netlink.Request {
+	return changeElements("add to the nftables set "+m.name, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE|unix.NLM_F_EXCL, table, m, elems)
 }
 
-func delElements(table string, m portMap, elems []element) *netlink.Request {
-	return changeElements("withdraw ports from the nftables map "+m.name, unix.NFT_MSG_DELSETELEM, 0, table, m, elems)
+func delElements(table string, m set, elems []element) *netlink.Request {
+	return changeElements("remove from the nftables set "+m.name, unix.NFT_MSG_DELSETELEM, 0, table, m, elems)
 }
 
-// regAddr, regProto and regPort encode one 4-byte part of a key or value.
-func regAddr(a netip.Addr) []byte { b := a.As4(); return b[:] }
+// regAddr, regProto, regPort and regName encode one part of a key or value.
+func regAddr(a netip.Addr) []byte { return a.AsSlice() }
 func regProto(p uint8) []byte     { return []byte{p, 0, 0, 0} }
 func regPort(p uint16) []byte     { return append(binary.BigEndian.AppendUint16(nil, p), 0, 0) }
+func regName(n string) []byte     { return ifname(n) }
 func joined(parts ...[]byte) (b []byte) {
 	for _, p := range parts {
 		b = append(b, p...)

@@ -51,7 +51,7 @@ func redirectPort(proto byte, addr netip.Addr, port uint16) []expr.Any {
 	return rule(
 		matchMeta(expr.MetaKeyNFPROTO, expr.CmpOpEq, []byte{unix.NFPROTO_IPV4}),
 		[]expr.Any{
-			&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: ipDest, Len: 4},
+			&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: ip4.dest, Len: 4},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: a[:]},
 		},
 		matchMeta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{proto}),

@@ -1,20 +1,23 @@
 // Package firewall owns Sampan's nftables table: translation of published
 // ports, masquerading, and the filter that keeps everything else away from the
-// containers. There is one table per bridge, so that daemons side by side never
-// touch each other's rules. A published port is one element of a map: adding one
-// costs the same with ten or ten thousand.
+// containers. There is one table per daemon, named after its default bridge, so
+// that daemons side by side never touch each other's rules. Its rules are always
+// the same; networks and published ports are elements of sets and maps: adding
+// one costs the same with ten or ten thousand, and so does a packet.
 //
 // Where the kernel can (6.9), the table is owned by our socket and persistent:
 // `nft flush ruleset` of others skips it, it outlives the daemon, and the next
 // one takes it over. On older kernels, and for rules in other tables, a watcher
 // notices changes and puts back what is missing.
+//
+// The admin's own rules go into the table inet sampan-user, which Sampan makes
+// and never changes: see user.go.
 package firewall
 
 import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -25,39 +28,29 @@ import (
 	"github.com/sampan-containers/sampan/network/netlink"
 )
 
-// Config describes the bridge that the table serves.
+// Config describes the table.
 type Config struct {
-	Bridge     string
-	Subnet     netip.Prefix
-	ICC        bool // containers on the bridge may talk to each other
-	Masquerade bool // translate the source of what leaves the bridge
-	Log        *slog.Logger
-}
-
-// Mapping is one published port. HostIP 0.0.0.0 means every address of the host.
-type Mapping struct {
-	Proto    uint8 // unix.IPPROTO_TCP or unix.IPPROTO_UDP
-	HostIP   netip.Addr
-	HostPort uint16
-	To       netip.AddrPort
+	Name string // see TableName
+	Log  *slog.Logger
 }
 
 // Table is the table in the kernel. It is safe for concurrent use.
 type Table struct {
-	mu    sync.Mutex
-	cfg   Config
-	name  string
-	conn  *netlink.Conn // the owner of the table: open as long as the Table is
-	claim *os.File
-	ports map[Mapping]struct{}
-	flags []uint32 // to try
-	owned bool
+	mu       sync.Mutex
+	cfg      Config
+	name     string
+	conn     *netlink.Conn // the owner of the table: open as long as the Table is
+	claim    *os.File
+	networks map[string]Network // by bridge
+	ports    map[Mapping]struct{}
+	flags    []uint32 // to try
+	owned    bool
 
 	foreign foreign
 	watch   *watcher
 }
 
-// TableName returns the name of the bridge's table.
+// TableName returns the name of the table of a daemon with a default bridge.
 func TableName(bridge string) string {
 	if strings.HasPrefix(bridge, "sampan") {
 		return bridge
@@ -65,24 +58,27 @@ func TableName(bridge string) string {
 	return "sampan-" + bridge
 }
 
-// Open makes the table with the ports already published, in one transaction:
-// when an earlier daemon left one, packets see the old rules or the new ones and
-// never none, and connections keep their translation. fault.Conflict when
-// another daemon owns the table.
-func Open(cfg Config, ports []Mapping) (*Table, error) {
-	return open(cfg, ports, []uint32{tableOwner | tablePersist, 0})
+// Open makes the table with the networks and ports already in it, in one
+// transaction: when an earlier daemon left one, packets see the old rules or the
+// new ones and never none, and connections keep their translation.
+// fault.Conflict when another daemon owns the table.
+func Open(cfg Config, networks []Network, ports []Mapping) (*Table, error) {
+	return open(cfg, networks, ports, []uint32{tableOwner | tablePersist, 0})
 }
 
 // open tries the table flags in order.
-func open(cfg Config, ports []Mapping, flags []uint32) (*Table, error) {
+func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Table, error) {
 	conn, err := netlink.OpenFamily(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{cfg: cfg, name: TableName(cfg.Bridge), conn: conn, flags: flags, ports: map[Mapping]struct{}{}}
+	t := &Table{cfg: cfg, name: cfg.Name, conn: conn, flags: flags, networks: map[string]Network{}, ports: map[Mapping]struct{}{}}
 	if t.claim, err = claim(t.name); err != nil {
 		conn.Close()
 		return nil, err
+	}
+	for _, n := range networks {
+		t.networks[n.Bridge] = n
 	}
 	for _, m := range ports {
 		t.ports[m] = struct{}{}
@@ -92,14 +88,72 @@ func open(cfg Config, ports []Mapping, flags []uint32) (*Table, error) {
 		t.claim.Close()
 		return nil, err
 	}
-	t.foreign = foreign{bridge: cfg.Bridge, log: cfg.Log}
-	t.foreign.open(conn)
+	t.foreign = foreign{log: cfg.Log}
+	t.foreign.open(conn, t.networks)
+	t.keepUserTable()
 	if t.watch, err = watch(t.heal); err != nil {
 		conn.Close()
 		t.claim.Close()
 		return nil, err
 	}
 	return t, nil
+}
+
+// AddNetwork lets a bridge through, by its rules. One that is there already is
+// replaced.
+func (t *Table) AddNetwork(n Network) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var reqs []*netlink.Request
+	if old, ok := t.networks[n.Bridge]; ok {
+		var c content
+		c.network(old)
+		reqs = c.requests(t.name, delElements)
+	}
+	var c content
+	c.network(n)
+	old, had := t.networks[n.Bridge]
+	t.networks[n.Bridge] = n
+	err := t.apply(append(reqs, c.requests(t.name, addElements)...))
+	if err != nil {
+		err = t.rebuild()
+	}
+	if err != nil {
+		delete(t.networks, n.Bridge)
+		if had {
+			t.networks[n.Bridge] = old
+		}
+		return err
+	}
+	t.foreign.open(t.conn, map[string]Network{n.Bridge: n})
+	return nil
+}
+
+// RemoveNetwork is the end of AddNetwork; an unknown bridge is no error.
+func (t *Table) RemoveNetwork(bridge string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, ok := t.networks[bridge]
+	if !ok || t.conn == nil {
+		return nil
+	}
+	delete(t.networks, bridge)
+	var c content
+	c.network(n)
+	if err := t.apply(c.requests(t.name, delElements)); err != nil {
+		if err := t.rebuild(); err != nil {
+			return err
+		}
+	}
+	return t.foreign.remove(t.conn, map[string]Network{bridge: n})
+}
+
+func portRequests(table string, ports []Mapping, request func(string, set, []element) *netlink.Request) []*netlink.Request {
+	var c content
+	for _, m := range ports {
+		c.port(m)
+	}
+	return c.requests(table, request)
 }
 
 // Publish adds ports; it fails whole.
@@ -112,7 +166,7 @@ func (t *Table) Publish(ports []Mapping) error {
 	for _, m := range ports {
 		t.ports[m] = struct{}{}
 	}
-	err := t.apply(elementRequests(t.name, ports, addElements))
+	err := t.apply(portRequests(t.name, ports, addElements))
 	if err != nil {
 		// The table is not what we think it is: somebody changed or removed
 		// it. Put all of it back, these ports included.
@@ -142,7 +196,7 @@ func (t *Table) Unpublish(ports []Mapping) error {
 	if len(known) == 0 || t.conn == nil {
 		return nil
 	}
-	if err := t.apply(elementRequests(t.name, known, delElements)); err != nil {
+	if err := t.apply(portRequests(t.name, known, delElements)); err != nil {
 		if err := t.rebuild(); err != nil {
 			return err
 		}
@@ -173,7 +227,8 @@ func (t *Table) heal() {
 			t.cfg.Log.Warn("the nftables table was changed by another program; put it back", "table", t.name)
 		}
 	}
-	t.foreign.open(t.conn)
+	t.foreign.open(t.conn, t.networks)
+	t.keepUserTable()
 }
 
 // Close leaves the rules to the containers and ends the watching.
@@ -191,10 +246,11 @@ func (t *Table) end(remove bool) error {
 	}
 	var err error
 	if remove {
-		err = t.foreign.remove(t.conn)
+		err = t.foreign.remove(t.conn, t.networks)
 		if t.exists() {
 			err = errors.Join(err, t.apply([]*netlink.Request{delTable(t.name)}))
 		}
+		err = errors.Join(err, t.dropUserTable())
 	}
 	t.conn.Close()
 	t.conn = nil
@@ -204,18 +260,12 @@ func (t *Table) end(remove bool) error {
 
 func (t *Table) apply(reqs []*netlink.Request) error {
 	if t.conn == nil {
-		return fault.New(fault.Unavailable, "the firewall of %s is closed", t.cfg.Bridge)
+		return fault.New(fault.Unavailable, "the nftables table inet %s is closed", t.name)
 	}
 	return t.conn.Batch(batchBegin(), batchEnd(), reqs...)
 }
 
-func (t *Table) exists() bool {
-	if t.conn == nil {
-		return false
-	}
-	r := nftMsg("look up the nftables table inet "+t.name, unix.NFT_MSG_GETTABLE, 0, unix.NFPROTO_INET).String(unix.NFTA_TABLE_NAME, t.name)
-	return t.conn.Get(r, func([]byte) error { return nil }) == nil
-}
+func (t *Table) exists() bool { return t.conn != nil && tableExists(t.conn, t.name) }
 
 // complete tells whether the table has all its rules. An owned table cannot lose
 // any.
@@ -226,7 +276,7 @@ func (t *Table) complete() bool {
 	if t.owned {
 		return true
 	}
-	for _, c := range ruleset(t.cfg) {
+	for _, c := range ruleset() {
 		rules, err := listRules(t.conn, unix.NFPROTO_INET, t.name, c.chain.name)
 		if err != nil || len(rules) != len(c.rules) {
 			return false
@@ -244,7 +294,7 @@ func (t *Table) rebuild() error {
 	var err error
 	for _, flags := range t.flags {
 		var reqs []*netlink.Request
-		if reqs, err = build(t.name, flags, t.cfg, t.ports); err != nil {
+		if reqs, err = t.build(flags); err != nil {
 			return err
 		}
 		if err = t.apply(append(clear, reqs...)); err == nil {
@@ -259,5 +309,5 @@ func (t *Table) rebuild() error {
 	if errors.Is(err, unix.EPERM) {
 		return fault.New(fault.Conflict, "the nftables table inet %s belongs to another running sampand (give this one its own --bridge): %w", t.name, err)
 	}
-	return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the firewall of %s: %w", t.cfg.Bridge, err))
+	return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the nftables table inet %s: %w", t.name, err))
 }

@@ -40,7 +40,11 @@ func TestMain(m *testing.M) {
 }
 
 func config() Config {
-	return Config{Bridge: "sampan0", Subnet: netip.MustParsePrefix("172.17.0.0/16"), ICC: true, Masquerade: true, Log: slog.New(slog.DiscardHandler)}
+	return Config{Name: "sampan0", Log: slog.New(slog.DiscardHandler)}
+}
+
+func networks() []Network {
+	return []Network{{Bridge: "sampan0", Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}, ICC: true, Masquerade: true}}
 }
 
 func mapping(host string, port uint16) Mapping {
@@ -68,14 +72,21 @@ func eventually(t *testing.T, what string, f func() bool) {
 // TestWithoutOwnership is how kernels before 6.9 behave: the table is not
 // protected, so it is watched and put back.
 func TestWithoutOwnership(t *testing.T) {
-	tab, err := open(config(), []Mapping{mapping("0.0.0.0", 8080)}, []uint32{0})
+	tab, err := open(config(), networks(), []Mapping{mapping("0.0.0.0", 8080)}, []uint32{0})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if tab.Owned() {
 		t.Error("a table without flags counts as owned")
 	}
-	list := func() string { return run(t, "nft", "list", "ruleset") }
+	list := func() string {
+		var all []byte
+		for _, name := range []string{"sampan0", UserTable} { // a table put back is listed last
+			out, _ := exec.Command("nft", "list", "table", "inet", name).Output()
+			all = append(all, out...)
+		}
+		return string(all)
+	}
 	want := list()
 	for _, damage := range [][]string{
 		{"flush", "ruleset"}, {"delete", "table", "inet", "sampan0"}, {"flush", "table", "inet", "sampan0"}, {"flush", "chain", "inet", "sampan0", "forward"},
@@ -99,7 +110,7 @@ func TestWithoutOwnership(t *testing.T) {
 	if err := tab.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if got := list(); got != "" {
+	if got := run(t, "nft", "list", "ruleset"); got != "" {
 		t.Errorf("left after Remove:\n%s", got)
 	}
 	tab.Close()
@@ -112,7 +123,7 @@ func TestManyPorts(t *testing.T) {
 	for p := range uint16(5000) {
 		all = append(all, mapping("0.0.0.0", 10000+p), mapping("127.0.0.1", 20000+p))
 	}
-	first, err := Open(config(), all)
+	first, err := Open(config(), networks(), all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +138,7 @@ func TestManyPorts(t *testing.T) {
 	if got := count(); got != len(all)+1 {
 		t.Errorf("ports after the end of the daemon = %d, want %d", got, len(all)+1)
 	}
-	second, err := Open(config(), all[:100])
+	second, err := Open(config(), networks(), all[:100])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +158,7 @@ func TestManyPorts(t *testing.T) {
 
 // TestForgetFlows: a client that sent before the port was published.
 func TestForgetFlows(t *testing.T) {
-	tab, err := Open(config(), nil)
+	tab, err := Open(config(), networks(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,4 +240,85 @@ func FuzzForeignRule(f *testing.F) {
 func FuzzLegacy(f *testing.F) {
 	f.Add(make([]byte, 400), uint32(0))
 	f.Fuzz(func(t *testing.T, table []byte, forward uint32) { parseLegacy(table, forward, "sampan0") })
+}
+
+// TestNetworks: networks come and go as elements, with their rules in effect of
+// both address families, and survive a table that somebody took away.
+func TestNetworks(t *testing.T) {
+	tab, err := open(config(), nil, nil, []uint32{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := run(t, "nft", "list", "table", "inet", "sampan0")
+	var all []Network
+	for i := range 40 {
+		n := Network{
+			Bridge: fmt.Sprintf("br-%d", i), ICC: i%2 == 0, Masquerade: i%3 == 0, Internal: i%5 == 0, Routed6: i%7 == 0, Unprotected: i%11 == 0,
+			Subnets: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i)), netip.MustParsePrefix(fmt.Sprintf("fd00:0:0:%x::/64", i))},
+		}
+		if err := tab.AddNetwork(n); err != nil {
+			t.Fatalf("network %d: %v", i, err)
+		}
+		all = append(all, n)
+	}
+	to6 := netip.MustParseAddrPort("[fd00:0:0:1::2]:80")
+	ports := []Mapping{
+		{unix.IPPROTO_TCP, netip.IPv6Unspecified(), 8080, to6}, {unix.IPPROTO_UDP, netip.MustParseAddr("fd00:9::1"), 53, to6},
+		{unix.IPPROTO_SCTP, netip.Addr{}, 9, to6}, mapping("0.0.0.0", 8080),
+	}
+	if err := tab.Publish(ports); err != nil {
+		t.Fatal(err)
+	}
+	full := run(t, "nft", "list", "table", "inet", "sampan0")
+	for _, want := range []string{`"br-39"`, `"br-2" . "br-2"`, `"br-1" . fd00:0:0:1::/64`, `10.0.3.0/24`, "tcp . 8080 : fd00:0:0:1::2 . 80",
+		"fd00:9::1 . udp . 53 : fd00:0:0:1::2 . 80", "fd00:0:0:1::2 . sctp . 80"} {
+		if !strings.Contains(full, want) {
+			t.Errorf("the table lacks %q", want)
+		}
+	}
+	if err := tab.AddNetwork(all[3]); err != nil {
+		t.Errorf("a network twice: %v", err)
+	}
+	run(t, "nft", "delete", "table", "inet", "sampan0")
+	eventually(t, "the table with its networks", func() bool {
+		out, _ := exec.Command("nft", "list", "table", "inet", "sampan0").Output()
+		return len(out) == len(full)
+	})
+	if err := tab.Unpublish(ports); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range all {
+		if err := tab.RemoveNetwork(n.Bridge); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := run(t, "nft", "list", "table", "inet", "sampan0"); got != empty {
+		t.Errorf("left of the networks:\n%s", got)
+	}
+	if err := tab.Remove(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUserTable: the admin's rules are never touched.
+func TestUserTable(t *testing.T) {
+	tab, err := Open(config(), networks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "nft", "add", "rule", "inet", UserTable, "forward", "ip", "saddr", "192.0.2.9", "drop")
+	defer run(t, "nft", "delete", "table", "inet", UserTable)
+	before := run(t, "nft", "list", "table", "inet", UserTable)
+	if err := tab.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if tab, err = Open(config(), networks(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if after := run(t, "nft", "list", "table", "inet", UserTable); after != before {
+		t.Errorf("the user's table is now\n%s", after)
+	}
+	if err := tab.Remove(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -71,7 +71,7 @@ func TestRanges(t *testing.T) {
 		p.Release(netip.MustParseAddr(c.first))
 		next(t, p, c.first)
 	}
-	for _, bad := range [][2]string{{"10.0.0.0/31", ""}, {"fd00::/64", ""}, {"10.0.0.0/24", "10.0.1.0/24"}, {"10.0.0.0/24", "10.0.0.0/16"}} {
+	for _, bad := range [][2]string{{"10.0.0.0/31", ""}, {"fd00::/127", ""}, {"10.0.0.0/24", "10.0.1.0/24"}, {"10.0.0.0/24", "10.0.0.0/16"}} {
 		var w netip.Prefix
 		if bad[1] != "" {
 			w = netip.MustParsePrefix(bad[1])
@@ -114,5 +114,51 @@ func TestFindFree(t *testing.T) {
 	}
 	if _, err := FindFree([]Range{{netip.MustParsePrefix("10.0.0.0/16"), 8}}, nil); !errors.Is(err, fault.Invalid) {
 		t.Errorf("size wider than the block: %v", err)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	p := pool(t, "fd00:1::/64", "")
+	router, err := p.Lowest()
+	if err != nil || router.String() != "fd00:1::1" {
+		t.Fatalf("Lowest = %v, %v", router, err)
+	}
+	next(t, p, "fd00:1::2")
+	next(t, p, "fd00:1::3")
+	if !p.Take(netip.MustParseAddr("fd00:1::ffff:0:0:1")) || p.Take(netip.MustParseAddr("fd00:1::ffff:0:0:1")) {
+		t.Error("Take of one address")
+	}
+	wide := pool(t, "fd00:1::/48", "fd00:1:0:5::/64")
+	if a, err := wide.Next(); !netip.MustParsePrefix("fd00:1:0:5::/64").Contains(a) || err != nil {
+		t.Errorf("a range beyond the first /64 gives %v", a)
+	}
+	small := pool(t, "fd00:1::/126", "")
+	next(t, small, "fd00:1::1")
+	next(t, small, "fd00:1::2")
+	next(t, small, "fd00:1::3")
+	if _, err := small.Next(); !errors.Is(err, fault.Exhausted) {
+		t.Errorf("Next of a full pool = %v, want exhausted", err)
+	}
+}
+
+func TestFindFree6(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	a, err := FindFree6(nil, "one", nil)
+	b, err2 := FindFree6(nil, "two", nil)
+	again, _ := FindFree6(nil, "one", nil)
+	moved, _ := FindFree6(nil, "one", []netip.Prefix{a})
+	if err != nil || err2 != nil || a == b || a != again || moved.Overlaps(a) || a.Bits() != 64 || a.Addr().As16()[0] != 0xfd {
+		t.Errorf("unique local networks: %v, %v, again %v, moved %v (%v, %v)", a, b, again, moved, err, err2)
+	}
+	ranges := []Range{{prefix("10.0.0.0/8"), 24}, {prefix("2001:db8::/46"), 64}}
+	got, err := FindFree6(ranges, "x", []netip.Prefix{prefix("2001:db8::/64"), prefix("2001:db8:1::/48")})
+	if err != nil || got != prefix("2001:db8:0:1::/64") {
+		t.Errorf("FindFree6 = %v, %v", got, err)
+	}
+	if got, err = FindFree6(ranges, "x", []netip.Prefix{prefix("2001:db8::/48")}); err != nil || got != prefix("2001:db8:1::/64") {
+		t.Errorf("FindFree6 = %v, %v", got, err)
+	}
+	if _, err := FindFree6(ranges, "x", []netip.Prefix{prefix("2001:db8::/40")}); !errors.Is(err, fault.Exhausted) {
+		t.Errorf("FindFree6 of full ranges = %v", err)
 	}
 }

@@ -14,29 +14,40 @@ type Addr struct {
 	Prefix netip.Prefix
 }
 
-// AddAddr gives a link an IPv4 address with its broadcast address.
+func family(a netip.Addr) uint8 {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func ifaddr(index int, p netip.Prefix) []byte {
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0], b[1] = family(p.Addr()), uint8(p.Bits())
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return b
+}
+
+// AddAddr gives a link an address: IPv4 with its broadcast address, IPv6 without
+// the search for duplicates, so that it works at once.
 func AddAddr(index int, p netip.Prefix) *Request {
 	r := NewRequest(fmt.Sprintf("add the address %s", p), unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
-	b := make([]byte, unix.SizeofIfAddrmsg)
-	b[0], b[1] = unix.AF_INET, uint8(p.Bits())
-	binary.NativeEndian.PutUint32(b[4:], uint32(index))
-	a := p.Addr().As4()
-	r.Raw(b).Bytes(unix.IFA_LOCAL, a[:]).Bytes(unix.IFA_ADDRESS, a[:])
-	if p.Bits() < 31 {
+	b, a := ifaddr(index, p), p.Addr().AsSlice()
+	if p.Addr().Is6() {
+		b[2] = unix.IFA_F_NODAD
+	}
+	r.Raw(b).Bytes(unix.IFA_LOCAL, a).Bytes(unix.IFA_ADDRESS, a)
+	if p.Addr().Is4() && p.Bits() < 31 {
 		bc := broadcast(p).As4()
 		r.Bytes(unix.IFA_BROADCAST, bc[:])
 	}
 	return r
 }
 
-// DelAddr takes an IPv4 address from a link.
+// DelAddr takes an address from a link.
 func DelAddr(index int, p netip.Prefix) *Request {
 	r := NewRequest(fmt.Sprintf("remove the address %s", p), unix.RTM_DELADDR, 0)
-	b := make([]byte, unix.SizeofIfAddrmsg)
-	b[0], b[1] = unix.AF_INET, uint8(p.Bits())
-	binary.NativeEndian.PutUint32(b[4:], uint32(index))
-	a := p.Addr().As4()
-	return r.Raw(b).Bytes(unix.IFA_LOCAL, a[:])
+	return r.Raw(ifaddr(index, p)).Bytes(unix.IFA_LOCAL, p.Addr().AsSlice())
 }
 
 func broadcast(p netip.Prefix) netip.Addr {
@@ -46,56 +57,72 @@ func broadcast(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// AddDefaultRoute routes everything over gw on the link.
-func AddDefaultRoute(index int, gw netip.Addr) *Request {
-	r := NewRequest(fmt.Sprintf("add the default route over %s", gw), unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+func defaultRoute(r *Request, index int, gw netip.Addr) *Request {
 	b := make([]byte, unix.SizeofRtMsg)
-	b[0], b[4], b[5], b[7] = unix.AF_INET, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RTN_UNICAST
-	a := gw.As4()
-	return r.Raw(b).Bytes(unix.RTA_GATEWAY, a[:]).Uint32(unix.RTA_OIF, uint32(index))
+	b[0], b[4], b[5], b[7] = family(gw), unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RTN_UNICAST
+	return r.Raw(b).Bytes(unix.RTA_GATEWAY, gw.AsSlice()).Uint32(unix.RTA_OIF, uint32(index))
 }
 
-// Addrs calls f for every IPv4 address of the namespace.
+// AddDefaultRoute routes everything over gw on the link.
+func AddDefaultRoute(index int, gw netip.Addr) *Request {
+	return defaultRoute(NewRequest(fmt.Sprintf("add the default route over %s", gw), unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL), index, gw)
+}
+
+// DelDefaultRoute takes the route over gw away.
+func DelDefaultRoute(index int, gw netip.Addr) *Request {
+	return defaultRoute(NewRequest(fmt.Sprintf("remove the default route over %s", gw), unix.RTM_DELROUTE, 0), index, gw)
+}
+
+// AddLinkDefaultRoute routes everything to the link itself: nobody on it is a
+// router.
+func AddLinkDefaultRoute(index int, af uint8) *Request {
+	r := NewRequest("add the default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0], b[4], b[5], b[6], b[7] = af, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_LINK, unix.RTN_UNICAST
+	return r.Raw(b).Uint32(unix.RTA_OIF, uint32(index))
+}
+
+// Addrs calls f for every IPv4 and global IPv6 address of the namespace.
 func (c *Conn) Addrs(f func(Addr)) error {
-	b := make([]byte, unix.SizeofIfAddrmsg)
-	b[0] = unix.AF_INET
-	return c.Dump(NewRequest("list the addresses", unix.RTM_GETADDR, 0).Raw(b), func(body []byte) error {
-		if len(body) < unix.SizeofIfAddrmsg || body[0] != unix.AF_INET {
+	r := NewRequest("list the addresses", unix.RTM_GETADDR, 0).Raw(make([]byte, unix.SizeofIfAddrmsg))
+	return c.Dump(r, func(body []byte) error {
+		if len(body) < unix.SizeofIfAddrmsg || body[3] == unix.RT_SCOPE_LINK {
 			return nil
 		}
+		var addr netip.Addr
 		for t, v := range Attrs(body[unix.SizeofIfAddrmsg:]) {
-			if t == unix.IFA_LOCAL && len(v) == 4 && body[1] <= 32 {
-				f(Addr{
-					Index:  int(binary.NativeEndian.Uint32(body[4:])),
-					Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte(v)), int(body[1])),
-				})
+			// An address of a point-to-point link is the other end's.
+			if t == unix.IFA_LOCAL || t == unix.IFA_ADDRESS && !addr.IsValid() {
+				addr, _ = netip.AddrFromSlice(v)
 			}
+		}
+		if p := netip.PrefixFrom(addr, int(body[1])); p.IsValid() && family(addr) == body[0] {
+			f(Addr{Index: int(binary.NativeEndian.Uint32(body[4:])), Prefix: p})
 		}
 		return nil
 	})
 }
 
-// Routes calls f for the destination and output link of every IPv4 route of the
-// main table, the default route excepted.
+// Routes calls f for the destination and output link of every route of the main
+// table, the default routes and multicast excepted.
 func (c *Conn) Routes(f func(dst netip.Prefix, index int)) error {
-	b := make([]byte, unix.SizeofRtMsg)
-	b[0] = unix.AF_INET
-	return c.Dump(NewRequest("list the routes", unix.RTM_GETROUTE, 0).Raw(b), func(body []byte) error {
-		if len(body) < unix.SizeofRtMsg || body[0] != unix.AF_INET || body[1] == 0 || body[1] > 32 || body[4] != unix.RT_TABLE_MAIN {
+	r := NewRequest("list the routes", unix.RTM_GETROUTE, 0).Raw(make([]byte, unix.SizeofRtMsg))
+	return c.Dump(r, func(body []byte) error {
+		if len(body) < unix.SizeofRtMsg || body[1] == 0 || body[4] != unix.RT_TABLE_MAIN || body[7] == unix.RTN_MULTICAST {
 			return nil
 		}
-		var dst netip.Prefix
+		var dst netip.Addr
 		var index int
 		for t, v := range Attrs(body[unix.SizeofRtMsg:]) {
 			switch {
-			case t == unix.RTA_DST && len(v) == 4:
-				dst = netip.PrefixFrom(netip.AddrFrom4([4]byte(v)), int(body[1]))
+			case t == unix.RTA_DST:
+				dst, _ = netip.AddrFromSlice(v)
 			case t == unix.RTA_OIF && len(v) == 4:
 				index = int(binary.NativeEndian.Uint32(v))
 			}
 		}
-		if dst.IsValid() {
-			f(dst, index)
+		if p := netip.PrefixFrom(dst, int(body[1])); p.IsValid() && !dst.IsLinkLocalUnicast() && !dst.IsMulticast() {
+			f(p, index)
 		}
 		return nil
 	})

@@ -47,6 +47,17 @@ func NewSandbox() (*Sandbox, error) {
 	return sb, nil
 }
 
+// OpenSandbox opens a socket in a namespace that exists, to configure it. ns
+// stays the caller's.
+func OpenSandbox(ns *os.File) (*Sandbox, error) {
+	sb := &Sandbox{File: ns}
+	err := Do(ns, func() (err error) {
+		sb.Conn, err = netlink.Open()
+		return err
+	})
+	return sb, err
+}
+
 // WriteSysctl writes a sysctl file of the calling thread's namespace.
 func WriteSysctl(path, value string) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)

@@ -4,9 +4,10 @@
 // whatever happens to the daemon.
 //
 // IPv4 addresses are translated by the kernel, so their sockets are bound and
-// do not listen: a connection that escapes translation is refused at once. IPv6
-// cannot be translated to a container that has IPv4 only; those sockets listen
-// and are marked Splice. Shims splice TCP only: UDP is published on IPv4.
+// do not listen: a connection that escapes translation is refused at once. What
+// the kernel cannot translate, ::1 and everything to a container without an
+// address of the family, is relayed: TCP sockets on IPv6 listen and are
+// marked Splice. Shims splice TCP only.
 package portmap
 
 import (
@@ -36,6 +37,7 @@ type Request struct {
 	HostIP        netip.Addr
 	First, Last   uint16
 	ContainerPort uint16
+	To4, To6      bool // the address families that the container has
 }
 
 // Socket is a bound host port.
@@ -113,11 +115,9 @@ func (t *Table) release(socks []Socket) {
 
 func (t *Table) bindOne(r Request) ([]Socket, error) {
 	switch r.Proto {
-	case "tcp", "udp":
-	case "sctp":
-		return nil, fault.New(fault.NotImplemented, "publish port %d/sctp: SCTP ports cannot be published yet; use tcp or udp", r.ContainerPort)
+	case "tcp", "udp", "sctp":
 	default:
-		return nil, fault.New(fault.Invalid, "publish port %d/%s: unknown protocol (use tcp or udp)", r.ContainerPort, r.Proto)
+		return nil, fault.New(fault.Invalid, "publish port %d/%s: unknown protocol (use tcp, udp or sctp)", r.ContainerPort, r.Proto)
 	}
 	if r.ContainerPort == 0 {
 		return nil, fault.New(fault.Invalid, "publish port 0/%s: a container's port is 1 to 65535", r.Proto)
@@ -164,17 +164,23 @@ func (t *Table) bindPort(r Request, port uint16) (socks []Socket, retErr error) 
 	}()
 	hosts := []netip.Addr{r.HostIP}
 	every := !r.HostIP.IsValid()
-	switch {
-	case every && r.Proto == "tcp":
-		hosts = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
-	case every:
-		hosts = []netip.Addr{netip.IPv4Unspecified()}
+	if every {
+		hosts = nil
+		if r.To4 || r.Proto == "tcp" {
+			hosts = append(hosts, netip.IPv4Unspecified())
+		}
+		if r.To6 || r.Proto == "tcp" {
+			hosts = append(hosts, netip.IPv6Unspecified())
+		}
 	}
 	for _, host := range hosts {
 		host = host.Unmap()
-		splice := t.SpliceAll || host.Is6()
-		if splice && r.Proto != "tcp" {
-			return socks, fault.New(fault.NotImplemented, "publish port %d/%s on %s: only TCP can be relayed there yet; publish it on an IPv4 address, with translation on", r.ContainerPort, r.Proto, host)
+		reached := host.Is4() && r.To4 || host.Is6() && r.To6
+		splice := t.SpliceAll || !reached || host.Is6()
+		if r.Proto != "tcp" {
+			if splice = false; t.SpliceAll || !reached {
+				return socks, fault.New(fault.NotImplemented, "publish port %d/%s on %s: only TCP can be relayed to a container that has no address of that family; publish it on an address of the container's family, with translation on", r.ContainerPort, r.Proto, host)
+			}
 		}
 		f, got, err := t.bind(r.Proto, host, port, splice)
 		if every && host.Is6() && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
@@ -190,14 +196,17 @@ func (t *Table) bindPort(r Request, port uint16) (socks []Socket, retErr error) 
 }
 
 func (t *Table) bind(proto string, host netip.Addr, port uint16, listen bool) (*os.File, uint16, error) {
-	family, typ := unix.AF_INET, unix.SOCK_STREAM
+	family, typ, number := unix.AF_INET, unix.SOCK_STREAM, 0
 	if host.Is6() {
 		family = unix.AF_INET6
 	}
-	if proto == "udp" {
+	switch proto {
+	case "udp":
 		typ = unix.SOCK_DGRAM
+	case "sctp":
+		number = unix.IPPROTO_SCTP
 	}
-	fd, err := unix.Socket(family, typ|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, typ|unix.SOCK_CLOEXEC, number)
 	if err != nil {
 		return nil, 0, err
 	}

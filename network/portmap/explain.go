@@ -24,6 +24,8 @@ func (t *Table) explain(r Request, host netip.Addr, port uint16, err error) erro
 			return fault.New(fault.Conflict, "%s: Bind for %s failed: %w to container %s (stop that container, or publish on another host port)", what, at, allocated{}, owner)
 		}
 		return fault.New(fault.Conflict, "%s: listen %s %s: bind: %w (another program on this host has it, see `ss -lnp`; publish on another host port)", what, r.Proto, at, err)
+	case errors.Is(err, unix.EPROTONOSUPPORT):
+		return fault.New(fault.NotImplemented, "%s: this host's kernel has no %s (load the module sctp, or use tcp or udp): %w", what, r.Proto, err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fault.New(fault.Invalid, "%s: this host has no address %s (see `ip address`): %w", what, host, err)
 	case errors.Is(err, unix.EAFNOSUPPORT):

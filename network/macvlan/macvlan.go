@@ -1,0 +1,148 @@
+// Package macvlan is the driver of macvlan networks: each container gets a link
+// with a MAC address of its own on a link of the host, and is a machine of its
+// own on that wire. Nothing is filtered or translated, and the host itself does
+// not reach the containers through the parent link: the kernel keeps the two
+// apart. A parent such as eth0.20 that does not exist is made, as VLAN 20 of
+// eth0, and goes with the network; without a parent the network leads nowhere.
+package macvlan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/driver"
+	"github.com/sampan-containers/sampan/network/netlink"
+	"github.com/sampan-containers/sampan/network/netns"
+)
+
+// Alias marks the links that Sampan made, and so may remove.
+const Alias = "sampan macvlan parent"
+
+// maxVLAN is the highest VLAN number (802.1Q).
+const maxVLAN = 4094
+
+// Config describes one network.
+type Config struct {
+	Parent string // made if it does not exist
+	Mode   uint32 // see netlink.MacvlanMode
+	MTU    int
+}
+
+// Macvlan is a macvlan network in the kernel.
+type Macvlan struct {
+	cfg  Config
+	host *netlink.Conn
+}
+
+var _ driver.Driver = (*Macvlan)(nil)
+
+// Open finds the parent, or makes it.
+func Open(cfg Config) (*Macvlan, error) {
+	host, err := netlink.Open()
+	if err != nil {
+		return nil, err
+	}
+	m := &Macvlan{cfg: cfg, host: host}
+	if _, err := m.parent(); err != nil {
+		host.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// parent returns the parent's index, and brings it into being if need be: the
+// host's links may come later than the daemon.
+func (m *Macvlan) parent() (int, error) {
+	link, err := m.host.LinkByName(m.cfg.Parent)
+	if errors.Is(err, unix.ENODEV) {
+		if err = m.makeParent(); err == nil {
+			link, err = m.host.LinkByName(m.cfg.Parent)
+		}
+	}
+	if err != nil {
+		return 0, fault.Wrap(fault.Unavailable, fmt.Errorf("set up the parent %s of a macvlan network: %w", m.cfg.Parent, err))
+	}
+	return link.Index, nil
+}
+
+func (m *Macvlan) makeParent() error {
+	name := m.cfg.Parent
+	create := netlink.CreateDummy(name)
+	if !strings.HasPrefix(name, DummyPrefix) {
+		base, number, ok := cutLast(name, ".")
+		id, err := strconv.ParseUint(number, 10, 16)
+		if !ok || err != nil || id == 0 || id > maxVLAN {
+			return fault.New(fault.Invalid, "there is no interface %s on this host, and it is no VLAN such as eth0.20 that could be made", name)
+		}
+		below, err := m.host.LinkByName(base)
+		if errors.Is(err, unix.ENODEV) {
+			return fault.New(fault.Invalid, "there is no interface %s on this host, nor %s to make it on", name, base)
+		}
+		if err != nil {
+			return err
+		}
+		create = netlink.CreateVLAN(name, below.Index, uint16(id))
+	}
+	return m.host.Do(create, netlink.SetAlias(name, Alias), netlink.SetUp(name))
+}
+
+// DummyPrefix starts the names of links that lead nowhere; the network's id
+// follows.
+const DummyPrefix = "dm-"
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// Attach makes the link in the namespace and configures it.
+func (m *Macvlan) Attach(_ context.Context, sb *netns.Sandbox, ep driver.Endpoint) error {
+	parent, err := m.parent()
+	if err != nil {
+		return err
+	}
+	err = m.host.Do(netlink.CreateMacvlan(netlink.Macvlan{
+		Name: ep.Name, Parent: parent, Mode: m.cfg.Mode, MAC: ep.MAC, MTU: m.cfg.MTU, NS: int(sb.File.Fd()),
+	}))
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the interface %s: %w (an interface carries one passthru container, and no macvlan beside a bridge)", ep.ContainerID, m.cfg.Parent, err))
+	}
+	return driver.Configure(sb, ep)
+}
+
+// Publish does nothing: the container has its own address on the wire.
+func (m *Macvlan) Publish(context.Context, driver.Endpoint) error { return nil }
+
+// Unpublish does nothing.
+func (m *Macvlan) Unpublish(context.Context, driver.Endpoint) error { return nil }
+
+// Detach does nothing: the link ends with its namespace.
+func (m *Macvlan) Detach(context.Context, driver.Endpoint) error { return nil }
+
+// Close leaves the parent as it is.
+func (m *Macvlan) Close() error {
+	m.host.Close()
+	return nil
+}
+
+// Remove takes a parent away that Sampan made.
+func (m *Macvlan) Remove(context.Context) error {
+	defer m.host.Close()
+	link, err := m.host.LinkByName(m.cfg.Parent)
+	if err == nil && link.Alias == Alias {
+		err = m.host.Do(netlink.DeleteLink(m.cfg.Parent))
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
