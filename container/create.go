@@ -13,6 +13,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/health"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
@@ -155,8 +156,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	return rec, warnings, nil
 }
 
-// endpoints checks the networks asked for: the one of --network, and at most
-// settings for it.
+// endpoints checks the networks asked for.
 func (s *Service) endpoints(hc *container.HostConfig, nc *mobynet.NetworkingConfig) (map[string]*mobynet.EndpointSettings, error) {
 	mode := hc.NetworkMode
 	if mode.IsContainer() {
@@ -167,32 +167,7 @@ func (s *Service) endpoints(hc *container.HostConfig, nc *mobynet.NetworkingConf
 		hc.NetworkMode = container.NetworkMode("container:" + other.ID)
 		return nil, nil
 	}
-	name := string(mode)
-	out := map[string]*mobynet.EndpointSettings{name: {}}
-	if nc != nil {
-		for n, settings := range nc.EndpointsConfig {
-			if n == mobynet.NetworkDefault {
-				n = mobynet.NetworkBridge
-			}
-			if n != name {
-				return nil, notYet("container in the networks %s and %s: more than one network is not available yet", name, n)
-			}
-			if settings == nil {
-				continue
-			}
-			if len(settings.Aliases) > 0 && !mode.IsUserDefined() {
-				return nil, invalid("network-scoped alias is supported only for containers in user defined networks")
-			}
-			out[name] = settings.Copy()
-		}
-	}
-	if mode.IsHost() || mode.IsNone() {
-		return out, nil
-	}
-	if _, err := s.Networks.Inspect(name); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return membership.Wanted(hc, nc, s.Networks)
 }
 
 // build makes the container on disk. Its steps, each with its undo: reserve the

@@ -11,11 +11,9 @@ func (s *Service) event(r *Record, action events.Action, extra map[string]string
 	s.Events.Publish(notice.Container(r, action, extra))
 }
 
-// networkEvent publishes that a container joined or left its network.
+// networkEvent publishes that a container joined or left its networks.
 func (s *Service) networkEvent(r *Record, action events.Action) {
-	if m, ok := notice.Network(r, action); ok {
-		s.Events.Publish(m)
-	}
+	s.publish(notice.Networks(r, action))
 }
 
 func (s *Service) publish(all []events.Message) {

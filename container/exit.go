@@ -99,7 +99,7 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 		n.State.ExitCode, n.State.Error, n.State.OOMKilled = exit.Code, exit.Error, exit.OOM
 		n.State.FinishedAt, n.State.Pid = exit.At.UTC(), 0
 		n.State.Stopped = stopped
-		n.State.Endpoint = nil
+		n.State.Net = nil
 		n.State.Health = e.EndHealth()
 		if again {
 			n.State.RestartCount++

@@ -17,7 +17,6 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
-	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -186,7 +185,7 @@ func (w *world) Join(_ context.Context, r network.JoinRequest) (*network.Sandbox
 	defer w.mu.Unlock()
 	w.joined[r.ContainerID] = true
 	f, err := os.Open("/dev/null")
-	return &network.Sandbox{NetNS: f, Endpoint: &network.Endpoint{Network: "bridge", IP: netip.MustParsePrefix("10.0.0.2/24")}}, err
+	return &network.Sandbox{NetNS: f, Joined: &network.Joined{Endpoints: []network.Endpoint{{Network: "bridge", IP: netip.MustParsePrefix("10.0.0.2/24")}}}}, err
 }
 
 func (w *world) Isolated(context.Context) (*os.File, error) { return os.Open("/dev/null") }
@@ -209,7 +208,7 @@ func (w *world) Restore(_ context.Context, running []string) error {
 	return nil
 }
 
-func (w *world) Endpoint(string) (*network.Endpoint, error) {
+func (w *world) Joined(string) (*network.Joined, error) {
 	return nil, fault.New(fault.NotFound, "none")
 }
 func (w *world) Resolves(string) bool { return false }
@@ -217,11 +216,23 @@ func (w *world) ServeNames(_ string, s dns.Sockets, _ network.ResolverOptions) e
 	s.Close()
 	return nil
 }
-func (w *world) Inspect(ref string) (*mobynet.Inspect, error) {
-	if ref != "bridge" {
-		return nil, fault.New(fault.NotFound, "network %s not found", ref)
+func (w *world) OpenResolver(string, *os.File, network.ResolverOptions) (dns.Sockets, error) {
+	return dns.Sockets{}, nil
+}
+func (w *world) Rename(string, string) error         { return nil }
+func (w *world) Check(network.EndpointRequest) error { return nil }
+func (w *world) NetworkOf(ref string) (name, id string, err error) {
+	switch ref {
+	case "bridge", "host", "none":
+		return ref, "", nil
 	}
-	return &mobynet.Inspect{}, nil
+	return "", "", fault.New(fault.NotFound, "network %s not found", ref)
+}
+func (w *world) Connect(context.Context, network.ConnectRequest) (*network.Joined, error) {
+	return nil, fault.New(fault.Unavailable, "not in this test")
+}
+func (w *world) Disconnect(context.Context, string, string, *os.File, func(*state.Tx) error) (*network.Joined, error) {
+	return nil, fault.New(fault.Unavailable, "not in this test")
 }
 func (w *world) BuildHosts(network.HostsRequest) ([]byte, error)       { return []byte("hosts\n"), nil }
 func (w *world) BuildResolvConf(network.ResolvRequest) ([]byte, error) { return []byte("dns\n"), nil }

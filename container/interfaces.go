@@ -5,11 +5,11 @@ import (
 	"io"
 	"os"
 
-	mobynet "github.com/moby/moby/api/types/network"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
@@ -53,12 +53,14 @@ type Networks interface {
 	Isolated(context.Context) (*os.File, error)
 	Leave(ctx context.Context, containerID string) error
 	Restore(ctx context.Context, running []string) error
-	Endpoint(containerID string) (*network.Endpoint, error)
+	Joined(containerID string) (*network.Joined, error)
+	Rename(containerID, name string) error
+	membership.Service
 	// Resolves tells whether the daemon answers the container's names; ServeNames
 	// begins to, by the sockets that the container's shim kept.
 	Resolves(containerID string) bool
+	OpenResolver(containerID string, ns *os.File, o network.ResolverOptions) (dns.Sockets, error)
 	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
-	Inspect(ref string) (*mobynet.Inspect, error)
 	BuildHosts(network.HostsRequest) ([]byte, error)
 	BuildResolvConf(network.ResolvRequest) ([]byte, error)
 	BuildHostname(hostname string) []byte

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
@@ -42,17 +41,11 @@ func (l *launcher) network(ctx context.Context) error {
 		l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network")
 		return err
 	}
-	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Network: string(mode), Resolver: resolverOptions(l.rec)}
-	if es := l.rec.Endpoints[string(mode)]; es != nil {
-		req.MAC = net.HardwareAddr(es.MacAddress)
-		if es.IPAMConfig != nil {
-			req.IP = es.IPAMConfig.IPv4Address
-			if es.IPAMConfig.IPv6Address.IsValid() {
-				return notYet("--ip6 is not available yet")
-			}
-		}
-	}
+	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Resolver: resolverOptions(l.rec)}
 	var err error
+	if req.Endpoints, err = membership.Requests(l.rec); err != nil {
+		return err
+	}
 	if req.Ports, err = request.Ports(l.rec.Config, l.rec.HostConfig); err != nil {
 		return err
 	}
@@ -210,8 +203,8 @@ func (l *launcher) etcFiles() error {
 	}
 	dir := l.s.paths.DataDir(rec.ID)
 	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: hc.ExtraHosts, HostNetwork: hc.NetworkMode.IsHost()}
-	if l.net.Endpoint != nil {
-		hosts.IPs = []netip.Addr{l.net.Endpoint.IP.Addr()}
+	if l.net.Joined != nil {
+		hosts.IPs = l.net.Joined.Addrs()
 	}
 	resolv := network.ResolvRequest{Search: hc.DNSSearch, Options: hc.DNSOptions, HostNetwork: hc.NetworkMode.IsHost()}
 	resolv.Resolver = l.net.Resolver.UDP != nil

@@ -50,6 +50,9 @@ func (s *Service) Rename(ctx context.Context, ref, name string) error {
 		return fmt.Errorf("rename container %s: %w", e.ID, err)
 	}
 	m.Publish()
+	if err := s.Networks.Rename(e.ID, name); err != nil {
+		s.log.Error("tell a container's networks its new name", "container", e.ID, "error", err)
+	}
 	s.containers.Unreserve(old, e.ID)
 	s.event(m.Next, events.ActionRename, map[string]string{"oldName": "/" + old})
 	return nil

@@ -207,8 +207,8 @@ func (s *Service) adopt(e *index.Entry, r *index.Run) {
 		if n.State.Health == nil && health.Command(n.Config) != nil {
 			n.State.Health = health.Begun(nil)
 		}
-		if ep, err := s.Networks.Endpoint(n.ID); err == nil {
-			n.State.Endpoint = ep
+		if joined, err := s.Networks.Joined(n.ID); err == nil {
+			n.State.Net = joined
 		}
 	})
 	if err != nil {

@@ -9,10 +9,9 @@
 // daemon; this package talks to it through the Supervisor interface.
 //
 // Verbs that change no container's state have packages of their own, whose methods
-// Service has too: execs, files, usage and processes.
+// Service has too: execs, files, usage, processes and membership.
 //
-// Limits: user-defined networks and volume drivers other than local are refused
-// by name for now.
+// Limits: volume drivers other than local are refused by name for now.
 package container
 
 import (
@@ -28,6 +27,7 @@ import (
 	"github.com/sampan-containers/sampan/container/files"
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/layout"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/probe"
@@ -80,11 +80,12 @@ type Dependencies struct {
 // for concurrent use. A container is named by its name, its id, or an unambiguous
 // prefix of its id.
 type Service struct {
-	// The verbs on execs, files, usage and processes.
+	// The verbs on execs, files, usage, processes and networks.
 	*execs.Execs
 	*files.Files
 	*usage.Meter
 	*processes.Lister
+	*membership.Verbs
 	Dependencies
 
 	opts       Options
@@ -120,6 +121,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})
 	s.Files = files.New(files.Dependencies{Containers: all, Volumes: s.volumes, Paths: &s.paths, Images: d.Images, Pauser: s, Events: d.Events, Log: s.log})
 	s.Meter = usage.New(usage.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Work: s.work})
+	s.Verbs = membership.New(membership.Dependencies{Containers: all, Networks: d.Networks, Events: d.Events, Changed: s.networksChanged})
 	s.Lister = processes.New(processes.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Events: d.Events})
 	return s, nil
 }

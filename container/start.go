@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
@@ -55,7 +56,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	m, err := e.Begin(container.StateRunning, func(r *Record) {
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
-		r.State.NetworkID = s.networkID(r)
+		s.networkIDs(r)
 		if health.Command(r.Config) != nil {
 			r.State.Health = health.Begun(r.State.Health)
 		}
@@ -83,16 +84,26 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	return nil
 }
 
-// networkID is the id of a container's network, "" for one without its own.
-func (s *Service) networkID(r *Record) string {
+// networkIDs notes which networks a container starts in; none of its own is "".
+func (s *Service) networkIDs(r *Record) {
+	r.State.NetworkID, r.State.OtherNetworks = "", nil
 	if r.HostConfig.NetworkMode.IsContainer() {
-		return ""
+		return
 	}
-	n, err := s.Networks.Inspect(string(r.HostConfig.NetworkMode))
-	if err != nil { // the network is gone: the start says so
-		return ""
+	primary := membership.Primary(r)
+	for name := range r.Endpoints {
+		_, id, err := s.Networks.NetworkOf(name)
+		switch {
+		case err != nil: // the network is gone: the start says so
+		case name == primary:
+			r.State.NetworkID = id
+		default:
+			if r.State.OtherNetworks == nil {
+				r.State.OtherNetworks = map[string]string{}
+			}
+			r.State.OtherNetworks[name] = id
+		}
 	}
-	return n.ID
 }
 
 // launcher collects what a start makes before the shim has it.
@@ -152,9 +163,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	if err := l.files(spec); err != nil {
 		return nil, err
 	}
-	if l.net.Endpoint != nil {
-		m.Next.State.Endpoint = l.net.Endpoint
-	}
+	m.Next.State.Net = l.net.Joined
 	s.networkEvent(m.Next, events.ActionConnect)
 	l.undo.push(func() error { s.networkEvent(m.Next, events.ActionDisconnect); return nil })
 	return l.spawn(ctx, e)
@@ -244,7 +253,7 @@ func (l *launcher) config() (wire.Config, error) {
 	c.Runtime, c.RuntimeArgs = l.runtime.Path, l.runtime.Args
 	for _, p := range l.net.Sockets {
 		c.Ports = append(c.Ports, wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort,
-			ContainerIP: l.net.Endpoint.IP.Addr(), ContainerPort: p.ContainerPort, Splice: p.Splice})
+			ContainerIP: l.net.Joined.Target(), ContainerPort: p.ContainerPort, Splice: p.Splice})
 	}
 	return c, nil
 }
@@ -277,8 +286,8 @@ func (s *Service) startFailed(ctx context.Context, e *index.Entry, cause error) 
 	}
 	auto := e.Record().HostConfig.AutoRemove
 	err := s.containers.Change(e, status, !auto, func(r *Record) {
-		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Endpoint = code, cause.Error(), 0, nil
-		r.State.NetworkID = s.networkID(r)
+		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Net = code, cause.Error(), 0, nil
+		s.networkIDs(r)
 		if status == container.StateExited {
 			r.State.FinishedAt = time.Now().UTC()
 		}

@@ -121,3 +121,12 @@ func (s *Service) bridgeOptions() map[string]string {
 
 // defaultMTU is the kernel's for bridges and veths.
 const defaultMTU = 1500
+
+// NetworkOf returns the name and the ID of a network, or fault.NotFound.
+func (s *Service) NetworkOf(ref string) (name, id string, err error) {
+	n, err := s.find(ref)
+	if err != nil {
+		return "", "", err
+	}
+	return n.record.Name, n.record.ID, nil
+}

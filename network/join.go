@@ -130,6 +130,9 @@ func (s *Service) reserveEndpoint(b *sandbox, r EndpointRequest) (_ *network, _ 
 		Network: n.record.Name, NetworkID: n.record.ID, EndpointID: newID(), MAC: r.MAC, Priority: r.Priority,
 		Links: r.Links, Internal: n.record.Internal,
 	}}
+	if n.device == "" {
+		e.Driver = n.record.Driver
+	}
 	e.Link = driver.LinkPrefix + e.EndpointID[:linkIDLen]
 	for _, a := range r.LinkLocal {
 		bits := 16

@@ -181,6 +181,7 @@ func CloseSockets(socks []BoundPort) {
 type Endpoint struct {
 	Network    string // name
 	NetworkID  string
+	Driver     string `json:",omitempty"` // "" = bridge
 	EndpointID string
 	Interface  string `json:",omitempty"` // "" = eth0, in records of the first daemons
 	IP         netip.Prefix

@@ -229,6 +229,17 @@ func (x *Index) Save(r *record.Record) error {
 	return x.home(r).Batch(func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) })
 }
 
+// SaveWith is Save beside changes of others: also is for their transaction in the
+// durable store, if the record lives there, and after must be called once that
+// is committed.
+func (x *Index) SaveWith(r *record.Record) (also func(*state.Tx) error, after func() error) {
+	write := func(tx *state.Tx) error { return tx.Put(bucket, r.ID, r) }
+	if x.home(r) == x.store {
+		return write, func() error { return nil }
+	}
+	return nil, func() error { return x.passing.Batch(write) }
+}
+
 // SaveRenamed writes a record and its new name, and frees the old one, together.
 func (x *Index) SaveRenamed(r *record.Record, old string) error {
 	return x.home(r).Batch(func(tx *state.Tx) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/mount"
 
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/volume"
 )
 
@@ -35,8 +36,8 @@ func Exit(r *record.Record) map[string]string {
 	}
 }
 
-// Network is that a container joined or left its network; ok is false for one
-// in another's.
+// Network is that a container joined or left the host's network or none; ok is
+// false for one in another container's.
 func Network(r *record.Record, action events.Action) (m events.Message, ok bool) {
 	mode := r.HostConfig.NetworkMode
 	driver := "bridge"
@@ -50,6 +51,31 @@ func Network(r *record.Record, action events.Action) (m events.Message, ok bool)
 	}
 	return message(events.NetworkEventType, action, r.State.NetworkID,
 		map[string]string{"container": r.ID, "name": string(mode), "type": driver}), true
+}
+
+// Endpoint is that a container joined or left one network.
+func Endpoint(containerID string, ep *network.Endpoint, action events.Action) events.Message {
+	driver := ep.Driver
+	if driver == "" {
+		driver = "bridge"
+	}
+	return message(events.NetworkEventType, action, ep.NetworkID,
+		map[string]string{"container": containerID, "name": ep.Network, "type": driver})
+}
+
+// Networks are that a container joined or left all its networks.
+func Networks(r *record.Record, action events.Action) []events.Message {
+	if r.State.Net == nil {
+		if m, ok := Network(r, action); ok {
+			return []events.Message{m}
+		}
+		return nil
+	}
+	var all []events.Message
+	for i := range r.State.Net.Endpoints {
+		all = append(all, Endpoint(r.ID, &r.State.Net.Endpoints[i], action))
+	}
+	return all
 }
 
 // Volume is that a volume was made or removed.

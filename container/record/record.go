@@ -59,16 +59,18 @@ type State struct {
 	StartedAt    time.Time
 	FinishedAt   time.Time
 	RestartCount int `json:",omitempty"`
-	// NetworkID is the network of the last start.
-	NetworkID string `json:",omitempty"`
+	// NetworkID is the network of the mode at the last start, OtherNetworks
+	// those beside it, by name.
+	NetworkID     string            `json:",omitempty"`
+	OtherNetworks map[string]string `json:",omitempty"`
 	// Health is nil for a container without a health check.
 	Health *container.Health `json:",omitempty"`
 	// Stopped tells that a user ended it: unless-stopped leaves it alone then.
 	Stopped bool `json:",omitempty"`
 
 	// What the running processes and the kernel know is not stored.
-	Pid      int               `json:"-"`
-	Endpoint *network.Endpoint `json:"-"`
+	Pid int             `json:"-"`
+	Net *network.Joined `json:"-"` // nil without networks of its own
 }
 
 // Running tells whether processes of the container exist.

@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/event/filter"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network"
 )
 
 // listFilters are the keys of docker ps --filter.
@@ -158,8 +159,8 @@ func (c *Filter) matchNetwork(r *record.Record) bool {
 			return true
 		}
 	}
-	if ep := r.State.Endpoint; ep != nil {
-		return c.Prefix("network", ep.NetworkID)
+	if r.State.Net != nil {
+		return slices.ContainsFunc(r.State.Net.Endpoints, func(ep network.Endpoint) bool { return c.Prefix("network", ep.NetworkID) })
 	}
 	return false
 }
@@ -201,12 +202,5 @@ func (c *Filter) matchPorts(r *record.Record) bool {
 			}
 		}
 	}
-	if ep := r.State.Endpoint; ep != nil {
-		for _, p := range ep.Ports {
-			if in(c.publish, p.HostPort, p.Proto) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(ports(r), func(p network.BoundPort) bool { return in(c.publish, p.HostPort, p.Proto) })
 }

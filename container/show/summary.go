@@ -13,7 +13,9 @@ import (
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/volume"
 )
 
@@ -105,11 +107,9 @@ func portSummaries(r *record.Record) []container.PortSummary {
 		return out
 	}
 	published := map[string]bool{}
-	if ep := r.State.Endpoint; ep != nil {
-		for _, p := range ep.Ports {
-			published[fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto)] = true
-			out = append(out, container.PortSummary{IP: p.HostIP, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Proto})
-		}
+	for _, p := range ports(r) {
+		published[fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto)] = true
+		out = append(out, container.PortSummary{IP: p.HostIP, PrivatePort: p.ContainerPort, PublicPort: p.HostPort, Type: p.Proto})
 	}
 	for port := range r.Config.ExposedPorts {
 		if !published[port.String()] && !r.HostConfig.NetworkMode.IsHost() {
@@ -148,23 +148,45 @@ func mountPoints(r *record.Record) []container.MountPoint {
 // networks describes the container's place in its networks.
 func networks(r *record.Record) map[string]*mobynet.EndpointSettings {
 	out := map[string]*mobynet.EndpointSettings{}
+	primary := membership.Primary(r)
 	for name, wanted := range r.Endpoints {
 		es := wanted.Copy()
 		if es == nil {
 			es = &mobynet.EndpointSettings{}
 		}
-		es.NetworkID = r.State.NetworkID
-		if r.State.Running() && r.State.Endpoint == nil {
+		es.NetworkID = r.State.OtherNetworks[name]
+		if name == primary {
+			es.NetworkID = r.State.NetworkID
+		}
+		if r.State.Running() && r.State.Net == nil {
 			es.EndpointID = r.ID // in host and none: the container itself is the endpoint
 		}
-		if ep := r.State.Endpoint; ep != nil && ep.Network == name {
-			es.NetworkID, es.EndpointID = ep.NetworkID, ep.EndpointID
-			es.Gateway, es.IPAddress, es.IPPrefixLen = ep.Gateway, ep.IP.Addr(), ep.IP.Bits()
-			es.MacAddress = mobynet.HardwareAddr(ep.MAC)
+		if ep := r.State.Net.Endpoint(name); ep != nil {
+			fill(es, ep)
 		}
 		out[name] = es
 	}
 	return out
+}
+
+// fill enters what the container got.
+func fill(es *mobynet.EndpointSettings, ep *network.Endpoint) {
+	es.NetworkID, es.EndpointID, es.MacAddress = ep.NetworkID, ep.EndpointID, mobynet.HardwareAddr(ep.MAC)
+	es.Gateway, es.IPv6Gateway, es.DNSNames = ep.Gateway, ep.Gateway6, ep.Names
+	if ep.IP.IsValid() {
+		es.IPAddress, es.IPPrefixLen = ep.IP.Addr(), ep.IP.Bits()
+	}
+	if ep.IP6.IsValid() {
+		es.GlobalIPv6Address, es.GlobalIPv6PrefixLen = ep.IP6.Addr(), ep.IP6.Bits()
+	}
+}
+
+// ports are the published ones.
+func ports(r *record.Record) []network.BoundPort {
+	if r.State.Net == nil {
+		return nil
+	}
+	return r.State.Net.Ports
 }
 
 // portMap describes published ports as inspect does; an exposed port that is
@@ -177,12 +199,13 @@ func portMap(r *record.Record) mobynet.PortMap {
 	for port := range r.Config.ExposedPorts {
 		out[port] = nil
 	}
-	if ep := r.State.Endpoint; ep != nil {
-		for _, p := range ep.Ports {
-			port, ok := mobynet.PortFrom(p.ContainerPort, mobynet.IPProtocol(p.Proto))
-			if !ok {
-				continue
-			}
+	for _, p := range ports(r) {
+		port, ok := mobynet.PortFrom(p.ContainerPort, mobynet.IPProtocol(p.Proto))
+		switch {
+		case !ok:
+		case p.HostPort == 0: // of a routed network
+			out[port] = nil
+		default:
 			out[port] = append(out[port], mobynet.PortBinding{HostIP: hostIP(p.HostIP), HostPort: fmt.Sprint(p.HostPort)})
 		}
 	}

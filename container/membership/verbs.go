@@ -1,0 +1,235 @@
+package membership
+
+import (
+	"context"
+	"os"
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
+	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/state"
+)
+
+// Service is what the verbs need of the network service.
+type Service interface {
+	Networks
+	Connect(context.Context, network.ConnectRequest) (*network.Joined, error)
+	Disconnect(ctx context.Context, containerID, ref string, ns *os.File, also func(*state.Tx) error) (*network.Joined, error)
+}
+
+// Dependencies are what the verbs stand on.
+type Dependencies struct {
+	Containers *index.Index
+	Networks   Service
+	Events     notice.Publisher
+	// Changed is told of a running container whose networks changed: its
+	// resolver and its files follow. It is called with the container's lock held.
+	Changed func(ctx context.Context, e *index.Entry, before *record.Record)
+}
+
+// Verbs has connect and disconnect.
+type Verbs struct{ d Dependencies }
+
+// New returns the verbs.
+func New(d Dependencies) *Verbs { return &Verbs{d} }
+
+// NetworkConnect puts a container into one more network: at once if it runs, and
+// for its next starts.
+func (v *Verbs) NetworkConnect(ctx context.Context, ref string, network string, es *mobynet.EndpointSettings) error {
+	e, err := v.d.Containers.Find(ref)
+	if err != nil {
+		return err
+	}
+	if err := e.Acquire(ctx); err != nil {
+		return err
+	}
+	defer e.Release()
+	rec := e.Record()
+	name, id, err := v.d.Networks.NetworkOf(network)
+	if err != nil {
+		return err
+	}
+	if es = es.Copy(); es == nil {
+		es = &mobynet.EndpointSettings{}
+	}
+	es.NetworkID = id
+	if err := connectable(rec, name); err != nil {
+		return err
+	}
+	r, err := request(name, es)
+	if err != nil {
+		return err
+	}
+	if err := v.d.Networks.Check(r); err != nil {
+		return err
+	}
+	change := func(n *record.Record) { n.Endpoints = with(rec, name, es) }
+	if !rec.State.Running() {
+		if _, twice := rec.Endpoints[name]; twice {
+			return fault.New(fault.Forbidden, "container %s is already attached to network %s", rec.Name, name)
+		}
+		return v.d.Containers.Change(e, rec.State.Status, true, change)
+	}
+	return v.connectLive(ctx, e, r, change)
+}
+
+func connectable(rec *record.Record, name string) error {
+	switch mode := rec.HostConfig.NetworkMode; {
+	case rec.State.Status == container.StateRemoving || rec.State.Status == container.StateDead:
+		return fault.New(fault.Conflict, "container %s is marked for removal and cannot be connected or disconnected to the network", rec.ID)
+	case mode.IsContainer():
+		return invalid("container sharing network namespace with another container or host cannot be connected to any other network")
+	case mode.IsHost() || name == network.HostNetwork:
+		return invalid("container cannot be connected to host network, or from it to another: it was, or would be, in the namespace of the host")
+	case name == network.NoneNetwork || mode.IsNone() && rec.State.Running():
+		return invalid("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	}
+	return nil
+}
+
+// with returns the record's endpoints and one more. A container that had none, or
+// was in none, is in that network from then on.
+func with(rec *record.Record, name string, es *mobynet.EndpointSettings) map[string]*mobynet.EndpointSettings {
+	out := map[string]*mobynet.EndpointSettings{name: es}
+	for n, o := range rec.Endpoints {
+		if n != name && n != network.NoneNetwork {
+			out[n] = o
+		}
+	}
+	return out
+}
+
+func (v *Verbs) connectLive(ctx context.Context, e *index.Entry, r network.EndpointRequest, change func(*record.Record)) error {
+	live, err := e.Live()
+	if err != nil {
+		return err
+	}
+	before := e.Record()
+	m, err := e.Begin(before.State.Status, change)
+	if err != nil {
+		return err
+	}
+	ns, err := live.Shim.Namespace(ctx, "network")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	also, after := v.d.Containers.SaveWith(m.Next)
+	ctx = context.WithoutCancel(ctx) // a client that goes away changes nothing
+	joined, err := v.d.Networks.Connect(ctx, network.ConnectRequest{ContainerID: e.ID, Name: before.Name, NetNS: ns, Endpoint: r, Also: also})
+	if err != nil {
+		return err
+	}
+	m.Next.State.Net = joined
+	if err := after(); err != nil {
+		return err
+	}
+	m.Publish()
+	if v.d.Changed != nil {
+		v.d.Changed(ctx, e, before)
+	}
+	v.publish(m.Next, joined.Endpoint(r.Network), events.ActionConnect)
+	return nil
+}
+
+func (v *Verbs) publish(rec *record.Record, ep *network.Endpoint, action events.Action) {
+	if ep != nil {
+		v.d.Events.Publish(notice.Endpoint(rec.ID, ep, action))
+	}
+}
+
+// NetworkDisconnect takes a container out of a network. force also forgets the
+// place of a container in a network that is gone.
+func (v *Verbs) NetworkDisconnect(ctx context.Context, ref string, network string, force bool) error {
+	e, err := v.d.Containers.Find(ref)
+	if err != nil {
+		return err
+	}
+	if err := e.Acquire(ctx); err != nil {
+		return err
+	}
+	defer e.Release()
+	rec := e.Record()
+	name, _, err := v.d.Networks.NetworkOf(network)
+	if err != nil {
+		if _, had := rec.Endpoints[network]; !had || !force {
+			return err
+		}
+		name = network
+	}
+	switch _, in := rec.Endpoints[name]; {
+	case rec.HostConfig.NetworkMode.IsHost() || name == "host":
+		return invalid("container cannot be disconnected from host network or connected to host network")
+	case rec.HostConfig.NetworkMode.IsContainer() || !in:
+		return fault.New(fault.Forbidden, "container %s is not connected to network %s", rec.ID, name)
+	case rec.State.Status == container.StateRemoving || rec.State.Status == container.StateDead:
+		return fault.New(fault.Conflict, "container %s is marked for removal and cannot be connected or disconnected to the network", rec.ID)
+	}
+	change := func(n *record.Record) { n.Endpoints = without(rec, name) }
+	if !rec.State.Running() || rec.State.Net.Endpoint(name) == nil {
+		return v.d.Containers.Change(e, rec.State.Status, true, change)
+	}
+	return v.disconnectLive(ctx, e, name, change)
+}
+
+func without(rec *record.Record, name string) map[string]*mobynet.EndpointSettings {
+	out := map[string]*mobynet.EndpointSettings{}
+	for n, o := range rec.Endpoints {
+		if n != name {
+			out[n] = o
+		}
+	}
+	return out
+}
+
+func (v *Verbs) disconnectLive(ctx context.Context, e *index.Entry, name string, change func(*record.Record)) error {
+	live, err := e.Live()
+	if err != nil {
+		return err
+	}
+	before := e.Record()
+	m, err := e.Begin(before.State.Status, change)
+	if err != nil {
+		return err
+	}
+	ns, err := live.Shim.Namespace(ctx, "network")
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	also, after := v.d.Containers.SaveWith(m.Next)
+	ctx = context.WithoutCancel(ctx)
+	joined, err := v.d.Networks.Disconnect(ctx, e.ID, name, ns, also)
+	if err != nil {
+		return err
+	}
+	m.Next.State.Net = joined
+	if err := after(); err != nil {
+		return err
+	}
+	m.Publish()
+	if v.d.Changed != nil {
+		v.d.Changed(ctx, e, before)
+	}
+	v.publish(before, before.State.Net.Endpoint(name), events.ActionDisconnect)
+	return nil
+}
+
+// Members are the containers, running or not, that want a network.
+func (v *Verbs) Members(name string) []string {
+	var out []string
+	for _, e := range v.d.Containers.All() {
+		if rec := e.Record(); rec.Endpoints[name] != nil {
+			out = append(out, rec.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
