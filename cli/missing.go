@@ -20,7 +20,6 @@ var missing = []string{
 	"context create", "context export", "context import", "context inspect", "context ls, context list",
 	"context rm, context remove", "context show", "context update", "context use",
 	"manifest annotate", "manifest create", "manifest inspect", "manifest push", "manifest rm",
-	"network connect", "network create", "network disconnect", "network prune", "network rm, network remove",
 	"node demote", "node inspect", "node ls, node list", "node promote", "node ps", "node rm, node remove", "node update",
 	"plugin create", "plugin disable", "plugin enable", "plugin inspect", "plugin install", "plugin ls, plugin list",
 	"plugin push", "plugin rm, plugin remove", "plugin set", "plugin upgrade",

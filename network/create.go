@@ -255,8 +255,9 @@ func (s *Service) remove(ctx context.Context, n *network, idle bool) (*mobynet.I
 }
 
 // Prune removes the user-defined networks that no running container is in and
-// that match. A failure of one ends it; those removed are returned in every case.
-func (s *Service) Prune(ctx context.Context, match func(*mobynet.Inspect) bool) (gone []mobynet.Inspect, err error) {
+// that match; with dry it only tells which. A failure of one ends it; those
+// removed are returned in every case.
+func (s *Service) Prune(ctx context.Context, match func(*mobynet.Inspect) bool, dry bool) (gone []mobynet.Inspect, err error) {
 	s.making.Lock()
 	defer s.making.Unlock()
 	s.mu.Lock()
@@ -268,7 +269,14 @@ func (s *Service) Prune(ctx context.Context, match func(*mobynet.Inspect) bool) 
 	}
 	s.mu.Unlock()
 	for _, n := range all {
-		if i := n.record.Inspect(); !match(&i) {
+		i := n.record.Inspect()
+		if !match(&i) {
+			continue
+		}
+		if dry {
+			if s.idle(n) {
+				gone = append(gone, i)
+			}
 			continue
 		}
 		removed, err := s.remove(ctx, n, true)
@@ -280,4 +288,10 @@ func (s *Service) Prune(ctx context.Context, match func(*mobynet.Inspect) bool) 
 		}
 	}
 	return gone, ctx.Err()
+}
+
+func (s *Service) idle(n *network) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(n.members) == 0 && n.joining == 0
 }

@@ -319,6 +319,32 @@ func (n networks) Inspect(ref string) (*apinetwork.Inspect, error) {
 	}
 	return nil, fault.New(fault.NotFound, "network %s not found", ref)
 }
+func (networks) Create(_ context.Context, r apinetwork.CreateRequest) (*apinetwork.Inspect, error) {
+	return &apinetwork.Inspect{Network: apinetwork.Network{Name: r.Name, ID: r.Name + "id", Driver: "bridge"}}, nil
+}
+func (n networks) Remove(_ context.Context, ref string) (*apinetwork.Inspect, error) {
+	return n.Inspect(ref)
+}
+func (n networks) Prune(_ context.Context, match func(*apinetwork.Inspect) bool, _ bool) (gone []apinetwork.Inspect, err error) {
+	for _, i := range n.Networks() {
+		if match(&i) {
+			gone = append(gone, i)
+		}
+	}
+	return gone, nil
+}
+func (networks) NetworkConnect(_ context.Context, c, n string, es *apinetwork.EndpointSettings) error {
+	if es == nil || len(es.Aliases) != 1 {
+		return fault.New(fault.Invalid, "no alias")
+	}
+	return nil
+}
+func (networks) NetworkDisconnect(_ context.Context, c, n string, force bool) error {
+	if !force {
+		return fault.New(fault.Invalid, "no force")
+	}
+	return nil
+}
 
 // start serves the fakes on a socket.
 func start(t *testing.T) (e *engine, bus *event.Bus, socket string, client *http.Client) {
@@ -329,7 +355,7 @@ func start(t *testing.T) (e *engine, bus *event.Bus, socket string, client *http
 	containerroutes.Register(s, e)
 	execroutes.Register(s, e)
 	imageroutes.Register(s, images{e}, images{e}, images{e})
-	networkroutes.Register(s, networks{})
+	networkroutes.Register(s, networks{}, networks{}, bus)
 	systemroutes.Register(s, systemroutes.Config{
 		ID: "ID", Root: t.TempDir(), Version: "1.2.3", Commit: "abc", StorageDriver: "overlay2", BuilderVersion: "1",
 		LoggingDriver: "json-file", CgroupDriver: "cgroupfs", Firewall: "nftables",
@@ -446,6 +472,15 @@ func TestRoutes(t *testing.T) {
 		{"GET", `/v1.41/networks?filters={"type":["x"]}`, ``, 400, `…builtin or custom`},
 		{"GET", "/v1.41/networks/bridge", ``, 200, `…"Containers":{}`},
 		{"GET", "/v1.41/networks/nope", ``, 404, `{"message":"network nope not found"}`},
+		{"POST", "/v1.41/networks/create", `{"Name":"mine"}`, 201, `{"Id":"mineid","Warning":""}`},
+		{"DELETE", "/v1.41/networks/nope", ``, 404, `{"message":"network nope not found"}`},
+		{"DELETE", "/v1.41/networks/bridge", ``, 204, ``},
+		{"POST", "/v1.41/networks/mine/connect", `{"Container":"web","EndpointConfig":{"Aliases":["www"]}}`, 200, ``},
+		{"POST", "/v1.41/networks/mine/connect", `{}`, 400, `…no container is named`},
+		{"POST", "/v1.41/networks/mine/disconnect", `{"Container":"web","Force":true}`, 200, ``},
+		{"POST", "/v1.41/networks/mine/disconnect", `{"Container":"web"}`, 400, `{"message":"no force"}`},
+		{"POST", `/v1.41/networks/prune?filters={"label!":["keep"]}`, ``, 200, `…"NetworksDeleted":["`},
+		{"POST", `/v1.41/networks/prune?filters={"until":["24h"],"label":["x"]}`, ``, 200, `{"NetworksDeleted":[]}`},
 		{"GET", "/v1.41/events?since=10&until=5", ``, 400, "{\"message\":\"`since` time (10) cannot be after `until` time (5)\"}"},
 		{"GET", "/v1.41/events?since=x", ``, 400, `…invalid value`},
 		{"GET", `/v1.41/events?filters={"nope":["x"]}`, ``, 400, `{"message":"invalid filter 'nope'"}`},

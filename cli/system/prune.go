@@ -41,7 +41,7 @@ func NewPrune(a *app.App) *cobra.Command {
 }
 
 func (o *pruneOptions) warning() string {
-	text := "WARNING! This will remove:\n  - all stopped containers\n"
+	text := "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
 	if o.volumes {
 		text += "  - all anonymous volumes not used by at least one container\n"
 	}
@@ -88,8 +88,7 @@ func prune(ctx context.Context, a *app.App, o *pruneOptions) error {
 	return nil
 }
 
-// pruneAll goes in the order in which things hold on to each other. Networks are
-// not there to be made yet, so there are none to remove.
+// pruneAll goes in the order in which things hold on to each other.
 func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Conn) (total uint64, err error) {
 	list := func(title string, items []string) {
 		if len(items) > 0 {
@@ -102,6 +101,11 @@ func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Co
 	}
 	list("Deleted Containers:", containers.Report.ContainersDeleted)
 	total += containers.Report.SpaceReclaimed
+	networks, err := conn.NetworkPrune(ctx, client.NetworkPruneOptions{Filters: o.only("until", "label", "label!")})
+	if err != nil {
+		return 0, err
+	}
+	list("Deleted Networks:", networks.Report.NetworksDeleted)
 	if o.volumes {
 		volumes, err := conn.VolumePrune(ctx, client.VolumePruneOptions{Filters: o.only("label", "label!")})
 		if err != nil {

@@ -192,7 +192,7 @@ func (d *daemon) openAPI(context.Context) error {
 	execroutes.Register(d.api, d.containers)
 	imageroutes.Register(d.api, d.images, archive.New(d.images), d.transfers)
 	distributionroutes.Register(d.api, d.transfers)
-	networkroutes.Register(d.api, d.networks)
+	networkroutes.Register(d.api, d.networks, d.containers, d.events)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
 	return d.listen()

@@ -78,8 +78,8 @@ func (d *direct) try(ctx context.Context, e *index.Entry, r *index.Run) (string,
 		d.ns = ns
 	}
 	addresses := loopbacks[:]
-	if ep := e.Record().State.Endpoint; ep != nil && ep.IP.IsValid() {
-		addresses = append(addresses[:len(addresses):len(addresses)], ep.IP.Addr())
+	if joined := e.Record().State.Net; joined != nil {
+		addresses = append(addresses[:len(addresses):len(addresses)], joined.Addrs()...)
 	}
 	var first error
 	for _, a := range addresses {

@@ -365,11 +365,18 @@ func (b *Bridge) Remove(context.Context) error {
 	if lookup == nil && link.Alias == Alias {
 		err = b.host.Do(netlink.DeleteLink(b.cfg.Name))
 	}
-	for _, name := range names {
-		b.dropLink(name)
-	}
 	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
-	b.host.Close()
+	if len(names) == 0 {
+		b.host.Close()
+		return err
+	}
+	// Each takes long, and ends by itself as a rule; only the rest is for us.
+	time.AfterFunc(linkGrace, func() {
+		for _, name := range names {
+			b.dropLink(name)
+		}
+		b.host.Close()
+	})
 	return err
 }
 

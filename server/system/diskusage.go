@@ -8,7 +8,6 @@ import (
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/image"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/system"
 	api "github.com/moby/moby/api/types/volume"
 	ours "github.com/sampan-containers/sampan/container"
@@ -41,11 +40,8 @@ type usage struct {
 // RegisterUsage adds the route of df to s.
 func RegisterUsage(s *server.Server, containers UsedContainers, images UsedImages, volumes volumeroutes.Volumes) {
 	s.Handle("GET /system/df", usage{containers, images, volumes}.answer)
-	// system prune of the stock client asks for these too. Networks and build
-	// caches cannot be made yet, so there is never one to remove.
-	s.Handle("POST /networks/prune", func(c *server.Call) error {
-		return c.JSON(http.StatusOK, network.PruneReport{NetworksDeleted: []string{}})
-	})
+	// system prune of the stock client asks for this too. Build caches cannot be
+	// made yet, so there is never one to remove.
 	s.Handle("POST /build/prune", func(c *server.Call) error {
 		return c.JSON(http.StatusOK, build.CachePruneReport{CachesDeleted: []string{}})
 	})
