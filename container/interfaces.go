@@ -13,7 +13,6 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
-	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/snapshot"
 )
@@ -56,13 +55,7 @@ type Networks interface {
 	Joined(containerID string) (*network.Joined, error)
 	Rename(containerID, name string) error
 	membership.Service
-	// Resolves tells whether the daemon answers the container's names; ServeNames
-	// begins to, by the sockets that the container's shim kept.
-	Resolves(containerID string) bool
-	OpenResolver(containerID string, ns *os.File, o network.ResolverOptions) (dns.Sockets, error)
-	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
 	BuildHosts(network.HostsRequest) ([]byte, error)
-	BuildResolvConf(network.ResolvRequest) ([]byte, error)
 	BuildHostname(hostname string) []byte
 }
 

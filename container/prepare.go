@@ -41,7 +41,7 @@ func (l *launcher) network(ctx context.Context) error {
 		l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network")
 		return err
 	}
-	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Resolver: resolverOptions(l.rec)}
+	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Resolver: membership.ResolverOptions(l.rec)}
 	var err error
 	if req.Endpoints, err = membership.Requests(l.rec); err != nil {
 		return err

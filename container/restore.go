@@ -217,7 +217,7 @@ func (s *Service) adopt(e *index.Entry, r *index.Run) {
 	e.SetRun(r)
 	s.keepLog(rec, true)
 	s.supervise(e, r)
-	s.serveNames(rec, r.Shim)
+	s.ServeNames(rec, r.Shim)
 	s.probes.Watch(e, r, true)
 }
 

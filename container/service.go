@@ -121,7 +121,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})
 	s.Files = files.New(files.Dependencies{Containers: all, Volumes: s.volumes, Paths: &s.paths, Images: d.Images, Pauser: s, Events: d.Events, Log: s.log})
 	s.Meter = usage.New(usage.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Work: s.work})
-	s.Verbs = membership.New(membership.Dependencies{Containers: all, Networks: d.Networks, Events: d.Events, Changed: s.networksChanged})
+	s.Verbs = membership.New(membership.Dependencies{Containers: all, Networks: d.Networks, Events: d.Events, Paths: &s.paths, Log: s.log})
 	s.Lister = processes.New(processes.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Events: d.Events})
 	return s, nil
 }

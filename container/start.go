@@ -216,7 +216,7 @@ func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 	for i := range l.net.Sockets {
 		st.PortSockets = append(st.PortSockets, l.net.Sockets[i].File)
 	}
-	st.Kept = keptSockets(l.net.Resolver)
+	st.Kept = membership.KeptSockets(l.net.Resolver)
 	sh, err := l.s.Supervisor.Start(ctx, st)
 	saveErr := <-saved
 	if err != nil {

@@ -2,18 +2,20 @@ package membership
 
 import (
 	"context"
+	"log/slog"
 	"os"
-	"slices"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -21,6 +23,13 @@ import (
 type Service interface {
 	Networks
 	Connect(context.Context, network.ConnectRequest) (*network.Joined, error)
+	// Resolves tells whether the daemon answers the container's names; ServeNames
+	// begins to, by the sockets that the container's shim kept, OpenResolver by new
+	// ones.
+	Resolves(containerID string) bool
+	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
+	OpenResolver(containerID string, ns *os.File, o network.ResolverOptions) (dns.Sockets, error)
+	BuildResolvConf(network.ResolvRequest) ([]byte, error)
 	Disconnect(ctx context.Context, containerID, ref string, ns *os.File, also func(*state.Tx) error) (*network.Joined, error)
 }
 
@@ -29,9 +38,8 @@ type Dependencies struct {
 	Containers *index.Index
 	Networks   Service
 	Events     notice.Publisher
-	// Changed is told of a running container whose networks changed: its
-	// resolver and its files follow. It is called with the container's lock held.
-	Changed func(ctx context.Context, e *index.Entry, before *record.Record)
+	Paths      *layout.Paths
+	Log        *slog.Logger
 }
 
 // Verbs has connect and disconnect.
@@ -132,9 +140,7 @@ func (v *Verbs) connectLive(ctx context.Context, e *index.Entry, r network.Endpo
 		return err
 	}
 	m.Publish()
-	if v.d.Changed != nil {
-		v.d.Changed(ctx, e, before)
-	}
+	v.changed(ctx, e, before)
 	v.publish(m.Next, joined.Endpoint(r.Network), events.ActionConnect)
 	return nil
 }
@@ -215,21 +221,7 @@ func (v *Verbs) disconnectLive(ctx context.Context, e *index.Entry, name string,
 		return err
 	}
 	m.Publish()
-	if v.d.Changed != nil {
-		v.d.Changed(ctx, e, before)
-	}
+	v.changed(ctx, e, before)
 	v.publish(before, before.State.Net.Endpoint(name), events.ActionDisconnect)
 	return nil
-}
-
-// Members are the containers, running or not, that want a network.
-func (v *Verbs) Members(name string) []string {
-	var out []string
-	for _, e := range v.d.Containers.All() {
-		if rec := e.Record(); rec.Endpoints[name] != nil {
-			out = append(out, rec.Name)
-		}
-	}
-	slices.Sort(out)
-	return out
 }

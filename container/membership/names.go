@@ -1,4 +1,4 @@
-package container
+package membership
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/shim/handle"
@@ -22,36 +23,37 @@ const (
 // keptWait bounds the wait for a shim that was found again.
 const keptWait = 5 * time.Second
 
-// keptSockets are what a new shim is given; none on the default network.
-func keptSockets(s dns.Sockets) []handle.Kept {
+// KeptSockets are what a new shim is given; none on the default network.
+func KeptSockets(s dns.Sockets) []handle.Kept {
 	if s.UDP == nil {
 		return nil
 	}
 	return []handle.Kept{{Name: keptUDP, File: s.UDP}, {Name: keptTCP, File: s.TCP}}
 }
 
-func resolverOptions(rec *Record) network.ResolverOptions {
+// ResolverOptions are what a container asks of its resolver.
+func ResolverOptions(rec *record.Record) network.ResolverOptions {
 	return network.ResolverOptions{Servers: rec.HostConfig.DNS, Options: rec.HostConfig.DNSOptions}
 }
 
-// networksChanged is told of a running container that was connected to a network
+// changed is told of a running container that was connected to a network
 // or disconnected: one that is in its first network with names gets a resolver.
-func (s *Service) networksChanged(ctx context.Context, e *index.Entry, before *Record) {
+func (v *Verbs) changed(ctx context.Context, e *index.Entry, before *record.Record) {
 	rec := e.Record()
-	if !s.Networks.Resolves(rec.ID) || resolved(before) {
+	if !v.d.Networks.Resolves(rec.ID) || resolved(before) {
 		return
 	}
-	if err := s.giveResolver(ctx, e); err != nil {
-		s.log.Error("give a running container a resolver", "container", rec.ID, "error", err)
+	if err := v.giveResolver(ctx, e); err != nil {
+		v.d.Log.Error("give a running container a resolver", "container", rec.ID, "error", err)
 	}
 }
 
 // resolved tells whether the container had a network with names.
-func resolved(rec *Record) bool {
+func resolved(rec *record.Record) bool {
 	return rec.State.Net != nil && slices.ContainsFunc(rec.State.Net.Endpoints, func(ep network.Endpoint) bool { return len(ep.Names) > 0 })
 }
 
-func (s *Service) giveResolver(ctx context.Context, e *index.Entry) error {
+func (v *Verbs) giveResolver(ctx context.Context, e *index.Entry) error {
 	live, err := e.Live()
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func (s *Service) giveResolver(ctx context.Context, e *index.Entry) error {
 	rec := e.Record()
 	if f, err := live.Shim.Kept(ctx, keptUDP); err == nil {
 		f.Close()
-		s.serveNames(rec, live.Shim)
+		v.ServeNames(rec, live.Shim)
 		return nil
 	}
 	ns, err := live.Shim.Namespace(ctx, "network")
@@ -68,37 +70,37 @@ func (s *Service) giveResolver(ctx context.Context, e *index.Entry) error {
 		return err
 	}
 	defer ns.Close()
-	sockets, err := s.Networks.OpenResolver(rec.ID, ns, resolverOptions(rec))
+	sockets, err := v.d.Networks.OpenResolver(rec.ID, ns, ResolverOptions(rec))
 	if err != nil {
 		return err
 	}
 	defer sockets.Close()
-	for _, k := range keptSockets(sockets) {
+	for _, k := range KeptSockets(sockets) {
 		if err := live.Shim.Keep(ctx, k.Name, k.File); err != nil {
 			return err
 		}
 	}
-	return s.writeResolv(rec, true)
+	return v.writeResolv(rec, true)
 }
 
 // writeResolv writes the container's resolv.conf in place: it is mounted.
-func (s *Service) writeResolv(rec *Record, resolver bool) error {
+func (v *Verbs) writeResolv(rec *record.Record, resolver bool) error {
 	hc := rec.HostConfig
 	req := network.ResolvRequest{Search: hc.DNSSearch, Options: hc.DNSOptions, HostNetwork: hc.NetworkMode.IsHost(), Resolver: resolver}
 	for _, a := range hc.DNS {
 		req.DNS = append(req.DNS, a.String())
 	}
-	text, err := s.Networks.BuildResolvConf(req)
+	text, err := v.d.Networks.BuildResolvConf(req)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.paths.DataDir(rec.ID), "resolv.conf"), text, 0o644)
+	return os.WriteFile(filepath.Join(v.d.Paths.DataDir(rec.ID), "resolv.conf"), text, 0o644)
 }
 
-// serveNames begins to answer a container that is found running; what it asked
+// ServeNames begins to answer a container that is found running; what it asked
 // meanwhile waits in its sockets.
-func (s *Service) serveNames(rec *Record, sh Shim) {
-	if !s.Networks.Resolves(rec.ID) {
+func (v *Verbs) ServeNames(rec *record.Record, sh index.Shim) {
+	if !v.d.Networks.Resolves(rec.ID) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keptWait)
@@ -111,9 +113,9 @@ func (s *Service) serveNames(rec *Record, sh Shim) {
 	if err != nil {
 		sockets.Close()
 	} else {
-		err = s.Networks.ServeNames(rec.ID, sockets, resolverOptions(rec))
+		err = v.d.Networks.ServeNames(rec.ID, sockets, ResolverOptions(rec))
 	}
 	if err != nil {
-		s.log.Error("answer names to a container that was found running", "container", rec.ID, "error", err)
+		v.d.Log.Error("answer names to a container that was found running", "container", rec.ID, "error", err)
 	}
 }
