@@ -206,7 +206,21 @@ func (c *Client) send(ctx context.Context, e hosts.Endpoint, scheme string, q *r
 		cancel()
 		return nil, err
 	}
-	return guarded(t, req, cancel)
+	resp, err := guarded(t, req, cancel)
+	return resp, advise(e, err)
+}
+
+// advise adds what to do to failures that an administrator must settle.
+func advise(e hosts.Endpoint, err error) error {
+	var record tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &record):
+		return fmt.Errorf("%w (http: server gave HTTP response to HTTPS client: if it shall be reached by plain HTTP, add %s to insecure-registries)", err, e.Host)
+	case errors.As(err, &certificate):
+		return fmt.Errorf("%w (if it is right, put the certificate of its authority into /etc/sampan/certs.d/%s/ca.crt)", err, e.Host)
+	}
+	return err
 }
 
 func (c *Client) newRequest(ctx context.Context, u *url.URL, q *request) (*http.Request, context.CancelFunc, error) {

@@ -117,8 +117,8 @@ func (c *Config) Read(name reference.Named) []Endpoint {
 	domain := reference.Domain(name)
 	key, row := c.row(name)
 	mirrors := row.Mirrors
-	if len(mirrors) == 0 && domain == Hub {
-		mirrors = c.Mirrors
+	if domain == Hub && len(c.Mirrors) > 0 && (key == Any || len(mirrors) == 0) {
+		key, mirrors = Hub, c.Mirrors
 	}
 	var list []Endpoint
 	for _, text := range mirrors {
