@@ -89,7 +89,7 @@ func (w *world) newDaemon() *daemon {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	snapshots, err := snapshot.Open(w.root)
+	snapshots, err := snapshot.Open(w.root, "", nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -53,6 +53,9 @@ func (s *Service) Delete(ctx context.Context, ref string, force, prune bool) ([]
 	if err := d.reclaim(); err != nil {
 		return nil, err
 	}
+	if s.LayersGone != nil && len(d.gone) > 0 {
+		s.LayersGone()
+	}
 	// Also those that an earlier run of the daemon left.
 	left, err := s.settle()
 	if left > 0 && !s.waiting {

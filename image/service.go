@@ -89,6 +89,8 @@ type Service struct {
 	// the first request; nil means none. It is called while an image is being
 	// deleted and must not wait for anything that waits for this service.
 	InUse func(imageID string) []Container
+	// LayersGone, if set, is called when layers were removed.
+	LayersGone func()
 	// Refetch gets a damaged blob or layer again from where its images came. Nil:
 	// there is no such way.
 	Refetch func(ctx context.Context, d Damage) error

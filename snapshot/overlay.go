@@ -1,11 +1,3 @@
-// Package snapshot gives each container its own writable layer over the
-// read-only layers of its image. Overlay is the driver: it prepares the
-// directories and never mounts; the shim makes the mount, detached from the
-// host, from what Prepare returns.
-//
-// The writable layer lives in the container's directory, containers/<id>/
-// {upper,work}. Remove takes that whole directory: one rename into trash/, then
-// deletion in the background, which the next Open resumes after a crash.
 package snapshot
 
 import (
@@ -30,21 +22,13 @@ const (
 	modeBits = 0o7777
 )
 
-// Mount is what a root file system is mounted from.
-type Mount struct {
-	Lower []string // top first
-	Upper string
-	Work  string
-}
-
 // Overlay is the overlay driver. It is safe for concurrent use, by one process.
 type Overlay struct {
 	containers string
 	trash      *tree.Bin
 }
 
-// Open makes the driver for the data root and resumes unfinished removals.
-func Open(root string) (*Overlay, error) {
+func openOverlay(root string) (*Overlay, error) {
 	o := &Overlay{containers: filepath.Join(root, "containers")}
 	if err := os.MkdirAll(o.containers, dirMode); err != nil {
 		return nil, fmt.Errorf("make the containers' directory: %w", err)
@@ -56,6 +40,9 @@ func Open(root string) (*Overlay, error) {
 	}
 	return o, nil
 }
+
+// Name is what Docker's users and tools call the driver.
+func (o *Overlay) Name() string { return "overlay2" }
 
 // Close waits until the background removal has stopped at a safe point.
 func (o *Overlay) Close() error { return o.trash.Close() }
@@ -178,6 +165,9 @@ func (o *Overlay) Usage(ctx context.Context, id string) (int64, error) {
 	dir, err := o.dir(id)
 	if err != nil {
 		return 0, err
+	}
+	if plain := filepath.Join(dir, plainDir); exists(plain) {
+		return usedBy(ctx, dir)
 	}
 	size, err := tree.Size(ctx, filepath.Join(dir, upperDir))
 	if errors.Is(err, os.ErrNotExist) {

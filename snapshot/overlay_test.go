@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 func open(t *testing.T, root string) *Overlay {
 	t.Helper()
-	o, err := Open(root)
+	o, err := openOverlay(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestBadIDs(t *testing.T) {
 }
 
 func BenchmarkPrepareRemove(b *testing.B) {
-	o, err := Open(b.TempDir())
+	o, err := openOverlay(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}

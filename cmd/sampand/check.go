@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/ipam"
+	"github.com/sampan-containers/sampan/snapshot"
 )
 
 // check refuses values that cannot be meant, with the flag's name.
@@ -25,8 +26,8 @@ func (c *config) check() error {
 	switch {
 	case c.logFormat != "text" && c.logFormat != "json":
 		return fmt.Errorf("--log-format %s: want text or json", c.logFormat)
-	case c.storageDriver != "overlay" && c.storageDriver != "overlay2":
-		return fmt.Errorf("--storage-driver %s: only overlay2 is available yet", c.storageDriver)
+	case snapshot.Check(c.storageDriver) != nil:
+		return fmt.Errorf("--storage-driver: %w", snapshot.Check(c.storageDriver))
 	case !c.iptables:
 		return fmt.Errorf("--iptables=false: a bridge without packet filter rules is not available yet; use --bridge none")
 	case c.ipv6:

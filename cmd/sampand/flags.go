@@ -114,7 +114,7 @@ func (c *config) define(f *pflag.FlagSet) {
 
 	f.BoolVar(&c.liveRestore, "live-restore", true, "Leave containers running when the daemon ends")
 	f.IntVar(&c.shutdownTimeout, "shutdown-timeout", defaultShutdown, "Seconds that a shutdown without --live-restore may take")
-	f.StringVarP(&c.storageDriver, "storage-driver", "s", "overlay2", "Storage driver to use (overlay2)")
+	f.StringVarP(&c.storageDriver, "storage-driver", "s", "overlay2", "Storage driver to use (overlay2, btrfs or vfs)")
 	f.StringVar(&c.defaultRuntime, "default-runtime", runtimeName, "Default OCI runtime for containers")
 	f.Var(&c.runtimes, "add-runtime", "Register an additional OCI compatible runtime, as NAME=PATH")
 	f.StringVar(&c.runtimeBinary, "runtime-binary", "", "Path of sampan-runtime (default: beside sampand, then in PATH)")

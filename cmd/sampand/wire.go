@@ -12,8 +12,10 @@ import (
 	mobycontainer "github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/rootview"
 	"github.com/sampan-containers/sampan/engine"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
@@ -49,7 +51,7 @@ type daemon struct {
 	spawner    *handle.Spawner
 	images     *image.Service
 	transfers  *transfer.Service
-	snapshots  *snapshot.Overlay
+	snapshots  snapshot.Driver
 	volumes    *volume.Local
 	networks   *network.Service
 	containers *container.Service
@@ -122,7 +124,11 @@ func (d *daemon) openRuntime(context.Context) error {
 }
 
 func (d *daemon) openSnapshots(context.Context) (err error) {
-	d.snapshots, err = snapshot.Open(d.cfg.dataRoot)
+	copy := func(ctx context.Context, layers []string, dir string) error {
+		paths := layout.Paths{Base: filepath.Join(d.cfg.dataRoot, "base")}
+		return rootview.Copy(ctx, paths.Lowers(layers), "/", dir)
+	}
+	d.snapshots, err = snapshot.Open(d.cfg.dataRoot, d.cfg.storageDriver, copy)
 	return err
 }
 
@@ -176,6 +182,13 @@ func (d *daemon) openContainers(ctx context.Context) error {
 		return err
 	}
 	d.images.InUse = d.containers.UsedBy
+	if b, ok := d.snapshots.(*snapshot.Btrfs); ok {
+		d.images.LayersGone = func() {
+			if err := b.Collect(); err != nil {
+				d.log.Warn("subvolumes of removed images stay until the next start", "error", err)
+			}
+		}
+	}
 	return d.containers.Restore(ctx)
 }
 
@@ -206,7 +219,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 	s := systemroutes.Config{
 		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
 		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
-		StorageDriver: "overlay2", LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
+		StorageDriver: d.snapshots.Name(), LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
 		NetworkDrivers: []string{"bridge", "host", "null"}, CgroupDriver: "cgroupfs", Firewall: d.cfg.firewall,
 		Runtimes:        d.cfg.runtimes.listed(),
 		DefaultRuntime:  d.cfg.defaultRuntime,

@@ -48,12 +48,11 @@ func (s *Files) Commit(ctx context.Context, ref string, o CommitOptions) (string
 		}()
 	}
 	rec := e.Record()
-	upper, lower, err := layers(rec)
+	upper, lower, done, err := s.layers(ctx, rec)
 	if err != nil {
 		return "", err
 	}
-	defer upper.Close()
-	defer lower.Close()
+	defer done()
 	pr, pw := io.Pipe()
 	defer pr.Close() // ends the packer when the image was refused
 	go func() {

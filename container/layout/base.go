@@ -14,7 +14,7 @@ const marker = ".dockerenv"
 // Lowers are a container's layers, top first, with the one above them that every
 // container has. Having no directories but its root, it hides no attributes.
 func (p *Paths) Lowers(layers []string) []string {
-	if p.Base == "" {
+	if p.Base == "" || len(layers) == 0 { // a root without layers is a copy that has it
 		return layers
 	}
 	return slices.Insert(slices.Clone(layers), 0, p.Base)

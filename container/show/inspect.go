@@ -33,7 +33,7 @@ func Inspect(r *record.Record, p Paths, execs []string) *container.InspectRespon
 		Image:        r.ImageID,
 		Name:         "/" + r.Name,
 		RestartCount: r.State.RestartCount,
-		Driver:       driverName,
+		Driver:       graphDriver(r).Name,
 		Platform:     r.Platform,
 		ExecIDs:      execs,
 		HostConfig:   hostConfig(r),
@@ -94,6 +94,9 @@ func inspectState(st *record.State) *container.State {
 // graphDriver names the directories of the root. There is no merged directory
 // on the host; while the container runs, its root is reached through its process.
 func graphDriver(r *record.Record) *storage.DriverData {
+	if r.Root.Plain() {
+		return &storage.DriverData{Name: r.Root.Driver}
+	}
 	merged := ""
 	if r.State.Pid != 0 {
 		merged = fmt.Sprintf("/proc/%d/root", r.State.Pid)

@@ -69,7 +69,7 @@ func (v *Volumes) resolve(ctx context.Context, rec *record.Record, m *mounts.Mou
 	if m.NoCopy || m.Subpath != "" {
 		return v.Local.Ensure(wanted, nil)
 	}
-	return v.Local.Ensure(wanted, func(dir string) error { return rootview.Copy(ctx, rec.Root.Lower, m.Destination, dir) })
+	return v.Local.Ensure(wanted, func(dir string) error { return rootview.Copy(ctx, rec.Root.Image(), m.Destination, dir) })
 }
 
 // LetGo ends the holds of a create.

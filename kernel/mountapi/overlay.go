@@ -9,7 +9,7 @@ import (
 )
 
 // Overlay describes an overlay: layers from the top down, and the directories
-// for changes, which may both be empty.
+// for changes, which may both be empty. Without layers it is Upper itself.
 type Overlay struct {
 	Lower       []string
 	Upper, Work string
@@ -23,6 +23,9 @@ var ErrNoAppend = errors.New("overlay has no option lowerdir+")
 // Mount makes the overlay as a detached mount. Layers go by descriptor where the
 // kernel takes them (6.13) and by path otherwise.
 func (o Overlay) Mount() (*os.File, error) {
+	if len(o.Lower) == 0 {
+		return o.plain()
+	}
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("open file system type overlay: %w", err)
@@ -55,6 +58,19 @@ func (o Overlay) Mount() (*os.File, error) {
 		return nil, explain(fs, fmt.Errorf("mount an overlay: %w", err))
 	}
 	return os.NewFile(uintptr(m), "overlay"), nil
+}
+
+// plain makes a detached mount of Upper.
+func (o Overlay) plain() (*os.File, error) {
+	m, err := CloneTree(o.Upper, false)
+	if err != nil {
+		return nil, fmt.Errorf("root directory %s: %w", o.Upper, err)
+	}
+	if err := SetAttr(m, Attr{Propagation: unix.MS_PRIVATE}, false); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
 }
 
 // addLayer passes one directory and says whether descriptors work on this kernel.
