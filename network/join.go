@@ -284,8 +284,8 @@ func (s *Service) takeAddresses(n *network, e *endpoint, r EndpointRequest) (err
 	return nil
 }
 
-// gatewayOf is the router of the containers in the i-th subnet; an internal
-// network has none.
+// gatewayOf is the router of the containers in the i-th subnet. That of an
+// internal network is told and gets no route; an isolated one has none.
 func (s *Service) gatewayOf(n *network, i int) netip.Addr {
 	if n.record.Name == DefaultNetwork {
 		gw, address := s.cfg.DefaultGateway, n.record.Address
@@ -297,10 +297,10 @@ func (s *Service) gatewayOf(n *network, i int) netip.Addr {
 		}
 		return address.Addr()
 	}
-	if n.record.Internal {
+	p := n.record.Pools[i]
+	if mode := n.bridge; mode != nil && (mode.Mode4 == settings.Isolated && p.Subnet.Addr().Is4() || mode.Mode6 == settings.Isolated && p.Subnet.Addr().Is6()) {
 		return netip.Addr{}
 	}
-	p := n.record.Pools[i]
 	for _, aux := range []string{"DefaultGatewayIPv4", "DefaultGatewayIPv6"} {
 		if a, ok := p.Aux[aux]; ok {
 			return a

@@ -196,6 +196,9 @@ func portMap(r *record.Record) mobynet.PortMap {
 	if !r.State.Running() {
 		return out
 	}
+	if r.State.Net != nil && !r.State.Net.Target().IsValid() {
+		return out // there is nobody to expose ports to
+	}
 	for port := range r.Config.ExposedPorts {
 		out[port] = nil
 	}

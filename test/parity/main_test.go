@@ -32,6 +32,7 @@ func TestParity(t *testing.T) {
 		{"images", compareImages},
 		{"networks", compareNetworks},
 		{"containers", compareContainers},
+		{"user networks", compareUserNetworks},
 		{"exec", compareExec},
 		{"exit codes", compareExitCodes},
 		{"wrong input", compareWrongInput},
