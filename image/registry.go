@@ -53,7 +53,7 @@ func (s *Service) Left(id digest.Digest, name reference.Canonical, manifest dige
 			known = known || d == manifest
 		}
 		if !known {
-			r.Manifests = append(r.Manifests, manifest)
+			r.Manifests = append([]digest.Digest{manifest}, r.Manifests...)
 		}
 		if err := tx.Put(imageBucket, id.String(), r); err != nil {
 			return err

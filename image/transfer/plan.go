@@ -53,9 +53,8 @@ func (p *pusher) plan(parts map[digest.Digest]*part) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := p.img.Manifests()
-	for i := len(known) - 1; i >= 0; i-- {
-		if plan := p.asItCame(known[i]); plan != nil {
+	for _, known := range p.img.Manifests() { // the newest first
+		if plan := p.asItCame(known); plan != nil {
 			plan.configRaw = raw
 			return plan, nil
 		}

@@ -306,5 +306,14 @@ func explain(ref reference.Named, err error) error {
 	if fault.Of(err) == nil && !errors.Is(err, context.Canceled) {
 		err = fault.Wrap(fault.Unavailable, err)
 	}
-	return fmt.Errorf("pull %s: %w", text, err)
+	return fmt.Errorf("pull %s: %w", text, noPrompt(err))
+}
+
+// noPrompt takes the class off a refusal for want of a login. A status 401 would
+// make Docker's client ask its user for one, where dockerd answers with 500.
+func noPrompt(err error) error {
+	if fault.Of(err) == fault.Unauthorized {
+		return errors.New(err.Error())
+	}
+	return err
 }

@@ -58,7 +58,7 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 			err = p.run()
 		}
 		if err != nil {
-			return fmt.Errorf("push %s: %w", reference.FamiliarString(one), err)
+			return fmt.Errorf("push %s: %w", reference.FamiliarString(one), noPrompt(err))
 		}
 	}
 	return nil
