@@ -136,7 +136,7 @@ func (l *launcher) openRoot() error {
 		return err
 	}
 	if o := l.s.Overlay; o != nil {
-		l.root, err = rootfs.OpenOverlay(mountapi.Overlay{Lower: o.Lower, Upper: o.Upper, Work: o.Work})
+		l.root, err = rootfs.OpenOverlay(mountapi.Overlay{Lower: o.Lower, Upper: o.Upper, Work: o.Work, IDMap: l.idMap()})
 	} else {
 		l.root, err = rootfs.OpenDir(absolute(l.s.Bundle, l.spec.Root.Path), l.linux.RootfsPropagation)
 	}

@@ -14,6 +14,9 @@ type Overlay struct {
 	Lower       []string
 	Upper, Work string
 	Params      []Param // further options
+	// IDMap shows owners through a user namespace; nil shows them as they are. Upper and
+	// Work must then lie in one directory.
+	IDMap *IDMap
 }
 
 // ErrNoAppend reports a kernel before 6.7, whose overlay cannot take its layers one
@@ -25,6 +28,9 @@ var ErrNoAppend = errors.New("overlay has no option lowerdir+")
 func (o Overlay) Mount() (*os.File, error) {
 	if len(o.Lower) == 0 {
 		return o.plain()
+	}
+	if o.IDMap != nil {
+		return o.mountMapped()
 	}
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -50,19 +56,16 @@ func (o Overlay) Mount() (*os.File, error) {
 			return nil, explain(fs, fmt.Errorf("overlay: option %s: %w", p.Key, err))
 		}
 	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return nil, explain(fs, fmt.Errorf("create an overlay of %d layers: %w", len(o.Lower), err))
-	}
-	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return nil, explain(fs, fmt.Errorf("mount an overlay: %w", err))
-	}
-	return os.NewFile(uintptr(m), "overlay"), nil
+	return o.finish(fs)
 }
 
 // plain makes a detached mount of Upper.
 func (o Overlay) plain() (*os.File, error) {
-	m, err := CloneTree(o.Upper, false)
+	clone := func(dir string) (*os.File, error) { return CloneTree(dir, false) }
+	if o.IDMap != nil {
+		clone = o.IDMap.clone
+	}
+	m, err := clone(o.Upper)
 	if err != nil {
 		return nil, fmt.Errorf("root directory %s: %w", o.Upper, err)
 	}

@@ -1,0 +1,37 @@
+package runtime
+
+import (
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sampan-containers/sampan/kernel/mountapi"
+)
+
+// idMap shows the layers of an overlay to the user namespace as its own. A namespace
+// that is joined, and whose maps are not told, sees them as they are.
+func (l *launcher) idMap() *mountapi.IDMap {
+	if l.user == nil {
+		return nil
+	}
+	return NewIDMap(l.user, l.linux)
+}
+
+// NewIDMap describes idmapped mounts for a user namespace with the maps of a
+// specification; nil if that has none.
+func NewIDMap(ns *os.File, linux *specs.Linux) *mountapi.IDMap {
+	if len(linux.UIDMappings) == 0 || len(linux.GIDMappings) == 0 {
+		return nil
+	}
+	return &mountapi.IDMap{UserNS: ns, UID: hostRoot(linux.UIDMappings), GID: hostRoot(linux.GIDMappings)}
+}
+
+// hostRoot is what root inside is outside, or else the first id that is mapped.
+func hostRoot(maps []specs.LinuxIDMapping) int {
+	for _, m := range maps {
+		if m.ContainerID == 0 && m.Size > 0 {
+			return int(m.HostID)
+		}
+	}
+	return int(maps[0].HostID)
+}
