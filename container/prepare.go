@@ -2,24 +2,22 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"reflect"
 
-	"github.com/moby/moby/api/types/mount"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/membership"
-	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
-	"github.com/sampan-containers/sampan/container/rootview"
 	"github.com/sampan-containers/sampan/container/shm"
-	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/network/netns"
+	"github.com/sampan-containers/sampan/runtime/privs"
 )
 
 // network gives the run its network namespace.
@@ -28,6 +26,17 @@ func (l *launcher) network(ctx context.Context) error {
 	switch {
 	case mode.IsHost():
 		return nil
+	case mode.IsNone() && l.makesUsers():
+		ns, err := l.ownNetNS()
+		if err != nil {
+			return err
+		}
+		sb, err := netns.Adopt(ns)
+		if err == nil {
+			sb.Conn.Close()
+			l.net.NetNS = ns
+		}
+		return err
 	case mode.IsNone():
 		ns, err := l.s.Networks.Isolated(ctx)
 		l.net.NetNS = ns
@@ -38,7 +47,9 @@ func (l *launcher) network(ctx context.Context) error {
 			return err
 		}
 		l.filesOf = other.ID
-		l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network")
+		if l.net.NetNS, err = other.Run().Shim.Namespace(ctx, "network"); err == nil {
+			err = l.sameUsers(ctx, other)
+		}
 		return err
 	}
 	req := network.JoinRequest{ContainerID: l.rec.ID, Name: l.rec.Name, Resolver: membership.ResolverOptions(l.rec)}
@@ -49,6 +60,11 @@ func (l *launcher) network(ctx context.Context) error {
 	if req.Ports, err = request.Ports(l.rec.Config, l.rec.HostConfig); err != nil {
 		return err
 	}
+	if l.makesUsers() {
+		if req.NetNS, err = l.ownNetNS(); err != nil {
+			return err
+		}
+	}
 	sb, err := l.s.Networks.Join(ctx, req)
 	if err != nil {
 		return err
@@ -56,6 +72,43 @@ func (l *launcher) network(ctx context.Context) error {
 	l.net = *sb
 	l.undo.push(func() error { return l.s.Networks.Leave(context.WithoutCancel(ctx), l.rec.ID) })
 	return nil
+}
+
+// makesUsers tells whether the container gets a user namespace of its own, and with it a
+// network namespace that belongs to it.
+func (l *launcher) makesUsers() bool {
+	return l.run.Remap != nil && l.namespaces[string(specs.UserNamespace)] == nil
+}
+
+// ownNetNS makes the network namespace of a remapped container, and the user namespace
+// that it belongs to.
+func (l *launcher) ownNetNS() (*os.File, error) {
+	user, net, err := privs.NewUserNetNS(l.run.Remap.UIDs, l.run.Remap.GIDs)
+	if err == nil {
+		l.namespaces[string(specs.UserNamespace)] = user
+	}
+	return net, err
+}
+
+// sameUsers joins the user namespace of a container whose other namespaces are joined:
+// they belong to it.
+func (l *launcher) sameUsers(ctx context.Context, other *index.Entry) error {
+	theirs := other.Record().State.Remap
+	if l.run.Remap == nil {
+		return nil // root of the host may join any
+	}
+	if !reflect.DeepEqual(theirs, l.run.Remap) {
+		return fault.New(fault.Conflict, "cannot join namespaces of container %s: it has other users than this one (start both with the same --userns)", other.ID)
+	}
+	const kind = string(specs.UserNamespace)
+	if l.namespaces[kind] != nil {
+		return nil
+	}
+	f, err := other.Run().Shim.Namespace(ctx, kind)
+	if err == nil {
+		l.namespaces[kind] = f
+	}
+	return err
 }
 
 // other returns a running container whose namespace is joined.
@@ -81,7 +134,7 @@ func (l *launcher) namespacesOfOthers(ctx context.Context) error {
 	}
 	switch {
 	case hc.IpcMode.IsHost():
-		l.shm = "/dev/shm"
+		l.run.Shm = "/dev/shm"
 	case hc.IpcMode.IsContainer():
 		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
 			return err
@@ -90,14 +143,14 @@ func (l *launcher) namespacesOfOthers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.shm = shm.Path(l.s.paths.RunDir(other.ID))
+		l.run.Shm = shm.Path(l.s.paths.RunDir(other.ID))
 	case hc.IpcMode.IsShareable():
 		var err error
 		size := hc.ShmSize
 		if size <= 0 {
 			size = ocispec.DefaultShmSize
 		}
-		l.shm, err = shm.Make(l.s.paths.RunDir(l.rec.ID), size)
+		l.run.Shm, err = shm.Make(l.s.paths.RunDir(l.rec.ID), size)
 		return err
 	}
 	return nil
@@ -113,86 +166,7 @@ func (l *launcher) join(ctx context.Context, ref, kind string) error {
 		return err
 	}
 	l.namespaces[kind] = f
-	return nil
-}
-
-// specification makes the text of config.json.
-func (l *launcher) specification() ([]byte, error) {
-	rec := l.rec
-	layers := append([]string{rec.Root.Upper}, rec.Root.Lower...)
-	passwd, group, err := rootview.Accounts(layers)
-	if err != nil {
-		return nil, err
-	}
-	user, err := ocispec.ResolveUser(rec.Config.User, rec.HostConfig.GroupAdd, passwd, group)
-	if err != nil {
-		return nil, err
-	}
-	in := &ocispec.Input{
-		ID: rec.ID, Path: rec.Path, Args: rec.Args,
-		Config: rec.Config, HostConfig: rec.HostConfig,
-		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
-		CgroupsPath: l.s.paths.Cgroup(rec), CgroupV2: l.s.opts.Defaults.CgroupV2,
-		ShmSource: l.shm, Defaults: l.s.opts.Spec, Host: l.s.Host,
-	}
-	if rec.HostConfig.Init != nil && *rec.HostConfig.Init {
-		if in.InitPath = l.s.opts.Defaults.Init(); in.InitPath == "" {
-			return nil, notYet("--init needs docker-init or tini on the host")
-		}
-	}
-	if in.Mounts, err = l.mounts(); err != nil {
-		return nil, err
-	}
-	spec, err := ocispec.Build(in)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(spec)
-}
-
-// mounts lists the user's mounts and the three files of the network.
-func (l *launcher) mounts() ([]ocispec.Mount, error) {
-	rec := l.rec
-	owner := l.networkOwner()
-	var out []ocispec.Mount
-	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
-		target := "/etc/" + name
-		if slices.ContainsFunc(rec.Mounts, func(m Mount) bool { return m.Destination == target }) {
-			continue
-		}
-		out = append(out, ocispec.Mount{Type: mount.TypeBind, Source: filepath.Join(l.s.paths.DataDir(owner), name), Destination: target,
-			ReadOnly: rec.HostConfig.ReadonlyRootfs})
-	}
-	for i := range rec.Mounts {
-		m := &rec.Mounts[i]
-		source := m.Source
-		if m.Type != mount.TypeTmpfs {
-			if _, err := os.Stat(m.Source); err != nil {
-				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", m.Source, m.Destination, err)
-			}
-			if err := mounts.CheckPropagation(m); err != nil {
-				return nil, err
-			}
-			held, err := volumes.Subpath(m)
-			if err != nil {
-				return nil, err
-			}
-			if held != nil {
-				l.subpaths = append(l.subpaths, held)
-				// The shim opens what we resolved, whatever stands at the path by then.
-				source = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), held.Fd())
-			}
-		}
-		out = append(out, ocispec.Mount{Type: m.Type, Source: source, Destination: m.Destination, ReadOnly: m.ReadOnly,
-			Propagation: m.Propagation, NonRecursive: m.NonRecursive, RecursiveReadOnly: m.ReadOnly && !m.ShallowReadOnly, Options: m.Options})
-	}
-	return out, nil
-}
-
-// networkOwner is the container whose hosts and resolv.conf hold: the one whose
-// network is joined, through any number of container: links.
-func (l *launcher) networkOwner() string {
-	return l.s.containers.NetworkOwner(l.rec)
+	return l.sameUsers(ctx, e)
 }
 
 // etcFiles writes hostname, hosts and resolv.conf, unless another container's are used.

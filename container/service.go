@@ -34,6 +34,7 @@ import (
 	"github.com/sampan-containers/sampan/container/processes"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/runspec"
 	"github.com/sampan-containers/sampan/container/usage"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/image"
@@ -96,6 +97,7 @@ type Service struct {
 	volumes    *volumes.Volumes
 	probes     *probe.Probes
 	control    control.Control
+	specs      runspec.Maker
 	compactor  *compact.Compactor
 	work       *background.Work
 	restoring  atomic.Bool   // Restore is under way: what a policy wants running starts at its end
@@ -116,6 +118,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent}
 	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
+	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log, Unhealthy: s.unhealthy})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})

@@ -18,7 +18,9 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/runspec"
 	"github.com/sampan-containers/sampan/container/shm"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime"
@@ -53,9 +55,14 @@ func (s *Service) Start(ctx context.Context, ref string) error {
 
 // start runs a container whose lock is held. also is applied to the new record.
 func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record)) error {
+	remap, err := userns.Of(e.Record().HostConfig, s.opts.Defaults.Remap)
+	if err != nil {
+		return err
+	}
 	m, err := e.Begin(container.StateRunning, func(r *Record) {
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
+		r.State.Remap = remap
 		s.networkIDs(r)
 		if health.Command(r.Config) != nil {
 			r.State.Health = health.Begun(r.State.Health)
@@ -116,9 +123,8 @@ type launcher struct {
 
 	net        network.Sandbox
 	namespaces map[string]*os.File
-	shm        string
+	run        runspec.Run
 	filesOf    string // the container whose hosts and resolv.conf are used
-	subpaths   []*os.File
 }
 
 // launch makes what a run needs and starts the shim, whose process comes up
@@ -129,7 +135,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	if err := e.Guests.Wait(e.ID); err != nil {
 		return nil, err
 	}
-	l := &launcher{s: s, rec: m.Next, namespaces: map[string]*os.File{}, filesOf: e.ID}
+	l := &launcher{s: s, rec: m.Next, run: runspec.Run{Record: m.Next, Remap: m.Next.State.Remap}, namespaces: map[string]*os.File{}, filesOf: e.ID}
 	defer l.close()
 	defer func() {
 		if err != nil {
@@ -138,6 +144,9 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	}()
 	if l.runtime, err = s.opts.Defaults.FindRuntime(m.Next.HostConfig.Runtime); err != nil {
 		return nil, err
+	}
+	if l.run.Remap != nil && l.runtime.Path != "" {
+		return nil, notYet("a container of the runtime %s in a user namespace of its own is not available yet (use --userns host)", m.Next.HostConfig.Runtime)
 	}
 	s.Supervisor.Prepare(e.ID)
 	l.undo.push(func() error { s.Supervisor.Dismiss(e.ID); return nil })
@@ -148,12 +157,20 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 		return nil, err
 	}
 	l.undo.push(func() error { s.volumes.Unmount(m.Next, e.ID); return nil })
+	if l.run.Remap != nil { // whose user namespace it is comes first: the network belongs to it
+		if err := l.namespacesOfOthers(ctx); err != nil {
+			return nil, err
+		}
+	}
 	var g errgroup.Group
 	g.Go(func() error { return l.network(ctx) })
 	var spec []byte
 	g.Go(func() (err error) {
-		if err = l.namespacesOfOthers(ctx); err == nil {
-			spec, err = l.specification()
+		if l.run.Remap == nil {
+			err = l.namespacesOfOthers(ctx)
+		}
+		if err == nil {
+			spec, err = l.s.specs.Make(&l.run)
 		}
 		return err
 	})
@@ -261,7 +278,7 @@ func (l *launcher) config() (wire.Config, error) {
 // close lets go of the descriptors: the shim has its own by now.
 func (l *launcher) close() {
 	l.net.Close()
-	for _, f := range l.subpaths {
+	for _, f := range l.run.Held {
 		f.Close()
 	}
 	for _, f := range l.namespaces {

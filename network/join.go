@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -74,7 +75,7 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	var sb *netns.Sandbox
 	go func() {
 		var err error
-		sb, err = s.reserve.Take()
+		sb, err = s.namespace(req.NetNS)
 		made <- err
 	}()
 	u = append(u, func() { s.forget(b) })
@@ -109,6 +110,14 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 		}
 	}
 	return out, nil
+}
+
+// namespace configures a namespace that was given, or makes one.
+func (s *Service) namespace(given *os.File) (*netns.Sandbox, error) {
+	if given != nil {
+		return netns.Adopt(given)
+	}
+	return s.reserve.Take()
 }
 
 // reserveEndpoint finds the network, holds it, and takes addresses in it. The

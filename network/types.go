@@ -98,6 +98,9 @@ type JoinRequest struct {
 	Endpoints []EndpointRequest
 	Ports     []PortRequest
 	Resolver  ResolverOptions
+	// NetNS is a new namespace to use, made for another user namespace; nil = one is
+	// made. Where it is used it becomes the Sandbox's.
+	NetNS *os.File
 }
 
 // ConnectRequest puts a running container into one more network.

@@ -4,6 +4,7 @@ import (
 	"os"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/kernel/mountapi"
 )
@@ -34,4 +35,18 @@ func hostRoot(maps []specs.LinuxIDMapping) int {
 		}
 	}
 	return int(maps[0].HostID)
+}
+
+// owns tells whether a namespace belongs to a user namespace (ioctl_ns(2)).
+func owns(user, ns *os.File) bool {
+	if user == nil || ns == nil {
+		return false
+	}
+	fd, err := unix.IoctlRetInt(int(ns.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var owner, own unix.Stat_t
+	return unix.Fstat(fd, &owner) == nil && unix.Fstat(int(user.Fd()), &own) == nil && owner.Dev == own.Dev && owner.Ino == own.Ino
 }

@@ -161,7 +161,7 @@ func (l *launcher) openRoot() error {
 		Spec:     l.spec,
 		Bundle:   l.s.Bundle,
 		UserNS:   user,
-		OwnNet:   l.ns.creates(unix.CLONE_NEWNET),
+		OwnNet:   l.ns.creates(unix.CLONE_NEWNET) || owns(l.user, l.ns.join[unix.CLONE_NEWNET]),
 		OwnPID:   l.ns.creates(unix.CLONE_NEWPID),
 		PIDNS:    l.ns.join[unix.CLONE_NEWPID],
 		Cgroups:  l.group.Paths(),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/ipam"
 	"github.com/sampan-containers/sampan/snapshot"
@@ -60,6 +61,9 @@ func (c *config) check() error {
 			return fmt.Errorf("--label %s: want key=value", l)
 		}
 	}
+	if err := c.checkUserns(); err != nil {
+		return err
+	}
 	if err := c.checkRuntimes(); err != nil {
 		return err
 	}
@@ -76,6 +80,21 @@ func (c *config) check() error {
 	}
 	_, err := c.network(nil)
 	return err
+}
+
+// checkUserns reads the maps of --userns-remap.
+func (c *config) checkUserns() error {
+	if c.usernsRemap == "" {
+		return nil
+	}
+	var err error
+	if c.remap, err = userns.Parse(c.usernsRemap); err == nil {
+		err = userns.CheckKernel()
+	}
+	if err != nil {
+		return fmt.Errorf("--userns-remap: %w", err)
+	}
+	return nil
 }
 
 // level is the lowest level that is logged.

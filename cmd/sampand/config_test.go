@@ -68,7 +68,7 @@ func TestConfigure(t *testing.T) {
 		"insecure":         {args: []string{"--insecure-registry", "http://m"}, want: "leave out the scheme"},
 		"downloads":        {args: []string{"--max-concurrent-downloads", "0"}, want: "must be at least 1"},
 		"refused in file":  {file: `{"storage-opts":["x=y"]}`, want: "--storage-opt: "},
-		"refused flag":     {args: []string{"--userns-remap", "default"}, want: "--userns-remap: "},
+		"refused flag":     {args: []string{"--userns-remap", "no-such-user"}, want: "--userns-remap: "},
 		"refused bool":     {args: []string{"--selinux-enabled"}, want: "--selinux-enabled: "},
 		"refused is false": {args: []string{"--selinux-enabled=false"}, check: func(*config) bool { return true }},
 		"unknown flag":     {args: []string{"--frobnicate"}, want: "unknown flag"},

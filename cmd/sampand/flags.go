@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/userns"
 )
 
 // The defaults of a daemon without flags.
@@ -55,6 +56,8 @@ type config struct {
 	storageDriver     string
 	defaultRuntime    string
 	runtimes          runtimes
+	usernsRemap       string
+	remap             *userns.Remap
 	runtimeBinary     string
 	boxBinary         string
 	init              bool
@@ -117,6 +120,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVarP(&c.storageDriver, "storage-driver", "s", "overlay2", "Storage driver to use (overlay2, btrfs or vfs)")
 	f.StringVar(&c.defaultRuntime, "default-runtime", runtimeName, "Default OCI runtime for containers")
 	f.Var(&c.runtimes, "add-runtime", "Register an additional OCI compatible runtime, as NAME=PATH")
+	f.StringVar(&c.usernsRemap, "userns-remap", "", "User/Group setting for user namespaces (default, USER, USER:GROUP)")
 	f.StringVar(&c.runtimeBinary, "runtime-binary", "", "Path of sampan-runtime (default: beside sampand, then in PATH)")
 	f.StringVar(&c.boxBinary, "box-binary", "", "Path of sampan-box (default: beside sampand)")
 	f.BoolVar(&c.init, "init", false, "Run an init in the container to forward signals and reap processes")

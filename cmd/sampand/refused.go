@@ -37,7 +37,6 @@ var refused = []struct{ name, kind, why string }{
 	{"storage-opt", "list", "the overlay2 driver has no options yet"},
 	{"swarm-default-advertise-addr", "string", "swarm mode is not available yet"},
 	{"userland-proxy-path", "string", "Sampan has no proxy process"},
-	{"userns-remap", "string", "user namespaces for all containers are not available yet"},
 }
 
 // defineRefused makes the flags known, so that they are refused by their name

@@ -168,7 +168,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	d.containers, err = container.New(container.Options{
 		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent,
 		Defaults: request.Defaults{
-			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, Runtimes: c.runtimes, LogDriver: c.logDriver, LogOptions: c.logOpts,
+			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
 			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
 			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 		},
@@ -226,6 +226,9 @@ func (d *daemon) system(id string) systemroutes.Config {
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},
 		BuilderVersion:  "1",
 		Registry:        d.cfg.registry.info(), Proxy: d.cfg.registry.hosts().Proxy.Settings(),
+	}
+	if d.cfg.remap != nil {
+		s.SecurityOptions = append(s.SecurityOptions, "name=userns")
 	}
 	if d.cfg.noNewPrivileges {
 		s.SecurityOptions = append(s.SecurityOptions, "name=no-new-privileges")

@@ -102,13 +102,13 @@ func evaluate(root *inroot.Root, p string) (string, error) {
 
 // Write sends what is at a cleaned path as a tar. Its entries begin with the
 // path's last name, by which clients rename them; those of "/x/." with "./".
-func Write(ctx context.Context, w io.Writer, root *inroot.Root, p string) error {
+func Write(ctx context.Context, w io.Writer, root *inroot.Root, p string, o archive.PackOptions) error {
 	name := base(p)
 	if strings.HasSuffix(p, "/.") {
 		name = "."
 	}
 	t := tar.NewWriter(w)
-	if err := archive.Pack(ctx, t, root, p, name, archive.PackOptions{}); err != nil {
+	if err := archive.Pack(ctx, t, root, p, name, o); err != nil {
 		return err
 	}
 	return t.Close()

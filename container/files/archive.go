@@ -58,7 +58,7 @@ func (s *Files) ArchivePath(ctx context.Context, ref, path string, begin func(*c
 	if err != nil {
 		return archive.Refuse(e.ID, path, err)
 	}
-	if err := archive.Write(v.ctx, begin(st), v.Root, path); err != nil {
+	if err := archive.Write(v.ctx, begin(st), v.Root, path, v.packOptions()); err != nil {
 		return archive.Refuse(e.ID, path, broken(v.ctx, err))
 	}
 	s.d.Events.Publish(notice.Container(v.rec, events.ActionArchivePath, nil))
@@ -98,7 +98,7 @@ func (s *Files) ExtractToDir(ctx context.Context, ref, path string, content io.R
 			return err
 		}
 	}
-	if err := tree.Unpack(v.ctx, content, v.Root, path, options); err != nil {
+	if err := v.unpack(content, path, options); err != nil {
 		return archive.Refuse(e.ID, path, broken(v.ctx, err))
 	}
 	s.d.Events.Publish(notice.Container(v.rec, events.ActionExtractToDir, nil))

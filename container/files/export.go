@@ -25,7 +25,9 @@ func (s *Files) Export(ctx context.Context, ref string, begin func() io.Writer) 
 	}
 	defer v.close()
 	t := tar.NewWriter(begin())
-	err = tree.Pack(v.ctx, t, v.Root, "/", "", tree.PackOptions{OmitTop: true})
+	o := v.packOptions()
+	o.OmitTop = true
+	err = tree.Pack(v.ctx, t, v.Root, "/", "", o)
 	if err == nil {
 		err = t.Close()
 	}

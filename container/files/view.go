@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -13,8 +14,11 @@ import (
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
+	tree "github.com/sampan-containers/sampan/kernel/archive"
+	"github.com/sampan-containers/sampan/kernel/fsid"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -26,12 +30,34 @@ type view struct {
 	rec  *record.Record
 	ctx  context.Context // ends with the request, and with the run of the container
 	done []func()
+	// remap is set for a running container of another user namespace, whose owners the
+	// daemon sees as the host does.
+	remap *userns.Remap
 }
 
 func (v *view) close() {
 	for i := len(v.done) - 1; i >= 0; i-- {
 		v.done[i]()
 	}
+}
+
+// packOptions make an archive hold the container's ids.
+func (v *view) packOptions() tree.PackOptions {
+	if v.remap == nil {
+		return tree.PackOptions{}
+	}
+	return tree.PackOptions{Owner: v.remap.Container}
+}
+
+// unpack unpacks an archive of the container's ids. On its idmapped layers only its own
+// users can make files.
+func (v *view) unpack(content io.Reader, path string, o tree.UnpackOptions) error {
+	if v.remap == nil {
+		return tree.Unpack(v.ctx, content, v.Root, path, o)
+	}
+	o.MapOwner = v.remap.Host
+	uid, gid := v.remap.Host(0, 0)
+	return fsid.As(uid, gid, func() error { return tree.Unpack(v.ctx, content, v.Root, path, o) })
 }
 
 // viewKind says what of the root is seen.
@@ -77,7 +103,8 @@ func (s *Files) look(ctx context.Context, e *index.Entry, kind viewKind) (*view,
 
 func (s *Files) lookRunning(ctx context.Context, e *index.Entry, r *index.Run, kind viewKind) (*view, error) {
 	e.Guests.Enter()
-	v := &view{rec: e.Record(), done: []func(){e.Guests.Leave}}
+	rec := e.Record()
+	v := &view{rec: rec, remap: rec.State.Remap, done: []func(){e.Guests.Leave}}
 	root, err := r.Shim.Namespace(ctx, wire.KindRoot)
 	if err == nil && kind == viewAlone {
 		var ns *os.File

@@ -21,6 +21,9 @@ type Mount struct {
 	NonRecursive bool
 	// RecursiveReadOnly makes the mounts below a read-only bind read-only too.
 	RecursiveReadOnly bool
+	// IDMap shows owners through the container's id maps: its source holds the ids
+	// that the container uses.
+	IDMap bool
 	// Options are mount options of a tmpfs.
 	Options []string
 }
@@ -106,6 +109,9 @@ func userMount(m Mount) specs.Mount {
 		} else {
 			options = append(options, "ro")
 		}
+	}
+	if m.IDMap {
+		options = append(options, "idmap")
 	}
 	propagation := m.Propagation
 	if propagation == "" {

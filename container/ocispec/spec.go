@@ -46,6 +46,8 @@ type Input struct {
 	Root string
 	// Mounts are the user's mounts, sources already resolved.
 	Mounts []Mount
+	// UIDs and GIDs are the maps of a user namespace of its own; empty: the host's.
+	UIDs, GIDs []specs.LinuxIDMapping
 	// ShmSource is a host directory to bind at /dev/shm (ipc host or
 	// shareable); empty: a tmpfs of the container's own.
 	ShmSource string
@@ -91,13 +93,15 @@ func Build(in *Input) (*specs.Spec, error) {
 			Namespaces:        namespaces(in),
 			MaskedPaths:       slices.Clone(hc.MaskedPaths),
 			ReadonlyPaths:     slices.Clone(hc.ReadonlyPaths),
+			UIDMappings:       in.UIDs,
+			GIDMappings:       in.GIDs,
 		},
 	}
 	if hc.UTSMode.IsHost() {
 		// The names of the host's own UTS namespace are not the container's to set.
 		s.Hostname, s.Domainname = "", ""
 	}
-	if s.Linux.Sysctl, err = sysctls(hc); err != nil {
+	if s.Linux.Sysctl, err = sysctls(hc, in.GIDs); err != nil {
 		return nil, err
 	}
 	s.Mounts = mounts(in)
@@ -129,6 +133,9 @@ func check(s *specs.Spec) error {
 func namespaces(in *Input) []specs.LinuxNamespace {
 	hc := in.HostConfig
 	ns := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
+	if len(in.UIDs) > 0 {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
 	if !hc.NetworkMode.IsHost() {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	}

@@ -4,9 +4,11 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -62,15 +64,27 @@ func ipcSysctls() []string {
 
 // sysctls adds Docker's two: unprivileged ping and unprivileged low ports, which
 // are harmless inside a network namespace of one's own.
-func sysctls(hc *container.HostConfig) (map[string]string, error) {
+func sysctls(hc *container.HostConfig, gids []specs.LinuxIDMapping) (map[string]string, error) {
 	if err := CheckSysctls(hc); err != nil {
 		return nil, err
 	}
 	out := map[string]string{}
 	if !hc.NetworkMode.IsHost() && !hc.NetworkMode.IsContainer() {
 		out["net.ipv4.ip_unprivileged_port_start"] = "0"
-		out["net.ipv4.ping_group_range"] = "0 2147483647"
+		out["net.ipv4.ping_group_range"] = "0 " + strconv.Itoa(lastGroup(gids))
 	}
 	maps.Copy(out, hc.Sysctls)
 	return out, nil
+}
+
+// lastGroup is the last group that exists for a container.
+func lastGroup(maps []specs.LinuxIDMapping) int {
+	last := 0
+	for _, m := range maps {
+		last = max(last, int(m.ContainerID+m.Size)-1)
+	}
+	if last == 0 {
+		return 1<<31 - 1
+	}
+	return last
 }

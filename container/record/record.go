@@ -12,6 +12,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/mounts"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/snapshot"
 )
@@ -63,6 +64,8 @@ type State struct {
 	// those beside it, by name.
 	NetworkID     string            `json:",omitempty"`
 	OtherNetworks map[string]string `json:",omitempty"`
+	// Remap are the id maps of the last start; nil is the host's user namespace.
+	Remap *userns.Remap `json:",omitempty"`
 	// Health is nil for a container without a health check.
 	Health *container.Health `json:",omitempty"`
 	// Stopped tells that a user ended it: unless-stopped leaves it alone then.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/volume"
 )
@@ -87,7 +88,7 @@ func CheckText(what string, texts ...string) error {
 // Sampan cannot do yet. It sees the request before the defaults are filled in.
 func (d *Defaults) Check(c *container.Config, hc *container.HostConfig) error {
 	checks := []func(*container.Config, *container.HostConfig) error{
-		checkModes, checkNetwork, checkPorts, checkSecurity, d.checkLimits, checkRestart, d.checkLog, d.checkMissing,
+		checkModes, d.checkUserns, checkNetwork, checkPorts, checkSecurity, d.checkLimits, checkRestart, d.checkLog, d.checkMissing,
 	}
 	for _, check := range checks {
 		if err := check(c, hc); err != nil {
@@ -105,7 +106,7 @@ func checkModes(c *container.Config, hc *container.HostConfig) error {
 		return invalid("invalid PID mode: %s", hc.PidMode)
 	case !hc.UTSMode.Valid():
 		return invalid("invalid UTS mode: %s", hc.UTSMode)
-	case !hc.UsernsMode.Valid():
+	case !hc.UsernsMode.Valid() && hc.UsernsMode != userns.ModeRemap:
 		return invalid("invalid user namespace mode: %s", hc.UsernsMode)
 	case !hc.CgroupnsMode.Valid():
 		return invalid("invalid cgroup namespace mode: %s", hc.CgroupnsMode)
@@ -117,6 +118,19 @@ func checkModes(c *container.Config, hc *container.HostConfig) error {
 		return invalid("conflicting options: hostname and the network mode")
 	}
 	return nil
+}
+
+func (d *Defaults) checkUserns(_ *container.Config, hc *container.HostConfig) error {
+	remap, err := userns.Of(hc, d.Remap)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	if remap != nil && d.Remap == nil { // the daemon has not looked yet
+		if err := userns.CheckKernel(); err != nil {
+			return err
+		}
+	}
+	return remap.Check(hc)
 }
 
 func checkNetwork(c *container.Config, hc *container.HostConfig) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/ocispec"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -19,6 +20,7 @@ type Defaults struct {
 	CgroupV2     bool               // the machine has the unified hierarchy only
 	Runtime      string             // name of the runtime of containers that name none
 	Runtimes     map[string]Runtime // the others that may be named, beside OwnRuntime
+	Remap        *userns.Remap      // --userns-remap, or nil
 	LogDriver    string             // json-file or none
 	LogOptions   map[string]string
 	ShmSize      int64

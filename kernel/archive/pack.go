@@ -37,6 +37,8 @@ type PackOptions struct {
 	Implied map[string]bool
 	// OpaqueTop says that the top hides what lies below it; for Overlay.
 	OpaqueTop bool
+	// Owner, if set, says who an owner is in the archive.
+	Owner func(uid, gid int) (int, int)
 	// OmitTop leaves the entry of the packed path itself out.
 	OmitTop bool
 }
@@ -85,6 +87,10 @@ func (p *packer) entry(at, name, rel string, depth int) error {
 	}
 	if p.o.Skip != nil && rel != "" && p.o.Skip(rel, &st) {
 		return nil
+	}
+	if p.o.Owner != nil {
+		uid, gid := p.o.Owner(int(st.Uid), int(st.Gid))
+		st.Uid, st.Gid = uint32(uid), uint32(gid)
 	}
 	if p.n++; p.n > MaxEntries {
 		return fmt.Errorf("more than %d files", MaxEntries)

@@ -19,6 +19,8 @@ import (
 
 // UnpackOptions says how Unpack treats entries.
 type UnpackOptions struct {
+	// MapOwner, if set, says who an owner of the archive, or Owner, is on the file system.
+	MapOwner func(uid, gid int) (int, int)
 	// Owner, if set, becomes the owner of everything (uid, gid).
 	Owner *[2]int
 	// KeepOwner leaves owners as the process makes them, and ignores Owner.
@@ -302,6 +304,9 @@ func (u *unpacker) attributes(f *os.File, full string, h *tar.Header) error {
 		uid, gid := h.Uid, h.Gid
 		if u.o.Owner != nil {
 			uid, gid = u.o.Owner[0], u.o.Owner[1]
+		}
+		if u.o.MapOwner != nil {
+			uid, gid = u.o.MapOwner(uid, gid)
 		}
 		if err := unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
 			return fail("chown", err)

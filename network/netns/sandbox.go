@@ -29,22 +29,38 @@ type Sandbox struct {
 func NewSandbox() (*Sandbox, error) {
 	sb := &Sandbox{}
 	var err error
-	sb.File, err = New(func() error {
-		if err := WriteSysctl(ipv6Default, "1"); err != nil && !errors.Is(err, unix.ENOENT) {
-			return err
-		}
-		if sb.Conn, err = netlink.Open(); err != nil {
-			return err
-		}
-		return sb.Conn.Do(netlink.SetUpIndex(loIndex))
-	})
+	sb.File, err = New(sb.configure)
 	if err != nil {
-		if sb.Conn != nil {
-			sb.Conn.Close()
-		}
 		return nil, err
 	}
 	return sb, nil
+}
+
+// Adopt does the same to a new namespace that somebody else has made. It becomes the
+// sandbox's, and is closed after a failure.
+func Adopt(ns *os.File) (*Sandbox, error) {
+	sb := &Sandbox{File: ns}
+	if err := Do(ns, sb.configure); err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return sb, nil
+}
+
+// configure runs in the namespace.
+func (sb *Sandbox) configure() error {
+	if err := WriteSysctl(ipv6Default, "1"); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	var err error
+	if sb.Conn, err = netlink.Open(); err != nil {
+		return err
+	}
+	if err := sb.Conn.Do(netlink.SetUpIndex(loIndex)); err != nil {
+		sb.Conn.Close()
+		return err
+	}
+	return nil
 }
 
 // OpenSandbox opens a socket in a namespace that exists, to configure it. ns

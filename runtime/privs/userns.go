@@ -21,13 +21,24 @@ const maxMappings = 340
 // it is joined by descriptor, or used for an idmapped mount. Making it ahead of
 // the container keeps the launch free of a conversation about maps.
 func NewUserNS(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
+	user, _, err := newUserNS(uids, gids, false)
+	return user, err
+}
+
+// NewUserNetNS makes a network namespace that belongs to a new user namespace: whoever
+// is root there has root's rights over the links and ports.
+func NewUserNetNS(uids, gids []specs.LinuxIDMapping) (user, net *os.File, err error) {
+	return newUserNS(uids, gids, true)
+}
+
+func newUserNS(uids, gids []specs.LinuxIDMapping, withNet bool) (user, net *os.File, err error) {
 	uidMap, err := mapText("uid", uids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	gidMap, err := mapText("gid", gids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := launch.NewBuilder()
 	b.At("hold a user namespace")
@@ -35,34 +46,45 @@ func NewUserNS(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 	b.Exit(0)
 	p, err := b.Finish()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	holder, err := p.Start(launch.StartOptions{Flags: unix.CLONE_NEWUSER})
+	flags := uintptr(unix.CLONE_NEWUSER)
+	if withNet {
+		flags |= unix.CLONE_NEWNET
+	}
+	holder, err := p.Start(launch.StartOptions{Flags: flags})
 	if err != nil {
-		return nil, fmt.Errorf("make a user namespace: %w", err)
+		return nil, nil, fmt.Errorf("make a user namespace: %w", err)
 	}
 	defer holder.PidFD.Close()
 	defer holder.Close()
 	defer holder.Kill()
 	if _, err := holder.Next(); err != nil {
-		return nil, fmt.Errorf("make a user namespace: %w", err)
+		return nil, nil, fmt.Errorf("make a user namespace: %w", err)
 	}
 	// The holder is our child and not reaped, so its number cannot mean another process.
 	dir := "/proc/" + strconv.Itoa(holder.Pid)
 	if err := writeMap(dir+"/uid_map", uidMap); err != nil {
-		return nil, fmt.Errorf("map the user ids of a user namespace: %w", err)
+		return nil, nil, fmt.Errorf("map the user ids of a user namespace: %w", err)
 	}
 	if !Has(unix.CAP_SETGID) {
 		// Without the capability the kernel only takes a map of one's own group,
 		// and only when setgroups is given up (user_namespaces(7)).
 		if err := writeMap(dir+"/setgroups", "deny"); err != nil {
-			return nil, fmt.Errorf("give up setgroups in a user namespace: %w", err)
+			return nil, nil, fmt.Errorf("give up setgroups in a user namespace: %w", err)
 		}
 	}
 	if err := writeMap(dir+"/gid_map", gidMap); err != nil {
-		return nil, fmt.Errorf("map the group ids of a user namespace: %w", err)
+		return nil, nil, fmt.Errorf("map the group ids of a user namespace: %w", err)
 	}
-	return os.Open(dir + "/ns/user")
+	if user, err = os.Open(dir + "/ns/user"); err != nil || !withNet {
+		return user, nil, err
+	}
+	if net, err = os.Open(dir + "/ns/net"); err != nil {
+		user.Close()
+		return nil, nil, err
+	}
+	return user, net, nil
 }
 
 func mapText(kind string, maps []specs.LinuxIDMapping) (string, error) {

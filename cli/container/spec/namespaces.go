@@ -17,7 +17,7 @@ func (n *namespaces) register(fs *pflag.FlagSet) {
 	fs.StringVar(&n.pid, "pid", "", "PID namespace (host, container:NAME)")
 	fs.StringVar(&n.ipc, "ipc", "", "IPC namespace (none, private, shareable, host, container:NAME)")
 	fs.StringVar(&n.uts, "uts", "", "UTS namespace (host)")
-	fs.StringVar(&n.userns, "userns", "", "User namespace (host)")
+	fs.StringVar(&n.userns, "userns", "", "User namespace (host, remap)")
 	fs.StringVar(&n.cgroupns, "cgroupns", "", "Cgroup namespace (host, private)")
 	fs.StringVar(&n.runtime, "runtime", "", "OCI runtime for this container")
 }
@@ -31,7 +31,7 @@ func (n *namespaces) apply(r *Request, _ func(string) bool) error {
 		return errors.New("--pid: invalid PID mode")
 	case !h.UTSMode.Valid():
 		return errors.New("--uts: invalid UTS mode")
-	case !h.UsernsMode.Valid():
+	case !h.UsernsMode.Valid() && n.userns != "remap":
 		return errors.New("--userns: invalid USER mode")
 	case !h.CgroupnsMode.Valid():
 		return errors.New("--cgroupns: invalid CGROUP mode")
