@@ -28,8 +28,6 @@ var missing = []string{
 	"service rm, service remove", "service rollback", "service scale", "service update",
 	"stack config", "stack deploy, stack up", "stack ls, stack list", "stack ps", "stack rm, stack remove, stack down", "stack services",
 	"swarm ca", "swarm init", "swarm join", "swarm join-token", "swarm leave", "swarm unlock", "swarm unlock-key", "swarm update",
-	"system dial-stdio",
-	"volume update",
 }
 
 // addMissing adds them to the tree, with their nouns where those are missing

@@ -40,6 +40,7 @@ type Hijacking struct {
 	conn       net.Conn
 	tty        bool
 	pumped     bool
+	frames     *frames       // of a WebSocket
 	settled    chan struct{} // closed by Finish; a pump must not close conn before
 }
 
@@ -63,6 +64,11 @@ func (h *Hijacking) Take(tty bool) (*os.File, []byte, error) {
 	if _, err := conn.Write(h.header(common)); err != nil {
 		return nil, nil, fmt.Errorf("write the header of a stream: %w", err)
 	}
+	if h.frames != nil {
+		h.pumped = true
+		file, err := h.frames.descriptor(conn, ahead, tty, h.settled)
+		return file, nil, err
+	}
 	file, err := h.descriptor()
 	if err != nil {
 		return nil, nil, err
@@ -72,6 +78,9 @@ func (h *Hijacking) Take(tty bool) (*os.File, []byte, error) {
 
 // header is, byte for byte, what Docker sends.
 func (h *Hijacking) header(common http.Header) []byte {
+	if h.frames != nil {
+		return h.frames.header()
+	}
 	var b bytes.Buffer
 	if _, upgrade := h.c.Request.Header["Upgrade"]; upgrade {
 		fmt.Fprintf(&b, "HTTP/1.1 101 UPGRADED\r\nContent-Type: %s\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n", h.c.StreamType(h.tty))
@@ -95,14 +104,7 @@ func (h *Hijacking) Finish(err error) error {
 		return err
 	}
 	if err != nil {
-		text := fmt.Appendf(nil, "%v\r\n", err)
-		switch {
-		case h.ErrorFrame:
-			text = appendFrame(nil, SystemErr, []byte(err.Error()))
-		case !h.tty:
-			text = appendFrame(nil, Stdout, text)
-		}
-		_, _ = h.conn.Write(text) // the client may be gone
+		h.tell(fmt.Appendf(nil, "%v\r\n", err))
 	}
 	if !h.pumped {
 		_ = h.conn.Close()
@@ -110,6 +112,21 @@ func (h *Hijacking) Finish(err error) error {
 	h.conn = nil
 	close(h.settled)
 	return nil
+}
+
+// tell writes a text into the stream; the client may be gone.
+func (h *Hijacking) tell(text []byte) {
+	switch {
+	case h.frames != nil && h.frames.conn != nil:
+		_, _ = h.frames.conn.Write(text)
+	case h.frames != nil:
+	case h.ErrorFrame:
+		_, _ = h.conn.Write(appendFrame(nil, SystemErr, bytes.TrimSuffix(text, []byte("\r\n"))))
+	case h.tty:
+		_, _ = h.conn.Write(text)
+	default:
+		_, _ = h.conn.Write(appendFrame(nil, Stdout, text))
+	}
 }
 
 // Refuse answers an attach that failed before Take the way Docker does: by hand,
@@ -140,20 +157,29 @@ func (h *Hijacking) descriptor() (*os.File, error) {
 		}
 		return file, nil
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	local, far, err := localPair()
 	if err != nil {
 		return nil, fmt.Errorf("make a socket pair for a TLS connection: %w", err)
+	}
+	h.pumped = true
+	go pump(h.conn, local, h.settled)
+	return far, nil
+}
+
+// localPair returns a connection and a descriptor of its other end.
+func localPair() (*net.UnixConn, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
 	}
 	near, far := os.NewFile(uintptr(pair[0]), "stream"), os.NewFile(uintptr(pair[1]), "stream")
 	local, err := net.FileConn(near)
 	near.Close()
 	if err != nil {
 		far.Close()
-		return nil, fmt.Errorf("use a socket pair for a TLS connection: %w", err)
+		return nil, nil, err
 	}
-	h.pumped = true
-	go pump(h.conn, local.(*net.UnixConn), h.settled)
-	return far, nil
+	return local.(*net.UnixConn), far, nil
 }
 
 // pump copies both ways until the shim closes its side, passing half-closes on,

@@ -174,3 +174,12 @@ func Unreachable(err error) bool {
 	return errors.As(err, &gone) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || client.IsErrConnectionFailed(err)
 }
+
+// Dial opens a connection to the daemon and speaks nothing on it.
+func (c *Conn) Dial(ctx context.Context) (net.Conn, error) {
+	l, err := c.transport.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.Conn, nil
+}

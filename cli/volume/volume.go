@@ -16,7 +16,7 @@ import (
 
 // Commands are the verbs of `volume`, in the order of the help.
 func Commands(a *app.App) []*cobra.Command {
-	return []*cobra.Command{NewCreate(a), NewInspect(a), NewLs(a), NewPrune(a), NewRm(a)}
+	return []*cobra.Command{NewCreate(a), NewInspect(a), NewLs(a), NewPrune(a), NewRm(a), NewUpdate(a)}
 }
 
 func named(cmd *cobra.Command, names string) *cobra.Command {

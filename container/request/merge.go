@@ -201,8 +201,8 @@ func (d *Defaults) Normalize(hc *container.HostConfig) {
 	if hc.PidsLimit != nil && *hc.PidsLimit == 0 {
 		hc.PidsLimit = nil
 	}
-	if len(hc.SecurityOpt) == 0 && (hc.Privileged || hc.IpcMode.IsHost() || hc.PidMode.IsHost()) {
-		hc.SecurityOpt = []string{"label=disable"} // recorded with and without SELinux
+	if !slices.ContainsFunc(hc.SecurityOpt, func(o string) bool { return strings.HasPrefix(o, "label") }) && (hc.Privileged || hc.IpcMode.IsHost() || hc.PidMode.IsHost()) {
+		hc.SecurityOpt = append(slices.Clone(hc.SecurityOpt), "label=disable") // recorded with and without SELinux
 	}
 	if hc.PortBindings == nil {
 		hc.PortBindings = mobynet.PortMap{}

@@ -63,6 +63,7 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("POST /containers/{id}/wait", r.wait)
 	s.Handle("GET /containers/{id}/logs", r.logs)
 	s.Handle("POST /containers/{id}/attach", r.attach)
+	s.Handle("GET /containers/{id}/attach/ws", r.attachWebSocket)
 	s.Handle("POST /containers/{id}/resize", r.resize)
 	s.Handle("POST /containers/{id}/pause", r.pause)
 	s.Handle("POST /containers/{id}/unpause", r.unpause)

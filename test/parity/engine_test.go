@@ -33,6 +33,7 @@ type engine struct {
 	name   string
 	socket string
 	config string // the client's own configuration: an empty directory
+	root   string // the data root
 	api    *http.Client
 }
 
@@ -122,6 +123,7 @@ func startPeer(t *testing.T) *engine {
 	}
 	defer log.Close()
 	e := newEngine(t, "dockerd", peerDir+"/docker.sock")
+	e.root = disk + "/docker"
 	// The file system is mounted in dockerd's own namespace and ends with it.
 	// Beside v1 hierarchies an almost empty v2 one only confuses this runc.
 	script := `set -e

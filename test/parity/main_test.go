@@ -39,6 +39,8 @@ func TestParity(t *testing.T) {
 		{"wrong requests", compareWrongRequests},
 		{"life", compareLife},
 		{"events", compareEvents},
+		{"routes", compareRoutes},
+		{"cases", compareCases},
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, p) })
 	}

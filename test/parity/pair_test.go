@@ -26,6 +26,7 @@ func startPair(t *testing.T) *pair {
 	p := &pair{theirs: startPeer(t), used: map[int]bool{}, said: map[string]bool{}}
 	lab.Start(t)
 	p.ours = newEngine(t, "sampand", "/run/sampan/sampan.sock")
+	p.ours.root = lab.DataRoot
 	rootfs := busyboxTar(t)
 	p.both(t, func(e *engine) any { return e.docker(t, "import", rootfs, busybox).Must(t) })
 	// dockerd's last container must go before dockerd does, also after a failure.
@@ -103,16 +104,17 @@ func busyboxTar(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, dir := range []string{"bin", "etc", "root", "tmp", "var"} {
+	for _, dir := range []string{"bin", "data", "etc", "root", "tmp", "var"} {
 		add(tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}, nil)
 	}
 	add(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/tmp:/bin/sh\n"))
-	add(tar.Header{Name: "etc/group", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:\napp:x:1000:\n"))
+	add(tar.Header{Name: "etc/group", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:\napp:x:1000:\nextra:x:77:\n"))
 	add(tar.Header{Name: "etc/noexec", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("#!/bin/sh\n"))
 	add(tar.Header{Name: "etc/nointerpreter", Typeflag: tar.TypeReg, Mode: 0o755}, []byte("#!/absent\n"))
 	add(tar.Header{Name: "etc/noformat", Typeflag: tar.TypeReg, Mode: 0o755}, []byte("text\n"))
+	add(tar.Header{Name: "data/file", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("hello\n"))
 	add(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, binary)
-	for _, name := range strings.Fields("sh true false sleep cat ls echo id env kill trap") {
+	for _, name := range strings.Fields("sh true false sleep cat ls echo id env kill trap touch grep df cut head tail wc pwd hostname sort test mkdir rm chmod") {
 		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
 	}
 	if err := w.Close(); err != nil {
