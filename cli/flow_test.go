@@ -340,7 +340,7 @@ func TestUsageErrors(t *testing.T) {
 		{"cp a b", "must specify at least one container source\n", 1},
 		{"cp a:b c:d", "copying between containers is not supported\n", 1},
 		{"swarm init", "sampan swarm init: this command is not supported yet by Sampan\n", 1},
-		{"volume update", "sampan volume update: this command is not supported yet by Sampan\n", 1},
+		{"plugin set", "sampan plugin set: this command is not supported yet by Sampan\n", 1},
 		{"volume create --sharing all x", "--sharing is not supported yet: ", 1},
 		{"start --checkpoint x c", "--checkpoint is not supported yet: ", 1},
 		{"run --use-api-socket x", "sampan: --use-api-socket is not supported yet: ", 125},

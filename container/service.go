@@ -56,6 +56,7 @@ type Options struct {
 	ExecRoot string // containers/ID below it: what ends with the machine's life
 
 	CgroupParent string
+	CDIDirs      []string // where specifications of devices lie
 	Defaults     request.Defaults
 	Spec         ocispec.Defaults
 	Log          *slog.Logger
@@ -118,7 +119,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent}
 	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
-	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host}
+	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host, CDIDirs: o.CDIDirs}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log, Unhealthy: s.unhealthy})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/pflag"
 
+	"github.com/sampan-containers/sampan/container/cdi"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/userns"
@@ -46,6 +47,7 @@ type config struct {
 	icc, ipForward, ipMasq, iptables, ipv6 bool
 	userlandProxy                          bool
 	ip                                     net.IP
+	cdiDirs                                []string
 	dns, dnsSearch, dnsOpts                []string
 	hostGatewayIPs                         []string
 	addressPools                           []string
@@ -134,6 +136,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.ipcMode, "default-ipc-mode", "private", `Default mode for containers ipc ("shareable" | "private")`)
 	f.StringVar(&c.cgroupns, "default-cgroupns-mode", "", `Default mode for containers cgroup namespace ("host" | "private")`)
 	f.StringArrayVar(&c.execOpts, "exec-opt", nil, "Runtime execution options (native.cgroupdriver=cgroupfs)")
+	f.StringArrayVar(&c.cdiDirs, "cdi-spec-dir", cdi.DefaultDirs(), "Directories with CDI specifications of devices")
 	f.StringArrayVar(&c.labels, "label", nil, "Set key=value labels to the daemon")
 	c.registry.define(f)
 	for _, name := range []string{"runtime-binary", "box-binary"} {

@@ -14,7 +14,6 @@ var refused = []struct{ name, kind, why string }{
 	{"authorization-plugin", "list", "authorization plugins are not available yet"},
 	{"bip6", "string", "IPv6 networks are not available yet"},
 	{"bridge-accept-fwmark", "string", "packet marks of the default bridge are not available yet"},
-	{"cdi-spec-dir", "list", "CDI devices are not available yet"},
 	{"containerd", "string", "Sampan does not use containerd"},
 	{"containerd-namespace", "string", "Sampan does not use containerd"},
 	{"containerd-plugins-namespace", "string", "Sampan does not use containerd"},

@@ -166,7 +166,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	}
 	c := d.cfg
 	d.containers, err = container.New(container.Options{
-		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent,
+		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent, CDIDirs: c.cdiDirs,
 		Defaults: request.Defaults{
 			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
 			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
@@ -225,6 +225,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 		DefaultRuntime:  d.cfg.defaultRuntime,
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},
 		BuilderVersion:  "1",
+		CDIDirs:         d.cfg.cdiDirs,
 		Registry:        d.cfg.registry.info(), Proxy: d.cfg.registry.hosts().Proxy.Settings(),
 	}
 	if d.cfg.remap != nil {

@@ -182,8 +182,6 @@ func CheckResources(r *container.Resources, cpus int) error {
 		return invalid("invalid option: CpuPercent, CpuCount and IOMaximum limits exist on Windows only")
 	case r.BlkioWeight > 0 && (r.BlkioWeight < minWeight || r.BlkioWeight > maxWeight):
 		return invalid("Range of blkio weight is from 10 to 1000")
-	case len(r.DeviceRequests) > 0:
-		return fault.New(fault.NotImplemented, "--gpus and device requests are not available yet")
 	}
 	for _, w := range r.BlkioWeightDevice {
 		if w == nil || w.Weight < minWeight || w.Weight > maxWeight {

@@ -116,12 +116,12 @@ func Build(in *Input) (*specs.Spec, error) {
 	if s.Linux.Seccomp, err = seccompProfile(in, security, s); err != nil {
 		return nil, err
 	}
-	return s, check(s)
+	return s, Check(s)
 }
 
-// check holds the result to what every config.json must keep, whatever the
+// Check holds the result to what every config.json must keep, whatever the
 // request said. The root's path is the shim's: it has the layers.
-func check(s *specs.Spec) error {
+func Check(s *specs.Spec) error {
 	c := *s
 	c.Root = &specs.Root{Path: "rootfs"}
 	return speccheck.Check(&c)

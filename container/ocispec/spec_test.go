@@ -238,7 +238,6 @@ func TestCheckResources(t *testing.T) {
 		"swappiness":    {container.Resources{MemorySwappiness: new(int64(101))}, "swappiness range"},
 		"windows":       {container.Resources{CPUCount: 1}, "Windows"},
 		"period":        {container.Resources{CPUPeriod: 1}, "CPU cfs period"},
-		"device":        {container.Resources{DeviceRequests: make([]container.DeviceRequest, 1)}, "not available yet"},
 		"reservation":   {container.Resources{Memory: 8 << 20, MemoryReservation: 9 << 20}, "reservation"},
 		"shares":        {container.Resources{CPUShares: 1 << 30}, "CPU shares"},
 		"quota, period": {container.Resources{NanoCPUs: 1e9, CPUQuota: 5000}, "Conflicting options"},

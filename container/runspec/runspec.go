@@ -11,6 +11,7 @@ import (
 
 	"github.com/moby/moby/api/types/mount"
 
+	"github.com/sampan-containers/sampan/container/cdi"
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/container/mounts"
@@ -30,6 +31,7 @@ type Maker struct {
 	Defaults   *request.Defaults
 	Spec       ocispec.Defaults
 	Host       ocispec.Host
+	CDIDirs    []string // where specifications of devices lie
 }
 
 // Run is what one run adds to the record.
@@ -74,6 +76,14 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 	spec, err := ocispec.Build(in)
 	if err != nil {
 		return nil, err
+	}
+	if requests := rec.HostConfig.DeviceRequests; len(requests) > 0 {
+		if err := cdi.Apply(spec, requests, m.CDIDirs, m.Host); err != nil {
+			return nil, err
+		}
+		if err := ocispec.Check(spec); err != nil {
+			return nil, err
+		}
 	}
 	return json.Marshal(spec)
 }

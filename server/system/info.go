@@ -37,7 +37,7 @@ func (r *routes) info(c *server.Call) error {
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
 		LiveRestoreEnabled: r.cfg.LiveRestore, InitBinary: r.cfg.InitBinary,
 		SecurityOptions: r.cfg.SecurityOptions, DefaultAddressPools: r.cfg.AddressPools,
-		CDISpecDirs: []string{}, Warnings: append(m.warnings(), r.cfg.Warnings...),
+		CDISpecDirs: append([]string{}, r.cfg.CDIDirs...), Warnings: append(m.warnings(), r.cfg.Warnings...),
 	}
 	if info.Labels == nil {
 		info.Labels = []string{}

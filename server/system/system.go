@@ -38,6 +38,7 @@ type Config struct {
 	Commit    string
 	BuildTime string // RFC 3339, or empty
 	Labels    []string
+	CDIDirs   []string // where specifications of devices lie
 
 	Debug, Experimental, LiveRestore bool
 

