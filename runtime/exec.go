@@ -26,12 +26,13 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	if e.Process == nil {
 		return nil, fault.New(fault.Invalid, "exec in container %s: no process is given", c.ID)
 	}
+	process := withHome(e.Process, c.Root)
 	linux := c.spec.Linux
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
 	p := &plan{
-		b: launch.NewBuilder(), process: e.Process, linux: linux, group: c.Cgroup, warn: c.warn,
+		b: launch.NewBuilder(), process: process, linux: linux, group: c.Cgroup, warn: c.warn,
 		stdio: e.Stdio, preserve: e.Preserve, ns: &namespaces{create: c.private},
 	}
 	defer p.close()
@@ -70,6 +71,9 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	}
 	w.program = e.Process.Args[0]
 	w.notify = p.onListener(func(int) *specs.State {
+		if e.State != nil {
+			return e.State
+		}
 		return &specs.State{Version: specs.Version, ID: c.ID, Status: specs.StateRunning, Pid: c.Pid, Bundle: c.bundle, Annotations: c.spec.Annotations}
 	})
 	if err := w.listen(); err != nil {

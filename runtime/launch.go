@@ -210,6 +210,7 @@ func (l *launcher) findPlace() (done bool, err error) {
 
 // compile makes the program.
 func (l *launcher) compile() error {
+	l.process = withHome(l.process, l.root)
 	l.b = launch.NewBuilder()
 	pidJoined := l.ns.joins(unix.CLONE_NEWPID)
 	l.early = !pidJoined && (l.user != nil && l.ns.creates(unix.CLONE_NEWPID) || l.ns.creates(unix.CLONE_NEWTIME))
@@ -266,6 +267,9 @@ func (l *launcher) build() error {
 		}
 	}
 	l.createHooks()
+	if l.place != "" && l.fs != nil {
+		l.fs.Cover(b, l.tree) // the base goes with the host's files
+	}
 	l.leaveHost()
 	if err := l.names(l.spec.Hostname, l.spec.Domainname); err != nil {
 		return err
@@ -277,7 +281,10 @@ func (l *launcher) build() error {
 		return err
 	}
 	if l.fs != nil {
-		if err := l.fs.Protect(b, l.tree); err != nil {
+		if l.place == "" {
+			l.fs.Cover(b, l.tree)
+		}
+		if err := l.fs.Seal(b, l.tree); err != nil {
 			return err
 		}
 	}

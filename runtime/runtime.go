@@ -118,6 +118,8 @@ type ExecSpec struct {
 	// joins after the container's own: groups below that.
 	Groups      []*os.File
 	KeepKeyring bool // the session keyring is the caller's
+
+	State *specs.State // the container's, as a seccomp listener is told
 }
 
 // Process is a further process of a container. It is a child of the caller.

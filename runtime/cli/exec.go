@@ -51,8 +51,11 @@ func execCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(args) == 0 || len(args) == 1 && o.process == "" {
+	if len(args) == 0 {
 		return 0, &wrongUsage{"exec needs the id of a container and a command", f}
+	}
+	if len(args) == 1 && o.process == "" {
+		return 0, fault.New(fault.Invalid, "exec failed: no command is given for the container %s", args[0])
 	}
 	signals := -1
 	if !o.detach {
@@ -118,7 +121,7 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	}
 	p, err := ct.Exec(&runtime.ExecSpec{
 		Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		Groups: groups, KeepKeyring: k.KeepKeyring,
+		Groups: groups, KeepKeyring: k.KeepKeyring, State: k.state(running),
 	})
 	for _, f := range groups {
 		f.Close()

@@ -41,8 +41,8 @@ func killCommand(c *call) (int, error) {
 func parseSignal(s string) (unix.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		const last = 64
-		if n < 1 || n > last {
-			return 0, fault.New(fault.Invalid, "signal %d is not between 1 and %d", n, last)
+		if n < 0 || n > last { // 0 only asks whether the process is there
+			return 0, fault.New(fault.Invalid, "signal %d is not between 0 and %d", n, last)
 		}
 		return unix.Signal(n), nil
 	}

@@ -67,9 +67,14 @@ func Move(netns *os.File, from, to string) error {
 	if err != nil {
 		return wrap(err)
 	}
+	// The kernel would move the device first, and only then find the name taken.
+	taken := fault.New(fault.Invalid, "move network device %s into the container: there is a device called %s already", from, to)
+	if _, err := there.link(to); err == nil && !template {
+		return taken
+	}
 	if err := here.send(index, netns, to); err != nil {
 		if errors.Is(err, unix.EEXIST) {
-			return fault.New(fault.Invalid, "move network device %s into the container: there is a device called %s already", from, to)
+			return taken
 		}
 		return wrap(err)
 	}

@@ -33,9 +33,9 @@ func (p *Plan) Compile(b *launch.Builder, t Tree) error {
 	return nil
 }
 
-// Protect adds the steps that take away the right to change things: read-only
-// paths, masks, the root. Nothing can be made in the tree afterwards.
-func (p *Plan) Protect(b *launch.Builder, t Tree) error {
+// Cover adds the read-only paths and the masks. It needs the base in the mount
+// namespace.
+func (p *Plan) Cover(b *launch.Builder, t Tree) {
 	linux := p.c.Spec.Linux
 	if linux == nil {
 		linux = &noLinux
@@ -46,11 +46,20 @@ func (p *Plan) Protect(b *launch.Builder, t Tree) error {
 	for _, name := range linux.MaskedPaths {
 		mask(b, t, path.Clean("/"+name))
 	}
+}
+
+// Seal adds what takes away the right to change the root itself. Nothing can be made in
+// the tree afterwards.
+func (p *Plan) Seal(b *launch.Builder, t Tree) error {
+	propagation := ""
+	if p.c.Spec.Linux != nil {
+		propagation = p.c.Spec.Linux.RootfsPropagation
+	}
 	if p.c.ReadOnly {
 		b.At("make the root file system read-only")
 		b.SetMountAttr(launch.In(t.Root), unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, false)
 	}
-	return rootPropagation(b, t, linux.RootfsPropagation)
+	return rootPropagation(b, t, propagation)
 }
 
 func rootPropagation(b *launch.Builder, t Tree, name string) error {

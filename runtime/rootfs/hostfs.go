@@ -135,23 +135,18 @@ func (p *Plan) copyUp(m *mount, s *specs.Mount) error {
 // namespace, and nothing else: below such a root there always is a base.
 func Unmount(dir string) error {
 	dir = path.Clean(dir)
-	stack, err := mountsAt(dir)
-	if err != nil {
-		return err
-	}
-	first := slices.Index(stack, "tmpfs "+baseSource)
-	if first < 0 {
-		return nil
-	}
-	for range stack[first:] {
+	for {
+		stack, err := mountsAt(dir)
+		if err != nil || !slices.Contains(stack, "tmpfs "+baseSource) {
+			return err
+		}
 		if err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 			return fmt.Errorf("unmount %s: %w", dir, err)
 		}
 	}
-	return nil
 }
 
-// mountsAt lists type and source of what is mounted at a directory, the lowest first.
+// mountsAt lists type and source of what is mounted at a directory, in any order.
 func mountsAt(dir string) ([]string, error) {
 	data, err := readProc("/proc/self/mountinfo")
 	if err != nil {

@@ -1,0 +1,66 @@
+package runtime
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/kernel/inroot"
+)
+
+// maxPasswd bounds what is read of a container's /etc/passwd (CVE-2024-5154 and its like).
+const maxPasswd = 1 << 20
+
+// withHome gives a process that has no HOME the one of its user in the container's
+// /etc/passwd, "/" if there is none, as runc and crun do: programs of callers that know
+// those rely on it. The file is hostile: it is looked up below the root, must be a
+// regular file, and is read in bounds. A file that is mounted over it is not seen at the
+// first start, when nothing is mounted yet.
+func withHome(p *specs.Process, root *os.File) *specs.Process {
+	for _, e := range p.Env {
+		if strings.HasPrefix(e, "HOME=") {
+			return p
+		}
+	}
+	home := "/"
+	if root != nil {
+		home = homeOf(root, p.User.UID)
+	}
+	with := *p
+	with.Env = append(p.Env[:len(p.Env):len(p.Env)], "HOME="+home)
+	return &with
+}
+
+func homeOf(root *os.File, uid uint32) string {
+	const none = "/"
+	// O_NONBLOCK: it may be a FIFO.
+	f, err := inroot.From(root).Open("/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return none
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return none
+	}
+	data, err := io.ReadAll(io.LimitReader(f, min(st.Size, maxPasswd)))
+	if err != nil {
+		return none
+	}
+	want := strconv.FormatUint(uint64(uid), 10)
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Split(strings.TrimRight(line, "\n"), ":")
+		if len(fields) < 7 || fields[2] != want {
+			continue
+		}
+		if dir := fields[5]; strings.HasPrefix(dir, "/") && !strings.ContainsFunc(dir, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			return dir
+		}
+		return none
+	}
+	return none
+}
