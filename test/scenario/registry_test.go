@@ -1,6 +1,8 @@
 package scenario
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -18,9 +21,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/test/hostile"
 	"github.com/sampan-containers/sampan/test/lab"
 )
 
@@ -112,6 +118,54 @@ func layered(t *testing.T) string {
 	return at
 }
 
+// recompress makes the layers of a layout zstd.
+func recompress(t *testing.T, layout string) {
+	t.Helper()
+	read := func(name string, v any) []byte {
+		raw, err := os.ReadFile(filepath.Join(layout, name))
+		if err == nil && v != nil {
+			err = json.Unmarshal(raw, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	write := func(raw []byte, d *ocispec.Descriptor) {
+		d.Digest, d.Size = digest.FromBytes(raw), int64(len(raw))
+		if err := os.WriteFile(filepath.Join(layout, "blobs/sha256", d.Digest.Encoded()), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var index ocispec.Index
+	var manifest ocispec.Manifest
+	read("index.json", &index)
+	read("blobs/sha256/"+index.Manifests[0].Digest.Encoded(), &manifest)
+	for i := range manifest.Layers {
+		z, err := gzip.NewReader(bytes.NewReader(read("blobs/sha256/"+manifest.Layers[i].Digest.Encoded(), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(hostile.Zstd(t, plain).Blob, &manifest.Layers[i])
+		manifest.Layers[i].MediaType = ocispec.MediaTypeImageLayerZstd
+	}
+	raw, err := json.Marshal(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(raw, &index.Manifests[0])
+	if raw, err = json.Marshal(index); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(layout, "index.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // digestOf asks a registry by skopeo.
 func digestOf(t *testing.T, name string) string {
 	t.Helper()
@@ -126,20 +180,17 @@ func digestOf(t *testing.T, name string) string {
 // others can read it.
 func TestPullAndPushKeepDigests(t *testing.T) {
 	serveRegistry(t, plainRegistry, "")
-	layout := layered(t)
 	d := start(t)
 	for form, flags := range map[string][]string{
-		"oci-gzip": nil, "oci-zstd": {"--dest-compress-format", "zstd"}, "docker": {"--format", "v2s2"},
+		"oci-gzip": nil, "docker": {"--format", "v2s2"}, "oci-zstd": nil,
 	} {
 		t.Run(form, func(t *testing.T) {
 			name, copied := plainRegistry+"/from/"+form+":1", plainRegistry+"/to/"+form+":2"
-			source := "oci:" + layout + ":web"
-			if form == "oci-zstd" { // skopeo compresses only what is plain
-				plain := "dir:" + t.TempDir()
-				lab.Run(t, nil, "skopeo", "copy", "-q", "--dest-decompress", source, plain).Must(t)
-				source = plain
+			layout := layered(t)
+			if form == "oci-zstd" {
+				recompress(t, layout)
 			}
-			lab.Run(t, nil, append(append([]string{"skopeo", "copy", "-q", "--dest-tls-verify=false"}, flags...), source, "docker://"+name)...).Must(t)
+			lab.Run(t, nil, append(append([]string{"skopeo", "copy", "-q", "--dest-tls-verify=false"}, flags...), "oci:"+layout+":web", "docker://"+name)...).Must(t)
 			if raw := lab.Run(t, nil, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+name).Must(t); strings.Contains(raw, "tar+zstd") != (form == "oci-zstd") {
 				t.Fatalf("not what was wanted: %s", raw)
 			}
