@@ -168,12 +168,10 @@ func (s *Service) resume(ctx context.Context, e *index.Entry, found finding) {
 		if err := s.remove(ctx, e, true); err != nil {
 			s.log.Error("remove a container at its end", "container", e.ID, "error", err)
 		}
-	case rec.State.Status == container.StateRestarting:
-		if err := s.containers.Change(e, container.StateExited, true, nil); err != nil {
-			s.log.Error("settle a container", "container", e.ID, "error", err)
-		}
 	case exitErr == nil && exit.At.After(rec.State.FinishedAt) && exit.At.After(rec.State.StartedAt):
 		s.missedRun(ctx, e, exit)
+	case rec.State.Status == container.StateRestarting:
+		// Its restart was counted already: startByPolicy makes it.
 	}
 	if err := shm.RemoveRun(s.paths.RunDir(e.ID)); err != nil {
 		s.log.Error("remove a run directory", "container", e.ID, "error", err)
