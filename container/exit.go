@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/shm"
+	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -76,6 +77,7 @@ func (s *Service) lost(ctx context.Context, e *index.Entry) wire.ExitRecord {
 	if left, err := handle.ReadExit(s.paths.ExitPath(e.ID)); err == nil {
 		return left
 	}
+	_ = os.Remove(exitrecord.Reserved(s.paths.ExitPath(e.ID)))
 	return exit
 }
 

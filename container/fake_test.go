@@ -26,6 +26,7 @@ import (
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/dns"
+	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 	"github.com/sampan-containers/sampan/snapshot"
@@ -503,8 +504,16 @@ func (f *fakeShim) end(code int) {
 	f.finish()
 }
 
-// lose is kill -9 of the shim.
+// lose is kill -9 of the shim: what it reserved for the exit record stays.
 func (f *fakeShim) lose() {
+	if err := os.WriteFile(exitrecord.Reserved(f.config.ExitPath), nil, 0o600); err != nil {
+		f.w.t.Error(err)
+	}
+	f.vanish()
+}
+
+// vanish is a start that was recorded and not made.
+func (f *fakeShim) vanish() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dead = true

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -157,6 +158,8 @@ func (s *Service) resume(ctx context.Context, e *index.Entry, found finding) {
 	}
 	exit, exitErr := handle.ReadExit(s.paths.ExitPath(e.ID))
 	switch {
+	case rec.State.Running() && s.neverBegan(rec):
+		s.undoStart(rec, e)
 	case rec.State.Running():
 		s.settle(ctx, e, nil, s.missedExit(rec))
 	case rec.HostConfig.AutoRemove && (exitErr == nil || s.wasStarted(rec)):
@@ -226,9 +229,45 @@ func (s *Service) missedExit(rec *Record) wire.ExitRecord {
 		return exit
 	}
 	if _, err := os.Stat(s.paths.RunDir(rec.ID)); err == nil {
+		_ = os.Remove(exitrecord.Reserved(s.paths.ExitPath(rec.ID)))
 		return wire.ExitRecord{Code: record.ExitKilled, Signal: 9, At: time.Now().UTC(), Error: handle.ErrLost.Error()}
 	}
 	return wire.ExitRecord{Code: codeUnknown, At: time.Now().UTC(), Error: "the machine went down while the container was running; its exit code is unknown"}
+}
+
+// neverBegan tells that a start was recorded and not made: the shim reserves the
+// exit record before it launches anything.
+func (s *Service) neverBegan(rec *Record) bool {
+	if rec.HostConfig.AutoRemove {
+		return false // its start is not recorded
+	}
+	for _, path := range []string{s.paths.ExitPath(rec.ID), exitrecord.Reserved(s.paths.ExitPath(rec.ID))} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+	}
+	_, err := os.Stat(s.paths.RunDir(rec.ID)) // gone after a reboot
+	return err == nil
+}
+
+// undoStart brings the record of a start that was cut off in line: what a policy
+// keeps running is started again, and that does not count as a restart.
+func (s *Service) undoStart(rec *Record, e *index.Entry) {
+	status := container.StateExited
+	if !rec.HostConfig.RestartPolicy.IsNone() {
+		status = container.StateRestarting
+	}
+	err := s.containers.Change(e, status, true, func(n *Record) {
+		n.State.ExitCode, n.State.FinishedAt = record.ExitStartFailed, time.Now().UTC()
+		n.State.Error = "the daemon ended while the container was being started; start it again"
+	})
+	if err != nil {
+		s.log.Error("settle a container", "container", e.ID, "error", err)
+	}
+	if err := s.Networks.Leave(context.Background(), e.ID); err != nil {
+		s.log.Error("take a container out of its network", "container", e.ID, "error", err)
+	}
+	s.volumes.Unmount(rec, e.ID)
 }
 
 // wasStarted tells whether a container that is removed at its end, whose starts

@@ -194,8 +194,9 @@ func TestRestore(t *testing.T) {
 	rm := func(_ *container.Config, hc *container.HostConfig) { hc.AutoRemove = true }
 	ids := map[string]string{}
 	for name, change := range map[string]func(*container.Config, *container.HostConfig){
-		"runs": nil, "ends": nil, "rm-runs": rm, "rm-ends": rm, "lost": nil, "created": nil, "rm-created": rm, "rm-cut-created": rm,
-		"always": func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" },
+		"runs": nil, "ends": nil, "rm-runs": rm, "rm-ends": rm, "lost": nil, "cut": nil, "created": nil, "rm-created": rm, "rm-cut-created": rm,
+		"always-cut": func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" },
+		"always":     func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" },
 	} {
 		if change == nil {
 			change = func(*container.Config, *container.HostConfig) {}
@@ -208,7 +209,7 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	before := map[string]*fakeShim{}
-	for _, name := range []string{"runs", "ends", "rm-runs", "rm-ends", "lost", "always"} {
+	for _, name := range []string{"runs", "ends", "rm-runs", "rm-ends", "lost", "always", "cut", "always-cut"} {
 		before[name] = w.shim(d, ids[name])
 	}
 	d.crash()
@@ -216,6 +217,8 @@ func TestRestore(t *testing.T) {
 	before["rm-ends"].end(4)
 	before["always"].end(5)
 	before["lost"].lose()
+	before["cut"].vanish()
+	before["always-cut"].vanish()
 	// A removal that was cut off between the files and the record.
 	if err := os.RemoveAll(filepath.Join(w.root, "containers", ids["rm-cut-created"])); err != nil {
 		t.Fatal(err)
@@ -234,6 +237,7 @@ func TestRestore(t *testing.T) {
 		"rm-runs":    {Status: container.StateRunning},
 		"ends":       {Status: container.StateExited, ExitCode: 3},
 		"lost":       {Status: container.StateExited, ExitCode: 137},
+		"cut":        {Status: container.StateExited, ExitCode: 128},
 		"created":    {Status: container.StateCreated},
 		"rm-created": {Status: container.StateCreated},
 	} {
@@ -246,7 +250,12 @@ func TestRestore(t *testing.T) {
 			t.Errorf("%s is still there", name)
 		}
 	}
-	eventually(t, "restart by policy", func() bool { return d.status(t, "always").Status == container.StateRunning })
+	for _, name := range []string{"always", "always-cut"} {
+		eventually(t, "restart by policy", func() bool { return d.status(t, name).Status == container.StateRunning })
+	}
+	if n := d.status(t, "always-cut").RestartCount; n != 0 {
+		t.Errorf("a start that was cut off counts as %d restarts", n)
+	}
 	for _, dir := range []string{"containers", "run/containers"} {
 		if _, err := os.Stat(filepath.Join(w.root, dir, orphan)); err == nil {
 			t.Errorf("%s/%s is still there", dir, orphan)

@@ -19,13 +19,16 @@ import (
 // space is reserved for the record when the container starts.
 const space = 4096
 
+// Reserved is the file that stands for the record from before the launch to its end.
+func Reserved(path string) string { return path + ".new" }
+
 // Prepare removes the record of an earlier run and reserves the space for
 // this one's: a disk that fills up meanwhile must not cost the exit code.
 func Prepare(path string) error {
 	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
 		return &os.PathError{Op: "remove the exit record of an earlier run", Path: path, Err: err}
 	}
-	temp := path + ".new"
+	temp := Reserved(path)
 	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "create the exit record", Path: temp, Err: err}
@@ -39,12 +42,12 @@ func Prepare(path string) error {
 }
 
 // Abandon gives back what Prepare reserved, for a start that failed.
-func Abandon(path string) { unix.Unlink(path + ".new") }
+func Abandon(path string) { unix.Unlink(Reserved(path)) }
 
 // Write stores the record so that a crash leaves the old state or the new
 // one. sync decides whether it must survive a loss of power.
 func Write(path string, r *wire.ExitRecord, sync bool) error {
-	temp := path + ".new"
+	temp := Reserved(path)
 	fd, err := unix.Open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "create", Path: temp, Err: err}

@@ -56,10 +56,17 @@ func TestDaemonKilledAtRandomMoments(t *testing.T) {
 		d.Restart()
 
 		about := fmt.Sprintf("round %d, killed after %v (seed %d)", round, moment, seed)
-		lab.Eventually(t, policyWait, about+": the failing one has had its restarts", func() bool {
-			state, code, n := status(t, d, fails)
-			return state == "exited" && code == 3 && n == 2
-		})
+		var state string
+		var code, restarts int
+		for end := time.Now().Add(lab.Scale(policyWait)); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if state, code, restarts = status(t, d, fails); state == "exited" {
+				break
+			}
+		}
+		if state != "exited" || code != 3 || restarts != 2 {
+			t.Errorf("%s: the failing one is %s with code %d after %d restarts, want exited, 3, 2; %s", about, state, code, restarts,
+				d.Sampan("inspect", "-f", "{{json .State}}", fails).Out)
+		}
 		if out := d.Sampan("logs", fails).Must(t); out != "run\nrun\nrun" {
 			t.Errorf("%s: it ran %d times, want 3", about, strings.Count(out, "run"))
 		}
