@@ -398,6 +398,7 @@ func (l *launcher) run() (*Container, error) {
 	if dir, ok := l.group.DirFD(); ok {
 		o.Cgroup = dir
 	}
+	o.Share = l.mayShare()
 	w, err := startWatch(program, o, l.early || l.late)
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", l.s.ID, err)
@@ -421,6 +422,15 @@ func (l *launcher) run() (*Container, error) {
 		w.child.Close()
 	}
 	return c, nil
+}
+
+// mayShare tells whether the child may work in this process's memory: it must be
+// alone in its PID namespace until its execve, and end in it without a stop. Rights
+// that change with the ids make a process that is not root's unable to open its own
+// files in /proc, and that would be this one too.
+func (l *launcher) mayShare() bool {
+	return l.ns.creates(unix.CLONE_NEWPID) && l.user == nil && !l.early && !l.late && !l.s.Hold && !l.hooks.waits &&
+		l.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 && os.Geteuid() == 0
 }
 
 // take sorts the descriptors that the child sent.

@@ -27,6 +27,12 @@ type Child struct {
 type StartOptions struct {
 	Flags  uintptr  // CLONE_NEW* flags
 	Cgroup *os.File // v2 group to be born in (Linux 5.7), or nil
+	// Share lets the child use this process's memory until its execve, and the
+	// caller's thread sleeps until then. That is cheaper, but right only for a
+	// program that forks no further and waits for nothing (Builder.Wait), in
+	// namespaces that no other process is in: whoever may trace the child could
+	// read and write this process otherwise.
+	Share bool
 }
 
 // Start clones the process and lets the child run p. The child has no exit
@@ -50,7 +56,13 @@ func (p *Program) Start(o StartOptions) (*Child, error) {
 		args.flags |= unix.CLONE_INTO_CGROUP
 		args.cgroup = uint64(o.Cgroup.Fd())
 	}
-	pid, errno := forkAndRun(m, args)
+	var pid uintptr
+	var errno syscall.Errno
+	if o.Share && canShare {
+		pid, errno = forkShared(m, args, make([]byte, sharedStack))
+	} else {
+		pid, errno = forkAndRun(m, args)
+	}
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(o.Cgroup)
 	runtime.KeepAlive(&pidfd)
