@@ -26,6 +26,11 @@ func (s *shim) initEnded() {
 		}
 	}
 	s.phase = phaseCleaning
+	if !s.exitSync && !s.orphans {
+		// Nobody starts it again, nobody is left in it, and who waits for its end
+		// need not wait for the control groups.
+		s.deliver()
+	}
 	// Beside the loop: a process in uninterruptible sleep may hold it up, and
 	// clients still wait for their output.
 	container := s.container
@@ -38,12 +43,28 @@ func (s *shim) initEnded() {
 
 // destroyed is called when cgroup and namespaces are gone.
 func (s *shim) destroyed(err error) {
-	if err != nil {
+	if err != nil && s.told {
+		s.warn("the container has ended, but not all of it is gone: " + err.Error())
+	} else if err != nil {
 		s.exit.Error = err.Error()
 		if s.exitPath != "" {
 			exitrecord.Write(s.exitPath, &s.exit, s.exitSync)
 		}
 	}
+	if !s.told {
+		s.deliver()
+	}
+	s.phase = phaseDelivered
+	if s.root >= 0 {
+		unix.Close(s.root)
+		s.root = -1
+	}
+	s.mem.stop()
+}
+
+// deliver ends all streams and tells the daemons of the end.
+func (s *shim) deliver() {
+	s.told = true
 	s.init.drain()
 	s.init.closeStreams()
 	s.endExecs()
@@ -54,18 +75,12 @@ func (s *shim) destroyed(err error) {
 	}
 	s.closePorts()
 	s.unlisten()
-	s.phase = phaseDelivered
 	for _, c := range s.conns {
 		if c.greeted {
 			c.event(wire.TypeExit, &s.exit)
 			c.since = s.now
 		}
 	}
-	if s.root >= 0 {
-		unix.Close(s.root)
-		s.root = -1
-	}
-	s.mem.stop()
 }
 
 // endExecs settles the execs that the end of the container took along.

@@ -60,6 +60,7 @@ type shim struct {
 	warnings []string // not delivered yet, because no daemon was there
 	problem  string   // for the exit record
 	phase    phase
+	told     bool // the daemons know exit
 	exit     wire.ExitRecord
 }
 
