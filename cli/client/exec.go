@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/url"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -38,16 +39,26 @@ func (c *Client) ExecCreate(ctx context.Context, name string, o ExecCreateOption
 	if err != nil {
 		return ExecCreateResult{}, err
 	}
-	size, err := o.ConsoleSize.pair(o.TTY)
+	body, err := o.Body()
 	if err != nil {
 		return ExecCreateResult{}, err
 	}
-	got, err := fetch[container.ExecCreateResponse](ctx, c, post("/containers/"+name+"/exec", nil, container.ExecCreateRequest{
+	got, err := fetch[container.ExecCreateResponse](ctx, c, post("/containers/"+name+"/exec", nil, body))
+	return ExecCreateResult{ID: got.ID}, err
+}
+
+// ExecRunPath is the route of create and attached start in one request of
+// Sampan's own.
+func ExecRunPath(name string) string { return "/sampan/exec/" + url.PathEscape(name) }
+
+// Body is the body of the request.
+func (o ExecCreateOptions) Body() (container.ExecCreateRequest, error) {
+	size, err := o.ConsoleSize.pair(o.TTY)
+	return container.ExecCreateRequest{
 		User: o.User, Privileged: o.Privileged, Tty: o.TTY, ConsoleSize: size,
 		AttachStdin: o.AttachStdin, AttachStderr: o.AttachStderr, AttachStdout: o.AttachStdout,
 		DetachKeys: o.DetachKeys, Env: o.Env, WorkingDir: o.WorkingDir, Cmd: o.Cmd,
-	}))
-	return ExecCreateResult{ID: got.ID}, err
+	}, err
 }
 
 // ExecStartOptions start a command nobody is attached to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -62,6 +63,12 @@ func execute(ctx context.Context, a *app.App, o *execFlags, name string, command
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if !o.detach {
+		id, s, err := runExec(ctx, a, conn, name, o, req)
+		if !client.NoSuchRoute(err) {
+			return followExec(ctx, a, conn, o, id, s, err)
+		}
+	}
 	created, err := conn.ExecCreate(ctx, name, req)
 	if err != nil {
 		return err
@@ -74,12 +81,17 @@ func execute(ctx context.Context, a *app.App, o *execFlags, name string, command
 		return execFailure(err)
 	}
 	s, err := openExec(ctx, a, conn, created.ID, o, req)
+	return followExec(ctx, a, conn, o, created.ID, s, execFailure(err))
+}
+
+// followExec follows a command whose stream was opened, or failed to be.
+func followExec(ctx context.Context, a *app.App, conn *connect.Conn, o *execFlags, id string, s *session, err error) error {
 	if err != nil {
-		return execFailure(err)
+		return err
 	}
 	if o.tty {
 		followSize(ctx, a, func(h, w uint) error {
-			_, err := conn.ExecResize(ctx, created.ID, client.ExecResizeOptions{Height: h, Width: w})
+			_, err := conn.ExecResize(ctx, id, client.ExecResizeOptions{Height: h, Width: w})
 			return err
 		})
 	}
@@ -88,8 +100,29 @@ func execute(ctx context.Context, a *app.App, o *execFlags, name string, command
 	} else if err != nil {
 		return err
 	}
-	return execStatus(ctx, conn, created.ID)
+	return execStatus(ctx, conn, id)
 }
+
+// runExec is create and start in one request; client.NoSuchRoute tells of a daemon
+// that does not have it.
+func runExec(ctx context.Context, a *app.App, conn *connect.Conn, name string, o *execFlags, req client.ExecCreateOptions) (string, *session, error) {
+	name = strings.TrimSpace(name)
+	if name == "" {
+		return "", nil, errors.New("invalid container name or ID: value is empty")
+	}
+	body, err := req.Body()
+	if err != nil {
+		return "", nil, err
+	}
+	stream, err := conn.Hijack(ctx, client.ExecRunPath(name), nil, body)
+	if err != nil {
+		return "", nil, err
+	}
+	return stream.Header.Get(execHeader), execSession(a, stream, o, req), nil
+}
+
+// execHeader names the exec in the answer of a run.
+const execHeader = "Sampan-Exec"
 
 func (o *execFlags) request(a *app.App, command []string) (client.ExecCreateOptions, error) {
 	req := client.ExecCreateOptions{
@@ -122,11 +155,15 @@ func openExec(ctx context.Context, a *app.App, conn *connect.Conn, id string, o 
 	if err != nil {
 		return nil, err
 	}
+	return execSession(a, stream, o, req), nil
+}
+
+func execSession(a *app.App, stream *connect.Stream, o *execFlags, req client.ExecCreateOptions) *session {
 	s := &session{app: a, stream: stream, tty: o.tty, stdout: a.Out, stderr: a.Err, detachKeys: req.DetachKeys}
 	if req.AttachStdin {
 		s.stdin = a.In
 	}
-	return s, nil
+	return s
 }
 
 // execFailure gives a command that could not start the shells' exit code.

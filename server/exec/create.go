@@ -9,19 +9,24 @@ import (
 )
 
 func (r routes) create(c *server.Call) error {
-	var body api.ExecCreateRequest
-	if err := c.Decode(&body); err != nil {
-		return err
-	}
-	if len(body.Cmd) == 0 {
-		return fault.New(fault.Invalid, "No exec command specified")
-	}
-	if c.Version < consoleSizeSince {
-		body.ConsoleSize = nil
-	}
-	id, err := r.execs.ExecCreate(c.Context(), c.Name, &body)
+	id, _, err := r.prepare(c)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusCreated, api.ExecCreateResponse{ID: id})
+}
+
+// prepare makes the exec that a request describes.
+func (r routes) prepare(c *server.Call) (id string, body api.ExecCreateRequest, err error) {
+	if err := c.Decode(&body); err != nil {
+		return "", body, err
+	}
+	if len(body.Cmd) == 0 {
+		return "", body, fault.New(fault.Invalid, "No exec command specified")
+	}
+	if c.Version < consoleSizeSince {
+		body.ConsoleSize = nil
+	}
+	id, err = r.execs.ExecCreate(c.Context(), c.Name, &body)
+	return id, body, err
 }

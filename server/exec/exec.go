@@ -31,4 +31,5 @@ func Register(s *server.Server, execs Service) {
 	s.Handle("POST /exec/{id}/start", r.start)
 	s.Handle("POST /exec/{id}/resize", r.resize)
 	s.Handle("GET /exec/{id}/json", r.inspect)
+	s.Handle("POST /sampan/exec/{id}", r.run)
 }
