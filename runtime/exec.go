@@ -65,6 +65,9 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 			o.Cgroup = dir
 		}
 	}
+	// The first process stays outside of the PID namespace, so nobody in the container
+	// can trace it; the visible one gets a copy of the memory when it is forked.
+	o.Share = p.ns.creates(unix.CLONE_NEWPID) && p.mayShare()
 	w, err := startWatch(program, o, p.ns.creates(unix.CLONE_NEWPID))
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", c.ID, err)

@@ -425,12 +425,17 @@ func (l *launcher) run() (*Container, error) {
 }
 
 // mayShare tells whether the child may work in this process's memory: it must be
-// alone in its PID namespace until its execve, and end in it without a stop. Rights
-// that change with the ids make a process that is not root's unable to open its own
-// files in /proc, and that would be this one too.
+// alone in its PID namespace until its execve, and end in it without a stop.
 func (l *launcher) mayShare() bool {
-	return l.ns.creates(unix.CLONE_NEWPID) && l.user == nil && !l.early && !l.late && !l.s.Hold && !l.hooks.waits &&
-		l.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 && os.Geteuid() == 0
+	return l.ns.creates(unix.CLONE_NEWPID) && l.user == nil && !l.early && !l.late && !l.s.Hold && !l.hooks.waits && l.plan.mayShare()
+}
+
+// mayShare is the part that a container and an exec have in common. Memory whose
+// user changes its ids makes the files of a process in /proc root's, and these are
+// then our own files too. A seccomp listener is handed over with the caller's help. A
+// time namespace takes no process with memory in common (EUSERS).
+func (p *plan) mayShare() bool {
+	return !p.ns.private(unix.CLONE_NEWTIME) && !p.ns.private(unix.CLONE_NEWUSER) && p.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 && os.Geteuid() == 0
 }
 
 // take sorts the descriptors that the child sent.

@@ -27,11 +27,10 @@ type Child struct {
 type StartOptions struct {
 	Flags  uintptr  // CLONE_NEW* flags
 	Cgroup *os.File // v2 group to be born in (Linux 5.7), or nil
-	// Share lets the child use this process's memory until its execve, and the
-	// caller's thread sleeps until then. That is cheaper, but right only for a
-	// program that forks no further and waits for nothing (Builder.Wait), in
-	// namespaces that no other process is in: whoever may trace the child could
-	// read and write this process otherwise.
+	// Share lets the child use this process's memory until its execve or its exit,
+	// and the caller's thread sleeps until then. That is cheaper, but right only for
+	// a child that waits for nothing (Builder.Wait) and that nobody can trace: who
+	// can would read and write this process too. What it forks has a copy.
 	Share bool
 }
 
