@@ -220,7 +220,13 @@ func (x *extractor) create(parent *directory, name, base string, f func(*directo
 
 // displace removes what is at base, a whole tree in one step.
 func (x *extractor) displace(parent *directory, name, base string) (*directory, error) {
-	x.recipe.lost()
+	var st unix.Stat_t
+	if err := unix.Fstatat(parent.fd(), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, err
+	}
+	if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFREG || kind == unix.S_IFDIR {
+		x.recipe.lost() // the content of a file goes with it
+	}
 	err := unix.Unlinkat(parent.fd(), base, 0)
 	if errors.Is(err, unix.EISDIR) {
 		err = x.discard(parent, base)

@@ -238,3 +238,23 @@ func loadService(t testing.TB) (*engine, string) {
 type silent struct{}
 
 func (silent) Publish(events.Message) {}
+
+// entries reads an archive into its files.
+func entries(t testing.TB, raw []byte) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for r := tar.NewReader(bytes.NewReader(raw)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[h.Name] = string(text)
+	}
+}

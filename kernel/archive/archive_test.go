@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/kernel/inroot"
+	"github.com/sampan-containers/sampan/test/hostile/tars"
 )
 
 func must(t testing.TB, err error) {
@@ -104,6 +105,16 @@ func TestUnpackStaysInside(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			check()
+		})
+	}
+	// The whole corpus, as a copy into a container or out of one would unpack it.
+	outside := tars.NewCanary(t)
+	for _, attack := range tars.All(t, outside) {
+		t.Run("corpus: "+attack.Name, func(t *testing.T) {
+			root, _, check := place(t)
+			_ = Unpack(t.Context(), bytes.NewReader(attack.Raw), root, "d", UnpackOptions{})
+			check()
+			outside.Check(t)
 		})
 	}
 	t.Run("cut off", func(t *testing.T) {
