@@ -81,4 +81,5 @@ type (
 	ExtractOptions   = files.ExtractOptions
 	CommitOptions    = files.CommitOptions
 	StatsOptions     = usage.StatsOptions
+	StatsSample      = usage.Sample
 )

@@ -165,8 +165,8 @@ func TestPruneTakesWhatDoesNotRun(t *testing.T) {
 func TestStatsOfOneThatDoesNotRun(t *testing.T) {
 	d := newWorld(t).newDaemon()
 	id := d.create(t, "web")
-	var got []*container.StatsResponse
-	err := d.Stats(t.Context(), "web", StatsOptions{}, func(s *container.StatsResponse) error { got = append(got, s); return nil })
+	var got []*StatsSample
+	err := d.Stats(t.Context(), "web", StatsOptions{}, func(s *StatsSample) error { got = append(got, s); return nil })
 	if err != nil || len(got) != 1 || got[0].ID != id || got[0].Name != "/web" || !got[0].Read.IsZero() {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -178,7 +178,7 @@ func TestStatsOfOneThatDoesNotRun(t *testing.T) {
 	}
 	got = nil
 	ctx, cancel := context.WithCancel(t.Context())
-	err = d.Stats(ctx, "web", StatsOptions{Stream: true}, func(s *container.StatsResponse) error {
+	err = d.Stats(ctx, "web", StatsOptions{Stream: true}, func(s *StatsSample) error {
 		if got = append(got, s); len(got) == 2 {
 			cancel()
 		}

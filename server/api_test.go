@@ -149,13 +149,13 @@ func (e *engine) Top(_ context.Context, ref, options string) (*api.TopResponse, 
 	e.psArgs = options
 	return &api.TopResponse{Titles: []string{"PID"}, Processes: [][]string{{"7"}}}, e.find(ref)
 }
-func (e *engine) Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*api.StatsResponse) error) error {
+func (e *engine) Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*container.StatsSample) error) error {
 	e.counted = o
 	if err := e.find(ref); err != nil {
 		return err
 	}
 	for {
-		if err := emit(&api.StatsResponse{ID: webID, Name: "/web", OSType: "linux"}); err != nil || !o.Stream {
+		if err := emit(&container.StatsSample{StatsResponse: api.StatsResponse{ID: webID, Name: "/web", OSType: "linux"}}); err != nil || !o.Stream {
 			return err
 		}
 		select {

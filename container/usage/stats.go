@@ -57,7 +57,7 @@ type StatsOptions struct {
 // Stats emits what a container uses. A single answer holds the sample before for
 // the rates. A container that does not run gives one empty sample, or in a stream
 // one each second, since it may be started again.
-func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func(*container.StatsResponse) error) error {
+func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func(*Sample) error) error {
 	if o.Stream && o.OneShot {
 		return fault.New(fault.Invalid, "cannot have stream=true and one-shot=true")
 	}
@@ -103,9 +103,9 @@ func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func
 }
 
 // sample reads the counters of a running container. It takes no lock.
-func (s *Meter) sample(e *index.Entry, last *container.StatsResponse) (*container.StatsResponse, error) {
+func (s *Meter) sample(e *index.Entry, last *Sample) (*Sample, error) {
 	rec := e.Record()
-	empty := &container.StatsResponse{ID: rec.ID, Name: "/" + rec.Name}
+	empty := &Sample{StatsResponse: container.StatsResponse{ID: rec.ID, Name: "/" + rec.Name}}
 	if !rec.State.Running() {
 		return empty, nil
 	}
@@ -116,7 +116,7 @@ func (s *Meter) sample(e *index.Entry, last *container.StatsResponse) (*containe
 	s.turns <- struct{}{}
 	defer func() { <-s.turns }()
 	var err error
-	var out *container.StatsResponse
+	var out *Sample
 	if source.Groups, err = s.d.Groups.Paths(s.d.Paths.Cgroup(rec)); err == nil {
 		out, err = Read(source)
 	}

@@ -37,13 +37,14 @@ type Source struct {
 }
 
 // Read takes one sample. A container whose groups have gone is fault.NotFound.
-func Read(s Source) (*container.StatsResponse, error) {
-	out := &container.StatsResponse{OSType: "linux", Read: time.Now().UTC()}
+func Read(s Source) (*Sample, error) {
+	out := &Sample{StatsResponse: container.StatsResponse{OSType: "linux", Read: time.Now().UTC()}}
 	var err error
 	if dir, v2 := s.unified(); v2 {
-		err = readV2(dir, out)
+		err = readV2(dir, &out.StatsResponse)
+		out.Pressure = pressure(dir)
 	} else {
-		err = s.readV1(out)
+		err = s.readV1(&out.StatsResponse)
 	}
 	if err != nil {
 		return nil, err

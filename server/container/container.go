@@ -40,7 +40,7 @@ type Service interface {
 	Unpause(ctx context.Context, ref string) error
 	Rename(ctx context.Context, ref, name string) error
 	Top(ctx context.Context, ref, options string) (*api.TopResponse, error)
-	Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*api.StatsResponse) error) error
+	Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*container.StatsSample) error) error
 	Update(ctx context.Context, ref string, u *api.UpdateConfig) (warnings []string, err error)
 	Prune(ctx context.Context, f container.Filters, until time.Time) (*api.PruneReport, error)
 }

@@ -3,7 +3,6 @@ package container
 import (
 	"encoding/json"
 
-	api "github.com/moby/moby/api/types/container"
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/server"
@@ -30,7 +29,7 @@ func (r routes) stats(c *server.Call) error {
 	out := c.StreamWriter("application/json")
 	defer out.Close()
 	enc := json.NewEncoder(out)
-	err := r.containers.Stats(ctx, c.Name, o, func(s *api.StatsResponse) error {
+	err := r.containers.Stats(ctx, c.Name, o, func(s *container.StatsSample) error {
 		if c.Version < v1_52 {
 			s.OSType = ""
 		}

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"github.com/docker/go-units"
-	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
@@ -25,6 +24,7 @@ var table = format.List{
 	Headers: map[string]string{
 		"Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT",
 		"MemPerc": "MEM %", "NetIO": "NET I/O", "BlockIO": "BLOCK I/O", "PIDs": "PIDS",
+		"CPUPressure": "CPU PRESSURE", "MemPressure": "MEM PRESSURE", "IOPressure": "I/O PRESSURE",
 	},
 }
 
@@ -36,7 +36,7 @@ type row struct {
 	ready chan struct{} // closed with the first result, or a failure
 
 	mu     sync.Mutex
-	sample *container.StatsResponse // nil: unknown
+	sample *sample // nil: unknown
 	err    error
 }
 
@@ -57,7 +57,7 @@ func (r *row) follow(ctx context.Context, conn *connect.Conn) {
 	}
 	defer got.Body.Close()
 	for dec := json.NewDecoder(got.Body); ; {
-		var s container.StatsResponse
+		var s sample
 		if err := dec.Decode(&s); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.EOF
@@ -70,7 +70,7 @@ func (r *row) follow(ctx context.Context, conn *connect.Conn) {
 	}
 }
 
-func (r *row) set(s *container.StatsResponse) {
+func (r *row) set(s *sample) {
 	terminal.CleanDeep(s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,7 +194,7 @@ func both(in, out uint64) string {
 }
 
 // cpuShare is the container's part of the processors' time between two samples.
-func cpuShare(s *container.StatsResponse) float64 {
+func cpuShare(s *sample) float64 {
 	used := float64(s.CPUStats.CPUUsage.TotalUsage) - float64(s.PreCPUStats.CPUUsage.TotalUsage)
 	system := float64(s.CPUStats.SystemUsage) - float64(s.PreCPUStats.SystemUsage)
 	cpus := float64(s.CPUStats.OnlineCPUs)
@@ -209,7 +209,7 @@ func cpuShare(s *container.StatsResponse) float64 {
 
 // memoryUsed is the usage without the file cache that the kernel gives back
 // first. The name of that counter tells the versions of cgroups apart.
-func memoryUsed(s *container.StatsResponse) uint64 {
+func memoryUsed(s *sample) uint64 {
 	usage := s.MemoryStats.Usage
 	for _, key := range []string{"total_inactive_file", "inactive_file"} {
 		if cache, ok := s.MemoryStats.Stats[key]; ok {

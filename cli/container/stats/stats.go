@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/spf13/cobra"
 
@@ -78,7 +77,7 @@ func show(ctx context.Context, a *app.App, o *options, names []string) error {
 			s := conn.Events(ctx, client.EventsListOptions{Filters: make(client.Filters).Add("type", string(events.ContainerEventType))})
 			changes, broken = s.Messages, s.Err
 		}
-		list, err := conn.ContainerList(ctx, client.ContainerListOptions{All: o.all})
+		list, err := conn.ContainerList(ctx, client.ContainerListOptions{All: o.all, Brief: true})
 		if err != nil {
 			return err
 		}
@@ -146,7 +145,7 @@ func (b *board) once(ctx context.Context, names []string, everything bool) error
 			return err
 		}
 		defer got.Body.Close()
-		var s container.StatsResponse
+		var s sample
 		if err := json.NewDecoder(got.Body).Decode(&s); err != nil {
 			return err
 		}
