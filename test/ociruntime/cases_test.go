@@ -113,6 +113,15 @@ func processFields() []field {
 		{"config.md#configLinuxProcess", "scheduler", "awk '{print $41, $19}' /proc/$$/stat", func(l *lab, s *specs.Spec) {
 			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedBatch, Nice: 5, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}, Priority: 0, Runtime: 0, Deadline: 0, Period: 0}
 		}, "^3 5$", "", newerThanRunc},
+		{"config.md#configLinuxProcess", "scheduler with a priority", "awk '{print $41, $40}' /proc/$$/stat", func(l *lab, s *specs.Spec) {
+			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedRR, Priority: 7}
+		}, roundRobinWant(), roundRobinError(), newerThanRunc},
+		{"config.md#configLinuxProcess", "scheduler with deadlines that cannot be", "true", func(l *lab, s *specs.Spec) {
+			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 9000000, Deadline: 5000000, Period: 20000000}
+		}, "", "SCHED_DEADLINE", newerThanRunc},
+		{"config.md#configLinuxProcess", "execCPUAffinity is for exec", "echo started", func(l *lab, s *specs.Spec) {
+			s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0", Final: "0"}
+		}, "started", "", newerThanRunc},
 		{"config.md#configLinuxProcess", "scheduler unknown", "true", func(l *lab, s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{Policy: "SCHED_FOO"} }, "", "SCHED_FOO", newerThanRunc},
 		{"config.md#configLinuxProcess", "ioPriority", "ionice -p $$", func(l *lab, s *specs.Spec) {
 			s.Process.IOPriority = &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 6}
@@ -247,7 +256,7 @@ func linuxFields() []field {
 		{"config-linux.md#configLinuxUserNamespaceMappings", "user namespace", "cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '", func(l *lab, s *specs.Spec) { inUserNS(s) }, "(?s) 0 100000 65536\n 0 200000 65536", "", "the bundle of the test is closed to the mapped root, which stops runc; our runtime passes descriptors"},
 		{"config-linux.md#configLinuxTimeOffset", "timeOffsets", "cut -d. -f1 /proc/uptime | sed 's/...$//'", func(l *lab, s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
-			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 7000000, Nanosecs: 5}, "monotonic": {Secs: 1}}
+			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 7000000, Nanosecs: 5}, "monotonic": {Secs: 1, Nanosecs: 7}}
 		}, "^70", "", newerThanRunc},
 		{"config-linux.md#configLinuxDevices", "devices", "stat -c '%F %t:%T %a %u:%g' /dev/x /dev/b /dev/p", func(l *lab, s *specs.Spec) {
 			mode := os.FileMode(0o640)

@@ -2,6 +2,7 @@ package ociruntime
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -89,4 +90,23 @@ func blockDevice(t testing.TB) (major, minor int64) {
 	}
 	t.Skip("this machine has no disk")
 	return 0, 0
+}
+
+// mayRoundRobin asks the kernel for a real-time policy, as a container would.
+func mayRoundRobin() bool {
+	return exec.Command("chrt", "-r", "7", "true").Run() == nil
+}
+
+func roundRobinWant() string {
+	if mayRoundRobin() {
+		return "^2 7$"
+	}
+	return ""
+}
+
+func roundRobinError() string {
+	if mayRoundRobin() {
+		return ""
+	}
+	return "SCHED_RR"
 }

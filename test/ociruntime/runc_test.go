@@ -45,7 +45,6 @@ type step struct {
 	args    []string
 	input   string
 	code    int    // that both give
-	differs string // why ours is another code
 	compare string // of the output: "", "equal", "keys" (members of JSON objects), or a regular expression that both match
 }
 

@@ -440,6 +440,24 @@ func reply(listener *os.File) {
 	}
 }
 
+// config.md, execCPUAffinity: for processes of exec.
+func TestExecAffinity(t *testing.T) {
+	l := sleeper(t, nil)
+	id := l.id()
+	l.ok("run", "-d", id)
+	write := func(a *specs.CPUAffinity) {
+		data, err := json.Marshal(&specs.Process{Args: []string{"grep", "Cpus_allowed_list", "/proc/self/status"}, Cwd: "/", Env: []string{"PATH=/bin"}, ExecCPUAffinity: a})
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(l.bundle, "process.json"), data, 0o644))
+	}
+	write(&specs.CPUAffinity{Initial: "0", Final: "0"})
+	if out := l.ok("exec", "-p", "process.json", id); !strings.HasSuffix(out, "\t0") {
+		t.Errorf("with final 0: %q", out)
+	}
+	write(&specs.CPUAffinity{Final: "none"})
+	l.refused("execCPUAffinity.final", "exec", "-p", "process.json", id)
+}
+
 // features.md: the structure, and that what it names is taken.
 func TestFeatures(t *testing.T) {
 	l := newLab(t, ours)
