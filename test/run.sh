@@ -10,6 +10,7 @@ if [ "${1:-}" != inside ]; then
   [ "$(id -u)" = 0 ] || { echo "make test starts containers and networks: run it as root"; exit 1; }
   test/packages.sh || exit 1
   test/debian.sh || exit 1
+  test/compose.sh || exit 1
   go mod download || exit 1
   make --no-print-directory build || exit 1
   test/lint.sh || exit 1

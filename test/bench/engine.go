@@ -64,7 +64,12 @@ func (e *engine) start(argv ...string) error {
 		return err
 	}
 	defer log.Close()
-	script := `ip link set lo up && exec "$@"`
+	// The host's resolver, for the names outside of the part dns.
+	resolv := e.dir + ".resolv.conf"
+	if err := os.WriteFile(resolv, []byte("nameserver "+dnsUpstream+"\n"), 0o644); err != nil {
+		return err
+	}
+	script := `ip link set lo up && ip addr add ` + dnsUpstream + `/32 dev lo && mount --make-rprivate / && mount --bind ` + resolv + ` /etc/resolv.conf && exec "$@"`
 	e.daemon = exec.Command("unshare", append([]string{"--net", "--mount", "sh", "-c", script, "sh"}, argv...)...)
 	e.daemon.Stdout, e.daemon.Stderr = log, log
 	// On the tmpfs of the exec root nothing of the machine's own is found.

@@ -4,8 +4,8 @@
 // loop-mounted ext4 and a network namespace of its own. test/bench/run.sh
 // starts it in mount and pid namespaces that end with it.
 //
-// With arguments (runtime, engine, life, memory) only these parts run, and nothing
-// is written. Any other argument selects the rows of engine and life that contain it
+// With arguments (runtime, engine, life, dns, memory) only these parts run, and
+// nothing is written. Any other argument selects the rows of engine and life that contain it
 // ("exec", "20 at once").
 package main
 
@@ -93,6 +93,12 @@ func run(ctx context.Context, parts []string) error {
 	}
 	if err := rep.measureLifeRows(ctx, dir, parts, []*engine{ours, peer}); err != nil {
 		return err
+	}
+	if wanted("dns") {
+		if rep.dns, err = measureDNS(ours, peer); err != nil {
+			return err
+		}
+		rep.printDNS(os.Stdout)
 	}
 	if wanted("memory") {
 		if rep.memory, err = measureMemory(ctx, ours, peer); err != nil {

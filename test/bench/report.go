@@ -15,6 +15,7 @@ type report struct {
 	runtimes map[string]time.Duration
 	rows     []result
 	life     []lifeResult
+	dns      []dnsLine
 	memory   []memoryLine
 }
 
@@ -87,6 +88,8 @@ func (r *report) write(path string) error {
 	for _, res := range r.life {
 		r.printLife(&b, res)
 	}
+	b.WriteString("\n## Names\n")
+	r.printDNS(&b)
 	b.WriteString("\n## Memory\n")
 	r.printMemory(&b)
 	return os.WriteFile(path, []byte(b.String()), 0o644)

@@ -20,6 +20,8 @@ var table = map[string]int{
 	"daemon.kill.life":    100, // kill -9 of the daemon while policies, checks and --rm act
 	"run.remove":          1000,
 	"network.join":        1000,
+	"dns.queries":         60000,
+	"dns.kill":            40,
 	"exec.repeat":         1000,
 	"attach.cut":          1000,
 	"inroot.swap":         20000,

@@ -1,0 +1,243 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-containers/sampan/test/lab"
+)
+
+const composeFile = `version: "3.9"
+services:
+  web:
+    image: busybox:test
+    command: ["sh", "-c", "trap 'exit 0' TERM; mkdir -p /srv; hostname > /srv/index.html; echo web is up; httpd -f -p 80 -h /srv & wait"]
+    networks:
+      front: {aliases: [site]}
+      back: {}
+    ports: ["127.0.0.1:18080:80"]
+    depends_on:
+      db: {condition: service_healthy}
+  db:
+    image: busybox:test
+    command: ["sh", "-c", "trap 'exit 0' TERM; echo row >> /data/table; echo db is up; httpd -f -p 5432 -h /data & wait"]
+    networks: [back]
+    volumes: ["data:/data"]
+    healthcheck: {test: ["CMD", "busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:5432/table"], interval: 1s, timeout: 2s, retries: 10}
+  worker:
+    image: busybox:test
+    command: ["sh", "-c", "trap 'exit 0' TERM; hostname > /tmp/index.html; httpd -f -p 80 -h /tmp & wait"]
+    networks: [back]
+networks:
+  front: {}
+  back: {internal: true}
+volumes:
+  data: {}
+`
+
+// composer is one version of Compose on one project.
+type composer struct {
+	t       *testing.T
+	program string
+	dir     string
+}
+
+func (c *composer) run(args ...string) lab.Result {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), lab.Scale(2*time.Minute))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.program, append([]string{"-p", "shop"}, args...)...)
+	cmd.Dir = c.dir
+	// The stock client's library finds our socket by the variable alone.
+	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix:///run/sampan/sampan.sock", "HOME="+c.dir, "COMPOSE_PARALLEL_LIMIT=4")
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		c.t.Fatalf("%v did not end; it printed:\n%s%s", args, out.String(), errOut.String())
+	}
+	if err != nil && cmd.ProcessState == nil {
+		c.t.Fatal(err)
+	}
+	return lab.Result{Out: out.String(), Err: errOut.String(), Code: cmd.ProcessState.ExitCode()}
+}
+
+func (c *composer) must(args ...string) string {
+	c.t.Helper()
+	r := c.run(args...)
+	if r.Code != 0 {
+		c.t.Fatalf("compose %s: exit %d\n%s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
+	}
+	return r.Out + r.Err
+}
+
+// in runs a command in a service's first container.
+func (c *composer) in(service string, argv ...string) string {
+	c.t.Helper()
+	r := c.run(append([]string{"exec", "-T", service}, argv...)...)
+	if r.Code != 0 {
+		c.t.Fatalf("exec in %s: %v: exit %d\n%s%s", service, argv, r.Code, r.Out, r.Err)
+	}
+	return strings.TrimSpace(r.Out)
+}
+
+// TestCompose brings up a project of three services with both versions of
+// Compose, unchanged, and uses it as people do.
+func TestCompose(t *testing.T) {
+	for _, version := range []struct{ name, program string }{
+		{"v1", "/usr/bin/docker-compose"}, {"v2", lab.Cache(t, "compose/docker-compose")},
+	} {
+		t.Run(version.name, func(t *testing.T) {
+			d := start(t)
+			c := &composer{t: t, program: version.program, dir: t.TempDir()}
+			if err := os.WriteFile(filepath.Join(c.dir, "docker-compose.yml"), []byte(composeFile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.must("config", "-q")
+			c.must("up", "-d")
+			composeIsUp(t, d, c)
+			composeResolves(t, c)
+			composeScales(t, c)
+			composeKeepsData(t, d, c)
+			composeGoes(t, d, c)
+		})
+	}
+}
+
+func composeIsUp(t *testing.T, d *lab.Daemon, c *composer) {
+	t.Helper()
+	if n := len(strings.Fields(c.must("ps", "-q"))); n != 3 {
+		t.Errorf("ps -q lists %d containers, want 3", n)
+	}
+	if out := c.must("ps"); !strings.Contains(out, "healthy") && !strings.Contains(out, "Up") {
+		t.Errorf("ps: %s", out)
+	}
+	for _, line := range []string{"web is up", "db is up"} {
+		if out := c.must("logs"); !strings.Contains(out, line) {
+			t.Errorf("logs lack %q: %s", line, out)
+		}
+	}
+	lab.Eventually(t, 5*time.Second, "the published port answers", func() bool {
+		answer, err := http.Get("http://127.0.0.1:18080/")
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		return strings.TrimSpace(string(body)) == c.in("web", "hostname")
+	})
+	// A second up finds everything as it should be and makes nothing anew.
+	before := d.Sampan("ps", "-q", "--no-trunc").Must(t)
+	c.must("up", "-d")
+	if after := d.Sampan("ps", "-q", "--no-trunc").Must(t); !sameLines(before, after) {
+		t.Errorf("a second up made containers anew: %s became %s", before, after)
+	}
+}
+
+func composeResolves(t *testing.T, c *composer) {
+	t.Helper()
+	for _, name := range []string{"db", "worker", "web", "site", "db.shop_back"} {
+		c.in("web", "busybox", "nslookup", "-type=a", name)
+	}
+	if out := c.in("web", "busybox", "wget", "-q", "-O", "-", "http://db:5432/table"); out != "row" {
+		t.Errorf("web reads %q from db", out)
+	}
+	if out := c.in("web", "cat", "/etc/resolv.conf"); !strings.Contains(out, "nameserver 127.0.0.11") || strings.Count(out, "nameserver") != 1 {
+		t.Errorf("resolv.conf: %s", out)
+	}
+	// site is an alias on a network that db is not in.
+	if r := c.run("exec", "-T", "db", "busybox", "nslookup", "-type=a", "site"); r.Code == 0 {
+		t.Errorf("db finds an alias of a network it is not in: %s", r.Out)
+	}
+}
+
+func composeScales(t *testing.T, c *composer) {
+	t.Helper()
+	c.must("up", "-d", "--scale", "worker=3")
+	answers := func() []string {
+		var all []string
+		for line := range strings.Lines(c.in("web", "busybox", "nslookup", "-type=a", "worker")) {
+			if a, ok := strings.CutPrefix(strings.TrimSpace(line), "Address: "); ok && !strings.Contains(a, ":53") {
+				all = append(all, strings.Fields(a)[0])
+			}
+		}
+		return all
+	}
+	first := map[string]bool{}
+	for range 12 {
+		all := answers()
+		if len(all) != 3 {
+			t.Fatalf("worker has the addresses %v, want three", all)
+		}
+		first[all[0]] = true
+	}
+	if len(first) != 3 {
+		t.Errorf("only %d of three replicas come first", len(first))
+	}
+	hosts := map[string]bool{}
+	for range 30 {
+		hosts[c.in("web", "busybox", "wget", "-q", "-O", "-", "http://worker/")] = true
+	}
+	if len(hosts) < 2 {
+		t.Errorf("all requests to worker reach one replica: %v", hosts)
+	}
+	c.must("up", "-d", "--scale", "worker=1")
+	if all := answers(); len(all) != 1 {
+		t.Errorf("after scaling down worker has the addresses %v", all)
+	}
+}
+
+func composeKeepsData(t *testing.T, d *lab.Daemon, c *composer) {
+	t.Helper()
+	c.must("restart", "db")
+	if out := c.in("db", "cat", "/data/table"); out != "row\nrow" {
+		t.Errorf("after a restart the table is %q", out)
+	}
+	c.must("stop")
+	c.must("start")
+	c.must("pause", "worker")
+	c.must("unpause", "worker")
+	c.must("top")
+	c.must("kill", "worker")
+	c.must("rm", "-f", "worker")
+	c.must("down")
+	if out := d.Sampan("ps", "-aq").Must(t); out != "" {
+		t.Errorf("containers after down: %s", out)
+	}
+	if out := d.Sampan("network", "ls", "--format", "{{.Name}}").Must(t); strings.Contains(out, "shop") {
+		t.Errorf("networks after down: %s", out)
+	}
+	c.must("up", "-d")
+	if out := c.in("db", "cat", "/data/table"); out != "row\nrow\nrow\nrow" {
+		t.Errorf("after down and up the table is %q", out)
+	}
+}
+
+func composeGoes(t *testing.T, d *lab.Daemon, c *composer) {
+	t.Helper()
+	c.must("down", "-v", "--remove-orphans")
+	for what, list := range map[string][]string{"containers": {"ps", "-aq"}, "volumes": {"volume", "ls", "-q"}} {
+		if out := d.Sampan(list...).Must(t); out != "" {
+			t.Errorf("%s after down -v: %s", what, out)
+		}
+	}
+	if out := d.Sampan("network", "ls", "--format", "{{.Name}}").Must(t); !sameLines(out, "bridge\nhost\nnone") {
+		t.Errorf("networks after down -v: %s", out)
+	}
+}
+
+func sameLines(a, b string) bool {
+	x, y := strings.Fields(a), strings.Fields(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return fmt.Sprint(x) == fmt.Sprint(y)
+}
