@@ -71,6 +71,18 @@ func Wanted(hc *container.HostConfig, nc *mobynet.NetworkingConfig, n Networks) 
 			return nil, err
 		}
 	}
+	if len(hc.Links) > 0 && mode.IsUserDefined() {
+		// Clients say links twice, the oldest here only.
+		es := out[name]
+		for _, l := range hc.Links {
+			if !slices.Contains(es.Links, l) {
+				es.Links = append(es.Links, l)
+			}
+		}
+		if err := check(n, name, es); err != nil {
+			return nil, err
+		}
+	}
 	if len(out) > 1 {
 		for name := range out {
 			if name == network.HostNetwork || name == network.NoneNetwork {

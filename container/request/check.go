@@ -150,8 +150,8 @@ func checkNetwork(c *container.Config, hc *container.HostConfig) error {
 			return invalid("conflicting options: port exposing and the container type network mode")
 		}
 	}
-	if len(hc.Links) > 0 {
-		return notYet("--link is not available; put the containers on a network of their own when those are available")
+	if len(hc.Links) > 0 && !hc.NetworkMode.IsUserDefined() {
+		return notYet("--link is not available on the default network; put the containers on a network of their own, where they find each other by name (and by --link)")
 	}
 	for _, h := range hc.ExtraHosts {
 		name, addr, ok := strings.Cut(h, ":")

@@ -7,13 +7,14 @@ package dnsload
 import (
 	"fmt"
 	"net"
-	"runtime"
+	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
-	"github.com/vishvananda/netns"
+
+	"github.com/sampan-containers/sampan/network/netns"
 )
 
 const (
@@ -201,21 +202,12 @@ func dial(pid int) (net.Conn, error) {
 
 // Inside runs f on a thread in the process's network namespace.
 func Inside(pid int, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // the thread ends with the goroutine
-		ns, err := netns.GetFromPid(pid)
-		if err == nil {
-			err = netns.Set(ns)
-			ns.Close()
-		}
-		if err != nil {
-			done <- fmt.Errorf("network namespace of process %d: %w", pid, err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return netns.Do(ns, f)
 }
 
 // Upstream is a DNS server that gives every name the same address.
