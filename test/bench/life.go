@@ -61,6 +61,7 @@ func lifeRows(dir string) []lifeRow {
 		return err
 	}
 	return []lifeRow{
+		{"a million lines of `yes` into the log", 0, 3, nothing, nothing, timing(command("run", "--rm", "--network", "none", image, "sh", "-c", "busybox yes | busybox head -n 1000000"))},
 		{"logs of 1 GB", 3, 1, writtenLog, remove, timing(func(e *engine) error { return e.discard("logs", "target") })},
 		{"logs --tail 10 of 1 GB", 10, 9, writtenLog, remove, timing(command("logs", "--tail", "10", "target"))},
 		{"cp of 200 MB into a container", 2, 5, withFile, remove, timing(func(e *engine) error {
