@@ -7,6 +7,7 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,8 @@ const (
 	minWidth = 10
 	tabWidth = 1
 	padding  = 3
+
+	outBuffer = 64 << 10
 )
 
 // Row marks the type of a list's rows; the method does nothing.
@@ -59,7 +62,8 @@ func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
 		_, err := body.WriteTo(w)
 		return err
 	}
-	tw := tabwriter.NewWriter(w, minWidth, tabWidth, padding, ' ', 0)
+	out := bufio.NewWriterSize(w, outBuffer)
+	tw := tabwriter.NewWriter(out, minWidth, tabWidth, padding, ' ', 0)
 	head, err := template.New("").Funcs(headerFuncs()).Parse(text)
 	if err != nil {
 		return fmt.Errorf("template parsing error: %w", err)
@@ -71,7 +75,10 @@ func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
 	if _, err := body.WriteTo(tw); err != nil {
 		return err
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 func (l *List) writePlain(w io.Writer, table bool, rows []Row, columns []string, methods []int) error {
@@ -96,11 +103,15 @@ func (l *List) writePlain(w io.Writer, table bool, rows []Row, columns []string,
 		_, err := w.Write(text)
 		return err
 	}
-	tw := tabwriter.NewWriter(w, minWidth, tabWidth, padding, ' ', 0)
+	out := bufio.NewWriterSize(w, outBuffer) // tabwriter writes each cell by itself
+	tw := tabwriter.NewWriter(out, minWidth, tabWidth, padding, ' ', 0)
 	if _, err := tw.Write(text); err != nil {
 		return err
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 func (l *List) template(format string, quiet bool) (text string, table bool) {
