@@ -28,7 +28,7 @@ func (p *plan) execute() error {
 	b := p.b
 	b.AtSite(launch.Site{What: "exec " + args[0], Class: errExec})
 	argv, env := b.Strs(args), b.Strs(p.process.Env)
-	files := candidates(args[0], p.process.Env)
+	files := Candidates(args[0], p.process.Env)
 	switch {
 	case p.bounce != nil:
 		b.ExecTrampoline(p.bounce, p.untilFD(p.bounce.File()), p.reportFD(), files, argv, env)
@@ -60,8 +60,8 @@ func (p *plan) execute() error {
 	return nil
 }
 
-// candidates are the files that a command may mean, in the order of PATH.
-func candidates(command string, env []string) []string {
+// Candidates are the files that a command may mean, in the order of PATH.
+func Candidates(command string, env []string) []string {
 	if strings.Contains(command, "/") {
 		return []string{command}
 	}

@@ -126,7 +126,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.runtimeBinary, "runtime-binary", "", "Path of sampan-runtime (default: beside sampand, then in PATH)")
 	f.StringVar(&c.boxBinary, "box-binary", "", "Path of sampan-box (default: beside sampand)")
 	f.BoolVar(&c.init, "init", false, "Run an init in the container to forward signals and reap processes")
-	f.StringVar(&c.initPath, "init-path", "", "Path to the docker-init binary")
+	f.StringVar(&c.initPath, "init-path", "", "Init program to use in place of the built-in one")
 	f.BoolVar(&c.noNewPrivileges, "no-new-privileges", false, "Set no-new-privileges by default for new containers")
 	f.Var(&c.ulimits, "default-ulimit", "Default ulimits for containers")
 	c.shmSize = ocispec.DefaultShmSize

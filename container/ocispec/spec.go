@@ -51,7 +51,7 @@ type Input struct {
 	// ShmSource is a host directory to bind at /dev/shm (ipc host or
 	// shareable); empty: a tmpfs of the container's own.
 	ShmSource string
-	// InitPath is the host's init binary to bind and run first; empty: none.
+	// InitPath is the init program to bind and run first; empty: none.
 	InitPath string
 	Defaults Defaults
 	Host     Host

@@ -7,7 +7,6 @@ package request
 
 import (
 	"os"
-	"os/exec"
 	"path"
 	"runtime"
 	"slices"
@@ -295,21 +294,6 @@ func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) e
 		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():
 		return invalid("invalid isolation '%s': it exists on Windows only", hc.Isolation)
-	case hc.Init != nil && *hc.Init && d.Init() == "":
-		return notYet("--init needs docker-init or tini on the host (install one, or name it with the daemon's --init-path)")
 	}
 	return nil
-}
-
-// Init is the host's init binary for --init, or empty.
-func (d *Defaults) Init() string {
-	if d.InitPath != "" {
-		return d.InitPath
-	}
-	for _, name := range []string{"docker-init", "tini-static", "tini"} {
-		if p, err := exec.LookPath(name); err == nil {
-			return p
-		}
-	}
-	return ""
 }

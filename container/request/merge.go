@@ -25,7 +25,7 @@ type Defaults struct {
 	LogOptions   map[string]string
 	ShmSize      int64
 	AlwaysInit   bool   // --init for everybody
-	InitPath     string // empty: found in PATH
+	InitPath     string // a program to use instead of the built-in one
 	IpcMode      container.IpcMode
 	CgroupnsMode container.CgroupnsMode
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
 // Maker makes specifications.
@@ -65,9 +67,10 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 	if run.Remap != nil {
 		in.UIDs, in.GIDs = run.Remap.UIDs, run.Remap.GIDs
 	}
+	builtIn := false
 	if rec.HostConfig.Init != nil && *rec.HostConfig.Init {
-		if in.InitPath = m.Defaults.Init(); in.InitPath == "" {
-			return nil, fault.New(fault.NotImplemented, "--init needs docker-init or tini on the host")
+		if in.InitPath = m.Defaults.InitPath; in.InitPath == "" {
+			builtIn, in.InitPath = true, filepath.Join(m.Paths.RunDir(rec.ID), "init")
 		}
 	}
 	if in.Mounts, err = m.mounts(run); err != nil {
@@ -83,6 +86,15 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 		}
 		if err := ocispec.Check(spec); err != nil {
 			return nil, err
+		}
+	}
+	if builtIn {
+		program, err := launch.InitProgram(rec.Path, runtime.Candidates(rec.Path, spec.Process.Env))
+		if err == nil {
+			err = os.WriteFile(in.InitPath, program, 0o555)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make the program of --init: %w", err)
 		}
 	}
 	return json.Marshal(spec)

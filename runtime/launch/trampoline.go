@@ -73,7 +73,7 @@ func (b *Builder) ExecTrampoline(t *Trampoline, fd Arg, report int, candidates [
 // write fills the file and seals it.
 func (t *Trampoline) write(report, number uint32, candidates []string) error {
 	image := make([]byte, headerSize, dataOffset+1024)
-	image = append(image, trampolineCode()...)
+	image = append(image, codeAt(trampolineAddress())...)
 	if len(image) > dataOffset {
 		return errors.New("the code of the trampoline is too long")
 	}
@@ -96,9 +96,8 @@ func (t *Trampoline) write(report, number uint32, candidates []string) error {
 	return nil
 }
 
-// trampolineCode is the code's bytes in this program's text.
-func trampolineCode() []byte {
-	start := trampolineAddress()
+// codeAt is the bytes of a program in this program's text, up to its end mark.
+func codeAt(start uintptr) []byte {
 	text := unsafe.Slice(*(**byte)(unsafe.Pointer(&start)), dataOffset)
 	for i := range text {
 		if string(text[i:i+len(endMark)]) == endMark {

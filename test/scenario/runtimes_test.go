@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -162,4 +163,55 @@ func TestRuntimeOutlivesTheDaemon(t *testing.T) {
 	}
 	d.Sampan("start", "rt").Must(t)
 	d.Sampan("exec", "rt", "true").Must(t)
+}
+
+// --init needs no program of the host.
+func TestInit(t *testing.T) {
+	d := start(t)
+	for _, c := range clients(d) {
+		t.Run(c.name, func(t *testing.T) {
+			for _, tc := range []struct {
+				name string
+				args []string
+				code int
+				out  string
+			}{
+				{"the command is not the first process", []string{busybox, "sh", "-c", "cat /proc/1/comm; test $$ -ne 1 && echo $(cat /proc/1/cmdline | tr '\\0' ' ')"}, 0,
+					`docker-init` + "\n" + `/sbin/docker-init -- sh -c cat /proc/1/comm; test $$ -ne 1 && echo $(cat /proc/1/cmdline | tr '\0' ' ')` + "\n"},
+				{"exit code", []string{busybox, "sh", "-c", "exit 7"}, 7, ""},
+				{"death by signal", []string{busybox, "sh", "-c", "kill -9 $$"}, 137, ""},
+				{"missing command", []string{busybox, "nosuch"}, 127, ""},
+				{"user", []string{"-u", "app", busybox, "id", "-u"}, 0, "1000\n"},
+				{"entrypoint by path", []string{"--entrypoint", "/bin/echo", busybox, "x"}, 0, "x\n"},
+				{"zombies are reaped", []string{busybox, "sh", "-c", "(sleep 0.02 & ) ; sleep 0.2; ps | grep -c '\\[sleep\\]'"}, 1, "0\n"},
+				{"user namespace", []string{"--userns", "remap", busybox, "id", "-u"}, 0, "0\n"},
+			} {
+				if c.name == "docker" && tc.name == "user namespace" {
+					continue // its own flag check knows no remap
+				}
+				r := c.do(append([]string{"run", "--rm", "--init"}, tc.args...)...)
+				if r.Code != tc.code || r.Out != tc.out {
+					t.Errorf("%s: exit %d, %q, %q", tc.name, r.Code, r.Out, r.Err)
+				}
+			}
+			c.do("run", "-d", "--init", "--name", "in", busybox, "sh", "-c", `trap "exit 4" TERM; echo ready; while :; do sleep 0.02; done`).Must(t)
+			defer c.do("rm", "-f", "in")
+			lab.Eventually(t, 10*time.Second, "the command is ready", func() bool { return c.do("logs", "in").Out == "ready\n" })
+			c.do("stop", "in").Must(t)
+			if out := c.do("inspect", "-f", "{{.State.ExitCode}} {{.HostConfig.Init}}", "in").Must(t); out != "4 true" {
+				t.Errorf("after stop: %s", out)
+			}
+		})
+	}
+	term := lab.OpenTerminal(t, lab.Bin(t, "sampan"), "run", "--rm", "-it", "--init", busybox, "sh")
+	term.Expect("/ # ")
+	term.Type("echo g$((1))o; cat\n")
+	term.Expect("g1o")
+	term.Type("\x03")
+	term.Type("echo int$?\n")
+	term.Expect("int130")
+	term.Type("exit 6\n")
+	if code := term.Wait(); code != 6 {
+		t.Errorf("exit %d at a terminal", code)
+	}
 }
