@@ -106,6 +106,11 @@ func run(ctx context.Context, parts []string) error {
 		}
 		rep.printMemory(os.Stdout)
 	}
+	if wanted("images") {
+		if err := rep.measureImages(dir, ours, peer); err != nil {
+			return err
+		}
+	}
 	if len(parts) > 0 {
 		return nil
 	}

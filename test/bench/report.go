@@ -17,6 +17,8 @@ type report struct {
 	life     []lifeResult
 	dns      []dnsLine
 	memory   []memoryLine
+	images   []imageResult
+	pulled   int // the daemon's peak after all pulls, in MiB
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
@@ -90,6 +92,12 @@ func (r *report) write(path string) error {
 	}
 	b.WriteString("\n## Names\n")
 	r.printDNS(&b)
+	b.WriteString("\n## Images\n\nRegistry (Debian's docker-registry) on the loopback of each engine's network namespace; median of 3 rounds; wall seconds and, in brackets, processor seconds of client and daemon together.\n\n")
+	r.imageHead(&b)
+	for _, res := range r.images {
+		r.printImage(&b, res)
+	}
+	fmt.Fprintf(&b, "\nThe daemon's peak after all pulls: %d MiB.\n", r.pulled)
 	b.WriteString("\n## Memory\n")
 	r.printMemory(&b)
 	return os.WriteFile(path, []byte(b.String()), 0o644)

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	_ "crypto/sha256" // digests are of it
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/klauspost/pgzip"
+	"github.com/opencontainers/go-digest"
+	specs "github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// layerShape is the files of a layer and their size together.
+type layerShape struct{ files, bytes int }
+
+var (
+	bigShape  = []layerShape{{6000, 180e6}, {5000, 120e6}, {3000, 90e6}, {2500, 60e6}, {1000, 40e6}, {500, 10e6}}
+	thinShape = func() (all []layerShape) {
+		for range 40 {
+			all = append(all, layerShape{3, 1e6})
+		}
+		return all
+	}()
+)
+
+// fillRegistry makes both images and copies them into the registry that all
+// engines pull from.
+func fillRegistry(dir string, s *shipper) error {
+	for name, shape := range map[string][]layerShape{bigImage: bigShape, thinImage: thinShape} {
+		layout := filepath.Join(dir, "layout")
+		if err := makeLayout(layout, shape); err != nil {
+			return err
+		}
+		if out, err := s.in("skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:"+layout+":latest", "docker://"+name).CombinedOutput(); err != nil {
+			return fmt.Errorf("skopeo: %w: %s", err, tail(string(out), 3))
+		}
+		if err := os.RemoveAll(layout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeLayout writes an OCI layout of one image. Its content is the same in each
+// run and compresses about 2.5:1, as file systems do.
+func makeLayout(dir string, shape []layerShape) error {
+	if err := os.MkdirAll(filepath.Join(dir, "blobs/sha256"), 0o700); err != nil {
+		return err
+	}
+	put := func(raw []byte, mediaType string) (ocispec.Descriptor, error) {
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(raw), Size: int64(len(raw))}
+		return d, os.WriteFile(filepath.Join(dir, "blobs/sha256", d.Digest.Encoded()), raw, 0o600)
+	}
+	created := time.Unix(1_700_000_000, 0).UTC()
+	cfg := ocispec.Image{Created: &created, Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest}
+	for i, l := range shape {
+		plain, err := makeLayer(i, l)
+		if err != nil {
+			return err
+		}
+		var buf bytes.Buffer
+		z := pgzip.NewWriter(&buf)
+		if _, err := z.Write(plain); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+		d, err := put(buf.Bytes(), ocispec.MediaTypeImageLayerGzip)
+		if err != nil {
+			return err
+		}
+		m.Layers = append(m.Layers, d)
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, digest.FromBytes(plain))
+		cfg.History = append(cfg.History, ocispec.History{Created: &created, CreatedBy: fmt.Sprint("layer ", i)})
+	}
+	raw, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	if m.Config, err = put(raw, ocispec.MediaTypeImageConfig); err != nil {
+		return err
+	}
+	if raw, err = json.Marshal(m); err != nil {
+		return err
+	}
+	d, err := put(raw, ocispec.MediaTypeImageManifest)
+	if err != nil {
+		return err
+	}
+	d.Annotations = map[string]string{ocispec.AnnotationRefName: "latest"}
+	index, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: []ocispec.Descriptor{d}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), index, 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600)
+}
+
+func makeLayer(n int, shape layerShape) ([]byte, error) {
+	const block, perDir = 4096, 50
+	random := rand.New(rand.NewPCG(7, uint64(n)))
+	text := make([]byte, 1<<20)
+	for i := range text {
+		text[i] = "etaoin shrdlu\n"[random.IntN(14)]
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	add := func(h tar.Header, content []byte) error {
+		h.Size, h.ModTime = int64(len(content)), time.Unix(1_700_000_000, 0)
+		if err := w.WriteHeader(&h); err != nil {
+			return err
+		}
+		_, err := w.Write(content)
+		return err
+	}
+	average := shape.bytes / shape.files
+	for f := range shape.files {
+		dir := fmt.Sprintf("usr/share/l%d/d%d", n, f/perDir)
+		if f%perDir == 0 {
+			if err := add(tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755}, nil); err != nil {
+				return nil, err
+			}
+		}
+		size := int(float64(average) * (0.2 + 1.6*random.Float64()))
+		content := make([]byte, 0, size+block)
+		for len(content) < size {
+			if random.Float64() < 0.15 {
+				for range block / 8 {
+					v := random.Uint64()
+					content = append(content, byte(v), byte(v>>8), byte(v>>16), byte(v>>24), byte(v>>32), byte(v>>40), byte(v>>48), byte(v>>56))
+				}
+			} else {
+				at := random.IntN(len(text) - block)
+				content = append(content, text[at:at+block]...)
+			}
+		}
+		if err := add(tar.Header{Name: fmt.Sprintf("%s/f%d", dir, f), Typeflag: tar.TypeReg, Mode: 0o644}, content[:size]); err != nil {
+			return nil, err
+		}
+	}
+	return buf.Bytes(), w.Close()
+}
