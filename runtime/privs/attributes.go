@@ -126,7 +126,7 @@ func Scheduler(b *launch.Builder, s *specs.Scheduler) error {
 	}
 	m := b.Space(unix.SizeofSchedAttr)
 	*(*unix.SchedAttr)(unsafe.Pointer(&m.Bytes()[0])) = attr
-	b.At("set the scheduling policy " + string(s.Policy))
+	b.At("set the scheduling policy "+string(s.Policy), launch.Hint{Errno: syscall.EPERM, Text: "real-time policies need CAP_SYS_NICE, and a control group with a real-time share (linux.resources.cpu.realtimeRuntime) where the kernel divides that"})
 	b.Call(unix.SYS_SCHED_SETATTR, launch.Int(0), m.Addr(), launch.Int(0))
 	return nil
 }

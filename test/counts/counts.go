@@ -28,6 +28,10 @@ var table = map[string]int{
 	"failpoint.round":     6,   // rounds of some 56 kills at the steps of the image store
 	"image.storm":         100, // rounds of loads, saves, removals and prunes at once
 	"start.parallel":      200,
+	"oci.lifecycle":       1000, // create, start, kill, delete on the runtime's command line
+	"oci.run":             1000, // eight at once
+	"oci.create.kill":     200,  // kill -9 of create at a random moment, in each of four forms
+	"oci.locks":           100,  // starts that race
 }
 
 // Of returns the count of a loop for this run; at least 1. An unknown name is

@@ -115,6 +115,9 @@ func processFields() []field {
 		}, "^3 5$", "", newerThanRunc},
 		{"config.md#configLinuxProcess", "scheduler with a priority", "awk '{print $41, $40}' /proc/$$/stat", func(l *lab, s *specs.Spec) {
 			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedRR, Priority: 7}
+			if realtime() { // then a group without a share has no real-time processes
+				s.Linux.Resources.CPU = &specs.LinuxCPU{RealtimeRuntime: ptr(int64(1000)), RealtimePeriod: ptr(uint64(100000))}
+			}
 		}, roundRobinWant(), roundRobinError(), newerThanRunc},
 		{"config.md#configLinuxProcess", "scheduler with deadlines that cannot be", "true", func(l *lab, s *specs.Spec) {
 			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 9000000, Deadline: 5000000, Period: 20000000}
