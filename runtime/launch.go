@@ -388,13 +388,7 @@ func (l *launcher) run() (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := launch.StartOptions{}
-	if l.user == nil {
-		o.Flags = l.ns.create & (unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
-		if !l.early {
-			o.Flags |= l.ns.create & unix.CLONE_NEWPID
-		}
-	}
+	o := launch.StartOptions{Flags: l.cloneFlags()}
 	if dir, ok := l.group.DirFD(); ok {
 		o.Cgroup = dir
 	}

@@ -17,6 +17,9 @@
 // itself where NeedsSeal is false; for the rest, and for Exec, the program must have
 // been started from where nobody can write to it: SealSelf, SealedCopy.
 //
+// The example is the whole of a program that uses it; "sampan-runtime spec --explain" shows
+// the steps of a bundle.
+//
 // The package needs root, or a user namespace in which the caller is root.
 package runtime
 

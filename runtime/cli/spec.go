@@ -14,12 +14,16 @@ import (
 
 func specCommand(c *call) (int, error) {
 	var bundle string
-	var rootless bool
+	var rootless, explain bool
 	if _, err := c.parse(flags{
 		{names: "bundle b", text: &bundle, about: "where to write it (default: the current directory)"},
 		{names: "rootless", set: &rootless, refuse: "containers of other users than root are not there yet"},
+		{names: "explain", set: &explain, about: "print what starting the bundle would do, step by step, and do nothing"},
 	}, 0, 0); err != nil {
 		return 0, err
+	}
+	if explain {
+		return 0, c.explain(bundle)
 	}
 	data, err := json.MarshalIndent(exampleSpec(), "", "\t")
 	if err != nil {

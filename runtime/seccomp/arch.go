@@ -97,3 +97,16 @@ func (a *abi) number(row int16) (uint32, bool) {
 	}
 	return uint32(a.numbers[row]) | a.bit, true
 }
+
+// Name is the name of a system call of the given architecture ("amd64", as
+// runtime.GOARCH says), or its number if that is not in the table.
+func Name(arch string, number int) string {
+	if m, ok := machines[arch]; ok {
+		for row := range syscallCount {
+			if n, ok := m[0].number(int16(row)); ok && int(n) == number {
+				return syscallNames[syscallStart[row]:syscallStart[row+1]]
+			}
+		}
+	}
+	return "system call " + strconv.Itoa(number)
+}
