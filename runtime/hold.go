@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/fdpass"
 	"github.com/sampan-containers/sampan/runtime/launch"
+	"github.com/sampan-containers/sampan/runtime/seccomp"
 )
 
 // startSocket is where a held container waits for `start`, in its state directory.
@@ -158,7 +159,7 @@ func lateListener(spec *specs.Spec, state *specs.State, f *os.File) error {
 		f.Close()
 		return errTalk
 	}
-	return sendListener(spec.Linux.Seccomp, f, state.Pid, state)
+	return seccomp.SendListener(spec.Linux.Seccomp, f, state.Pid, state)
 }
 
 func programName(spec *specs.Spec) string {

@@ -90,7 +90,7 @@ func (p *plan) compileFilter() error {
 	var err error
 	p.filter, p.flags, err = seccomp.Compile(s, goruntime.GOARCH)
 	if err == nil && p.flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-		return checkNotify(s)
+		return seccomp.CheckNotify(s)
 	}
 	return err
 }

@@ -149,7 +149,7 @@ func loadFilter(b *launch.Builder, filter []unix.SockFilter, flags uint) {
 	if flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
 		return
 	}
-	// The filter holds for these two calls already; see package runtime, checkNotify.
+	// The filter holds for these two calls already; see seccomp.CheckNotify.
 	listener := b.Slot()
 	load.Into(listener)
 	b.At("send the seccomp listener", launch.Hint{Errno: 0, Text: "a profile with SCMP_ACT_NOTIFY must allow sendmsg"})

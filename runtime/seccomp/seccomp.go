@@ -1,6 +1,7 @@
 // Package seccomp compiles the seccomp part of an OCI spec into a classic BPF
 // program for seccomp(2) SECCOMP_SET_MODE_FILTER. Nothing is loaded here; the
-// launch program does that in the container's first process.
+// launch program does that in the container's first process. It also hands the
+// descriptor of a profile that notifies to its listener.
 //
 // What a profile means:
 //

@@ -1,4 +1,4 @@
-package runtime
+package privs
 
 import (
 	"io"
@@ -15,12 +15,12 @@ import (
 // maxPasswd bounds what is read of a container's /etc/passwd (CVE-2024-5154 and its like).
 const maxPasswd = 1 << 20
 
-// withHome gives a process that has no HOME the one of its user in the container's
+// WithHome gives a process that has no HOME the one of its user in the container's
 // /etc/passwd, "/" if there is none, as runc and crun do: programs of callers that know
 // those rely on it. The file is hostile: it is looked up below the root, must be a
 // regular file, and is read in bounds. A file that is mounted over it is not seen at the
 // first start, when nothing is mounted yet.
-func withHome(p *specs.Process, root *os.File) *specs.Process {
+func WithHome(p *specs.Process, root *os.File) *specs.Process {
 	for _, e := range p.Env {
 		if strings.HasPrefix(e, "HOME=") {
 			return p
