@@ -123,6 +123,7 @@ var ownFlags = map[string]bool{
 	"health-action": true, // run, create: restart or stop an unhealthy container
 	"grep":          true, // logs: lines that match, chosen by the daemon
 	"dry-run":       true, // image prune: what would be removed
+	"repair":        true, // system check: make images whole again
 }
 
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
@@ -170,10 +172,74 @@ func (s *Service) repair(ctx context.Context, d *Damage) error {
 			return err
 		}
 	}
-	if s.Refetch == nil {
-		return fault.New(fault.Unavailable, "it cannot be made again from what is here; remove the image and get it again")
+	var fetched error
+	if s.Refetch != nil {
+		if fetched = s.Refetch(ctx, *d); fetched == nil {
+			return nil
+		}
 	}
-	return s.Refetch(ctx, *d)
+	if d.Kind == "blob" {
+		if forgotten, err := s.forgetBlob(d.Digest); forgotten || err != nil {
+			return err
+		}
+	}
+	if fetched != nil {
+		return fetched
+	}
+	return fault.New(fault.Unavailable, "it cannot be made again from what is here; remove the image and get it again")
+}
+
+// forgetBlob drops a blob that is a second form of something: the compressed form of
+// a layer, which the layer's files replace, or the manifest that an image came with.
+// An image without them is whole; it leaves with other digests than it came with.
+func (s *Service) forgetBlob(d digest.Digest) (found bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = s.store.Update(func(tx *state.Tx) error {
+		change := map[string][]ocispec.Descriptor{}
+		err := tx.Each(blobBucket, func(key string, raw []byte) error {
+			var list []ocispec.Descriptor
+			if err := json.Unmarshal(raw, &list); err != nil {
+				return err
+			}
+			kept := slices.DeleteFunc(slices.Clone(list), func(b ocispec.Descriptor) bool { return b.Digest == d })
+			if len(kept) < len(list) {
+				change[key] = kept
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for key, list := range change {
+			found = true
+			if err := tx.Put(blobBucket, key, list); err != nil {
+				return err
+			}
+		}
+		images := map[digest.Digest]*record{}
+		err = eachRecord(tx, func(id digest.Digest, r *record) error {
+			if slices.Contains(r.Manifests, d) {
+				r.Manifests = slices.DeleteFunc(r.Manifests, func(m digest.Digest) bool { return m == d })
+				images[id] = r
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for id, r := range images {
+			found = true
+			if err := tx.Put(imageBucket, id.String(), r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || !found {
+		return false, err
+	}
+	return true, s.blobs.Delete(d)
 }
 
 // unused refuses to replace a layer that lies below a container.

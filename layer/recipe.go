@@ -285,6 +285,13 @@ func (c *cook) file(at string, size int64) error {
 		return broken(&os.PathError{Op: "open", Path: at, Err: err})
 	}
 	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: at, Err: err}
+	}
+	if st.Size != size {
+		return broken(fmt.Errorf("%q has %d bytes, not %d", at, st.Size, size))
+	}
 	for left := size; left > 0; {
 		n, err := unix.Read(fd, c.buf[:min(left, int64(len(c.buf)))])
 		if err == unix.EINTR {

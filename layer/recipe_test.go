@@ -101,6 +101,9 @@ func TestTarWithSeveralEntriesForOneNameIsNotMadeAgain(t *testing.T) {
 func TestTarOfADamagedLayerIsRefused(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, layer string) error{
 		"content": func(t *testing.T, layer string) error { return os.WriteFile(layer+"/fs/f", []byte("wrong!!"), 0o644) },
+		"longer": func(t *testing.T, layer string) error {
+			return os.WriteFile(layer+"/fs/f", []byte("content and more"), 0o644)
+		},
 		"shorter": func(t *testing.T, layer string) error { return os.Truncate(layer+"/fs/f", 3) },
 		"missing": func(t *testing.T, layer string) error { return os.Remove(layer + "/fs/f") },
 		"a link": func(t *testing.T, layer string) error {

@@ -125,6 +125,8 @@ func TestFiles(t *testing.T) {
 		{"GET", "/v1.41/images/get", "", 400, "no image was named"},
 		{"GET", "/v1.41/images/a/b:1/get", "", 200, "[a/b:1] 0"},
 		{"POST", "/v1.41/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%2C%22label%21%22%3A%5B%22a%22%5D%7D", "", 200, "true false"},
+		{"POST", "/v1.41/sampan/images/check", "", 200, `"Repaired":false`},
+		{"POST", "/v1.41/sampan/images/check?repair=1", "", 200, `"Repaired":true`},
 		{"POST", "/v1.41/images/prune?filters=%7B%22x%22%3A%5B%22y%22%5D%7D", "", 400, "invalid filter"},
 	}
 	for _, tt := range tests {
@@ -160,4 +162,13 @@ func TestFiles(t *testing.T) {
 	if err == nil {
 		t.Error("a download that was broken off looks whole")
 	}
+}
+
+func (images) Check(context.Context) (*image.CheckReport, error) {
+	return &image.CheckReport{Layers: 2, Damaged: []image.Damage{{Kind: "layer", Digest: "sha256:x"}}}, nil
+}
+
+func (images) Repair(_ context.Context, report *image.CheckReport) error {
+	report.Damaged[0].Repaired = true
+	return fault.New(fault.Conflict, "container web uses it")
 }

@@ -346,3 +346,27 @@ func (c *Client) ImageSearch(ctx context.Context, term string, o ImageSearchOpti
 	var out ImageSearchResult
 	return out, json.NewDecoder(body).Decode(&out.Items)
 }
+
+// ImageDamage is a blob or layer that is not what its name says.
+type ImageDamage struct {
+	Kind, Digest, Reason string
+	Images               []string
+	Repaired             bool
+}
+
+// ImageCheckResult is what a check of all images found.
+type ImageCheckResult struct {
+	Blobs, Layers int
+	Bytes         int64
+	Damaged       []ImageDamage
+	Failed        string
+}
+
+// ImageCheck verifies all blobs and layers. Only our daemon can.
+func (c *Client) ImageCheck(ctx context.Context, repair bool) (ImageCheckResult, error) {
+	q := url.Values{}
+	if repair {
+		q.Set("repair", "1")
+	}
+	return fetch[ImageCheckResult](ctx, c, post("/sampan/images/check", q, nil))
+}

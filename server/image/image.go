@@ -23,6 +23,8 @@ type Service interface {
 	Tag(ctx context.Context, ref, repo, tag string) error
 	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
 	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
+	Check(ctx context.Context) (*image.CheckReport, error)
+	Repair(ctx context.Context, report *image.CheckReport) error
 	Prune(ctx context.Context, o image.PruneOptions) (*api.PruneReport, error)
 }
 
@@ -58,4 +60,5 @@ func Register(s *server.Server, images Service, archives Archives, transfers Tra
 	s.Handle("GET /images/get", r.saveSeveral)
 	s.Handle("GET /images/{name}/get", r.saveOne)
 	s.Handle("POST /images/prune", r.prune)
+	s.Handle("POST /sampan/images/check", r.check)
 }
