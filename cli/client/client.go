@@ -6,21 +6,21 @@
 // HTTP client with goroutines for each connection); a whole `ps` takes less.
 // The names are the library's, so what is known of it is true here.
 //
-// A Client sends nothing by itself: New takes the http.RoundTripper that
-// reaches the daemon. Methods are safe for concurrent use.
+// A Client sends nothing by itself: New takes the Transport that reaches the
+// daemon. Methods are safe for concurrent use.
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 const (
@@ -35,10 +35,20 @@ const (
 	maxDrain = 512
 )
 
+// Transport sends a request and returns the answer, whose body the caller closes.
+type Transport interface {
+	RoundTrip(context.Context, *http1.Request) (*Response, error)
+}
+
+// Response is an answer that holds on to its connection until it is closed.
+type Response struct {
+	*http1.Response
+	Body io.ReadCloser
+}
+
 // Options say how requests look; see New.
 type Options struct {
-	Scheme    string // http or https
-	Host      string // the Host header, and the address in errors
+	Host      string // the Host header
 	BasePath  string // what comes before /v1.xx
 	Version   string // API version of the paths; a transport may lower it
 	Headers   map[string]string
@@ -47,12 +57,12 @@ type Options struct {
 
 // Client makes requests of the Engine API.
 type Client struct {
-	transport http.RoundTripper
+	transport Transport
 	options   Options
 }
 
 // New makes a client that sends its requests through transport.
-func New(transport http.RoundTripper, o Options) *Client {
+func New(transport Transport, o Options) *Client {
 	return &Client{transport: transport, options: o}
 }
 
@@ -60,38 +70,19 @@ func New(transport http.RoundTripper, o Options) *Client {
 type request struct {
 	method, path string
 	query        url.Values
-	header       http.Header
+	header       http1.Header
 	body         any
 	unversioned  bool
 }
 
 // do sends r and turns an error status into an error with the daemon's words.
 // The caller closes the body of the response.
-func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
-	body, contentType, err := encode(r.body)
+func (c *Client) do(ctx context.Context, r request) (*Response, error) {
+	req, err := c.request(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode the request %s %s: %w", r.method, r.path, err)
 	}
-	u := url.URL{Scheme: c.options.Scheme, Host: c.options.Host, Path: c.options.BasePath + "/v" + c.options.Version + r.path}
-	if r.unversioned {
-		u.Path = c.options.BasePath + r.path
-	}
-	u.RawQuery = r.query.Encode()
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), body)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range c.options.Headers {
-		req.Header.Set(k, v)
-	}
-	for k, v := range r.header {
-		req.Header[http.CanonicalHeaderKey(k)] = v
-	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	req.Header.Set("User-Agent", c.options.UserAgent)
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.transport.RoundTrip(ctx, req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -105,22 +96,44 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
-// encode makes a body that can be sent twice, unless it is a stream.
-func encode(body any) (io.Reader, string, error) {
-	switch b := body.(type) {
+func (c *Client) request(r request) (*http1.Request, error) {
+	prefix := c.options.BasePath
+	if !r.unversioned {
+		prefix += "/v" + c.options.Version
+	}
+	req := &http1.Request{Method: r.method, Host: c.options.Host, Target: Target(prefix+r.path, r.query), Header: http1.Header{}}
+	for k, v := range c.options.Headers {
+		req.Header.Set(k, v)
+	}
+	req.Header.Set("User-Agent", c.options.UserAgent)
+	switch b := r.body.(type) {
 	case nil:
-		return nil, "", nil
 	case io.Reader:
-		return b, "", nil
+		req.Stream = b
+	default:
+		if v := reflect.ValueOf(b); v.Kind() == reflect.Pointer && v.IsNil() {
+			break
+		}
+		text, err := json.Marshal(b)
+		if err != nil {
+			return nil, err
+		}
+		req.Body = text
+		req.Header.Set("Content-Type", "application/json")
 	}
-	if v := reflect.ValueOf(body); v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil, "", nil
+	for k, v := range r.header {
+		req.Header[k] = v
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		return nil, "", err
+	return req, nil
+}
+
+// Target is a path and a query as they stand in a request.
+func Target(path string, query url.Values) string {
+	target := (&url.URL{Path: path}).EscapedPath()
+	if len(query) > 0 {
+		target += "?" + query.Encode()
 	}
-	return bytes.NewReader(text), "application/json", nil
+	return target
 }
 
 // finish reads the little that may be left, so that the connection can be used
@@ -182,19 +195,19 @@ func (c *Client) stream(ctx context.Context, r request) (io.ReadCloser, error) {
 }
 
 func get(path string, query url.Values) request {
-	return request{method: http.MethodGet, path: path, query: query}
+	return request{method: http1.Get, path: path, query: query}
 }
 
 func post(path string, query url.Values, body any) request {
-	return request{method: http.MethodPost, path: path, query: query, body: body}
+	return request{method: http1.Post, path: path, query: query, body: body}
 }
 
 func head(path string, query url.Values) request {
-	return request{method: http.MethodHead, path: path, query: query}
+	return request{method: http1.Head, path: path, query: query}
 }
 
 func del(path string, query url.Values) request {
-	return request{method: http.MethodDelete, path: path, query: query}
+	return request{method: http1.Delete, path: path, query: query}
 }
 
 // emptyName is a name or id with nothing in it: it must never become the path

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -16,6 +15,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/network"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // RunPath is the route of create, attach and start in one request.
@@ -24,7 +25,7 @@ const RunPath = "/sampan/run"
 // NoSuchRoute tells whether a daemon does not know a route of Sampan's own.
 func NoSuchRoute(err error) bool {
 	var e *StatusError
-	return errors.As(err, &e) && e.Status == http.StatusNotFound && strings.Contains(e.Message, "page not found")
+	return errors.As(err, &e) && e.Status == http1.NotFound && strings.Contains(e.Message, "page not found")
 }
 
 // ContainerCreateOptions are the parts of a container; see ContainerCreate.

@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 
 	"github.com/moby/moby/api/types/container"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // pathStatHeader carries the state of the file that is copied.
@@ -36,7 +37,7 @@ func (c *Client) ContainerStatPath(ctx context.Context, name string, o Container
 	return ContainerStatPathResult{Stat: stat}, err
 }
 
-func pathStat(h http.Header) (container.PathStat, error) {
+func pathStat(h http1.Header) (container.PathStat, error) {
 	var stat container.PathStat
 	text, err := base64.StdEncoding.DecodeString(h.Get(pathStatHeader))
 	if err == nil {
@@ -69,7 +70,7 @@ func (c *Client) CopyToContainer(ctx context.Context, name string, o CopyToConta
 	if o.CopyUIDGID {
 		q.Set("copyUIDGID", "true")
 	}
-	return struct{}{}, c.send(ctx, request{method: http.MethodPut, path: "/containers/" + name + "/archive", query: q, body: o.Content})
+	return struct{}{}, c.send(ctx, request{method: http1.Put, path: "/containers/" + name + "/archive", query: q, body: o.Content})
 }
 
 // CopyFromContainerOptions name what is copied.

@@ -2,13 +2,13 @@ package client
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"github.com/containerd/errdefs"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // StatusError is an error status of the daemon with its message. It matches
@@ -16,7 +16,7 @@ import (
 type StatusError struct {
 	Status  int
 	Message string
-	Header  http.Header // of the answer
+	Header  http1.Header // of the answer
 	prefix  string
 }
 
@@ -30,27 +30,27 @@ func (e *StatusError) Is(target error) bool {
 
 func statusClass(status int) error {
 	switch status {
-	case http.StatusBadRequest:
+	case http1.BadRequest:
 		return errdefs.ErrInvalidArgument
-	case http.StatusUnauthorized:
+	case http1.Unauthorized:
 		return errdefs.ErrUnauthenticated
-	case http.StatusForbidden:
+	case http1.Forbidden:
 		return errdefs.ErrPermissionDenied
-	case http.StatusNotFound:
+	case http1.NotFound:
 		return errdefs.ErrNotFound
-	case http.StatusConflict:
+	case http1.Conflict:
 		return errdefs.ErrConflict
-	case http.StatusPreconditionFailed:
+	case http1.PreconditionFailed:
 		return errdefs.ErrFailedPrecondition
-	case http.StatusTooManyRequests:
+	case http1.TooManyRequests:
 		return errdefs.ErrResourceExhausted
-	case http.StatusNotModified:
+	case http1.NotModified:
 		return errdefs.ErrNotModified
-	case http.StatusNotImplemented:
+	case http1.NotImplemented:
 		return errdefs.ErrNotImplemented
-	case http.StatusServiceUnavailable:
+	case http1.Unavailable:
 		return errdefs.ErrUnavailable
-	case http.StatusInternalServerError:
+	case http1.InternalError:
 		return errdefs.ErrInternal
 	}
 	switch {
@@ -63,23 +63,23 @@ func statusClass(status int) error {
 }
 
 // statusError is nil for an answer that is no error.
-func statusError(req *http.Request, resp *http.Response) error {
-	if resp.StatusCode >= 200 && resp.StatusCode < 400 || resp.StatusCode == http.StatusSwitchingProtocols {
+func statusError(req *http1.Request, resp *Response) error {
+	if resp.Code >= 200 && resp.Code < 400 || resp.Code == http1.SwitchingProtocols {
 		return nil
 	}
 	var text []byte
-	if req.Method != http.MethodHead {
+	if req.Method != http1.Head {
 		var err error
-		if text, err = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)); err != nil && !errors.Is(err, io.EOF) {
+		if text, err = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)); err != nil {
 			return connectionError{fmt.Errorf("read the daemon's error: %w", err)}
 		}
 	}
-	return NewStatusError(resp, text)
+	return NewStatusError(resp.Response, text)
 }
 
 // NewStatusError makes the error of an answer with this body.
-func NewStatusError(resp *http.Response, body []byte) *StatusError {
-	e := &StatusError{Status: resp.StatusCode, Message: errorText(body), Header: resp.Header, prefix: "Error response from daemon: "}
+func NewStatusError(resp *http1.Response, body []byte) *StatusError {
+	e := &StatusError{Status: resp.Code, Message: errorText(body), Header: resp.Header, prefix: "Error response from daemon: "}
 	if e.Message == "" {
 		e.prefix = ""
 		e.Message = fmt.Sprintf("the daemon answered %s and gave no reason", resp.Status)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -14,6 +13,8 @@ import (
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // Authorize asks for credentials, in the form of the X-Registry-Auth header.
@@ -57,11 +58,11 @@ func (c *Client) authorized(ctx context.Context, r request, auth string, ask Aut
 	return c.stream(ctx, r)
 }
 
-func authHeader(auth string) http.Header {
+func authHeader(auth string) http1.Header {
 	if auth == "" {
 		return nil
 	}
-	return http.Header{registry.AuthHeader: {auth}}
+	return http1.Header{registry.AuthHeader: {auth}}
 }
 
 // ImagePushOptions are those of a pull.
@@ -154,7 +155,7 @@ func (c *Client) ImageLoad(ctx context.Context, input io.Reader, options ...Imag
 		o(q)
 	}
 	r := post("/images/load", q, input)
-	r.header = http.Header{"Content-Type": {"application/x-tar"}}
+	r.header = http1.Header{"Content-Type": {"application/x-tar"}}
 	return c.stream(ctx, r)
 }
 

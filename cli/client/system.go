@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -19,6 +18,8 @@ import (
 	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/api/types/volume"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // PingOptions is empty.
@@ -330,7 +331,7 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 }
 
 // Stream is Call for an answer that the caller reads and closes.
-func (c *Client) Stream(ctx context.Context, method, path string, query url.Values, body any) (io.ReadCloser, http.Header, error) {
+func (c *Client) Stream(ctx context.Context, method, path string, query url.Values, body any) (io.ReadCloser, http1.Header, error) {
 	resp, err := c.do(ctx, request{method: method, path: path, query: query, body: body})
 	if err != nil {
 		return nil, nil, err

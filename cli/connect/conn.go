@@ -8,7 +8,6 @@ package connect
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +32,8 @@ type Options struct {
 	Headers map[string]string // extra headers of the configuration file
 	Notices io.Writer         // where a started daemon is announced
 	Trace   io.Writer         // one line per request, if set
+	// TLSProgram speaks TLS; empty means the daemon's program on this machine.
+	TLSProgram string
 	// NoStart keeps a missing daemon from being started.
 	NoStart bool
 }
@@ -41,13 +42,16 @@ type Options struct {
 type Conn struct {
 	*client.Client
 	end       endpoint
-	tls       *tls.Config
 	basePath  string
 	headers   map[string]string
 	transport *transport
-	versions  *versioner
-	notices   io.Writer
-	trace     io.Writer
+	// tlsArgs are those of the program that speaks TLS, or nil; tlsProgram is
+	// that program, where it is not the daemon's.
+	tlsArgs    []string
+	tlsProgram string
+	versions   *versioner
+	notices    io.Writer
+	trace      io.Writer
 	// mayStart allows one attempt to start sampand. It ends with the first
 	// success: a daemon that goes away later was stopped on purpose.
 	mayStart atomic.Bool
@@ -73,14 +77,10 @@ func New(o Options) (*Conn, error) {
 	}
 	c := &Conn{end: end, headers: o.Headers, notices: o.Notices, trace: o.Trace}
 	c.mayStart.Store(end.implied && !o.NoStart && os.Geteuid() == 0)
-	scheme := "http"
 	if end.network == "tcp" {
 		name, _, _ := net.SplitHostPort(end.addr)
-		if c.tls, err = o.TLS.config(name); err != nil {
-			return nil, err
-		}
-		if c.tls != nil {
-			scheme = "https"
+		if o.TLS.Requested() {
+			c.tlsArgs, c.tlsProgram = o.TLS.args(name), o.TLSProgram
 		}
 		u, err := url.Parse(end.host)
 		if err != nil {
@@ -88,10 +88,10 @@ func New(o Options) (*Conn, error) {
 		}
 		c.basePath = u.Path
 	}
-	c.transport = &transport{dial: c.dial, tls: c.tls}
+	c.transport = &transport{dial: c.dialSecure, secure: c.tlsArgs != nil}
 	c.versions = newVersioner(c.transport, c.basePath)
 	c.Client = client.New(c.roundTripper(), client.Options{
-		Scheme: scheme, Host: c.httpHost(), BasePath: c.basePath, Version: c.versions.preferred,
+		Host: c.httpHost(), BasePath: c.basePath, Version: c.versions.preferred,
 		Headers: o.Headers, UserAgent: userAgent(),
 	})
 	return c, nil

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/sampan-containers/sampan/cli/client"
+	"github.com/sampan-containers/sampan/cli/tlspipe"
 )
 
 func TestFindHost(t *testing.T) {
@@ -226,7 +227,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("DOCKER_CERT_PATH", t.TempDir())
-	c, err := New(Options{Host: host, TLS: TLS{Verify: true, VerifySet: true, CA: ca, CASet: true}})
+	c, err := New(Options{Host: host, TLSProgram: os.Args[0], TLS: TLS{Verify: true, VerifySet: true, CA: ca, CASet: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +246,7 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(other, strangersCA(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err = New(Options{Host: host, TLS: TLS{Verify: true, VerifySet: true, CA: other, CASet: true}})
+	c, err = New(Options{Host: host, TLSProgram: os.Args[0], TLS: TLS{Verify: true, VerifySet: true, CA: other, CASet: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,6 +256,14 @@ func TestTLS(t *testing.T) {
 	if _, err := c.Hijack(t.Context(), "/x", nil, nil); err == nil {
 		t.Error("a stream to a server with an unknown certificate was opened")
 	}
+}
+
+// TestMain lets the tests' program be the one that speaks TLS.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == tlspipe.Verb {
+		os.Exit(tlspipe.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
 }
 
 func strangersCA(t *testing.T) []byte {

@@ -2,17 +2,16 @@ package connect
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 
 	"github.com/sampan-containers/sampan/cli/client"
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 const (
@@ -27,7 +26,7 @@ const (
 type Stream struct {
 	Conn   net.Conn
 	Reader *bufio.Reader
-	Header http.Header // of the answer
+	Header http1.Header // of the answer
 }
 
 // Close ends the stream both ways.
@@ -46,7 +45,7 @@ func (s *Stream) CloseWrite() error {
 // says why a container or command cannot be attached to.
 func (c *Conn) Hijack(ctx context.Context, path string, query url.Values, body any) (*Stream, error) {
 	s, apiErr, err := c.tryHijack(ctx, c.versions.current(), path, query, body)
-	if apiErr != nil && apiErr.Status == http.StatusBadRequest && !c.versions.fixed {
+	if apiErr != nil && apiErr.Status == http1.BadRequest && !c.versions.fixed {
 		if wanted := wantedVersion(apiErr.Message); wanted != "" {
 			c.versions.lowered.Store(&wanted)
 			s, apiErr, err = c.tryHijack(ctx, wanted, path, query, body)
@@ -59,24 +58,33 @@ func (c *Conn) Hijack(ctx context.Context, path string, query url.Values, body a
 }
 
 func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Values, body any) (*Stream, *client.StatusError, error) {
-	req, err := c.hijackRequest(ctx, version, path, query, body)
+	req, err := c.hijackRequest(version, path, query, body)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, resp, err := c.takeOver(ctx, req)
-	if err != nil {
+	// A connection kept from an earlier request serves as well as a new one. The
+	// handshake can be cancelled; the stream afterwards has its own end.
+	l, resp, _, stop, err := c.transport.send(ctx, req)
+	if err == nil && !stop() {
+		err = ctx.Err()
+	}
+	var gone *NoDaemonError
+	switch {
+	case err != nil && (ctx.Err() != nil || errors.As(err, &gone)):
 		return nil, nil, err
+	case err != nil:
+		return nil, nil, fmt.Errorf("open the stream to the daemon: %w", err)
 	}
 	// 200 is the answer of old daemons, and to clients without Upgrade.
-	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode == http.StatusOK {
+	if resp.Code == http1.SwitchingProtocols || resp.Code == http1.OK {
 		return &Stream{Conn: l.Conn, Reader: bufio.NewReaderSize(l.reader, streamBuffer), Header: resp.Header}, nil, nil
 	}
 	defer l.Close()
 	return nil, refusal(resp), nil
 }
 
-func (c *Conn) hijackRequest(ctx context.Context, version, path string, query url.Values, body any) (*http.Request, error) {
-	payload, contentType := []byte(nil), "text/plain"
+func (c *Conn) hijackRequest(version, path string, query url.Values, body any) (*http1.Request, error) {
+	payload, contentType := []byte{}, "text/plain"
 	if body != nil {
 		var err error
 		if payload, err = json.Marshal(body); err != nil {
@@ -84,13 +92,7 @@ func (c *Conn) hijackRequest(ctx context.Context, version, path string, query ur
 		}
 		contentType = "application/json"
 	}
-	u := &url.URL{Path: c.basePath + "/v" + version + path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(payload))
-	if err != nil {
-		return nil, err
-	}
-	req.Host = c.httpHost()
-	req.URL.Host = req.Host
+	req := &http1.Request{Method: http1.Post, Host: c.httpHost(), Target: client.Target(c.basePath+"/v"+version+path, query), Body: payload, Header: http1.Header{}}
 	for k, v := range c.headers {
 		req.Header.Set(k, v)
 	}
@@ -101,54 +103,9 @@ func (c *Conn) hijackRequest(ctx context.Context, version, path string, query ur
 	return req, nil
 }
 
-// takeOver sends req and reads the head of the answer. A connection kept from an
-// earlier request serves, unless the daemon has closed it.
-func (c *Conn) takeOver(ctx context.Context, req *http.Request) (*link, *http.Response, error) {
-	l, err := c.transport.acquire(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	resp, err := c.handshake(ctx, l, req)
-	if err != nil && l.used && stale(err) && ctx.Err() == nil {
-		if req.Body, err = req.GetBody(); err != nil {
-			return nil, nil, err
-		}
-		if l, err = c.transport.connect(ctx); err != nil {
-			return nil, nil, err
-		}
-		resp, err = c.handshake(ctx, l, req)
-	}
-	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("open the stream to the daemon: %w", err)
-	}
-	return l, resp, err
-}
-
-// handshake can be cancelled; the stream afterwards has its own end.
-func (c *Conn) handshake(ctx context.Context, l *link, req *http.Request) (*http.Response, error) {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	resp, err := func() (*http.Response, error) {
-		if err := req.Write(l); err != nil {
-			return nil, unsentError{err}
-		}
-		if first, err := l.reader.Peek(1); err != nil && len(first) == 0 {
-			return nil, unsentError{err}
-		}
-		return http.ReadResponse(l.reader, req)
-	}()
-	if !stop() {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		l.Close()
-	}
-	return resp, err
-}
-
-func refusal(resp *http.Response) *client.StatusError {
-	defer resp.Body.Close()
+func refusal(resp *http1.Response) *client.StatusError {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil {
 		text = nil
 	}
 	return client.NewStatusError(resp, text)

@@ -1,12 +1,20 @@
 package connect
 
 import (
-	"crypto/tls"
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
 
-	"github.com/docker/go-connections/tlsconfig"
+	"golang.org/x/sys/unix"
 )
 
 // TLS holds the global tls flags.
@@ -44,26 +52,100 @@ func (t TLS) fromEnv() TLS {
 	return t
 }
 
-// config builds the client's TLS configuration; nil means plain text.
-func (t TLS) config(serverName string) (*tls.Config, error) {
-	if !t.Requested() {
-		return nil, nil
-	}
-	o := tlsconfig.Options{ExclusiveRootPools: true, MinVersion: tls.VersionTLS12, InsecureSkipVerify: !t.Verify}
+// args are the arguments of the TLS program (see package tlspipe).
+func (t TLS) args(serverName string) []string {
+	args := []string{"tls-pipe", "-name", serverName}
 	if t.Verify {
-		o.CAFile = t.CA
+		args = append(args, "-verify", "-ca", t.CA)
 	}
 	// A client certificate is optional with --tls, as in Docker: files that
 	// were only guessed from the default directory may be missing.
 	_, certErr := os.Stat(t.Cert)
 	_, keyErr := os.Stat(t.Key)
 	if t.CertSet || t.KeySet || certErr == nil && keyErr == nil {
-		o.CertFile, o.KeyFile = t.Cert, t.Key
+		args = append(args, "-cert", t.Cert, "-key", t.Key)
 	}
-	cfg, err := tlsconfig.Client(o)
+	return args
+}
+
+// secure wraps a connection in TLS, which another program speaks: it is linked
+// into sampand, since it would make this one start later.
+func (c *Conn) secure(conn net.Conn) (net.Conn, error) {
+	program := c.tlsProgram
+	if program == "" {
+		var err error
+		if program, err = findDaemon(); err != nil {
+			return nil, fmt.Errorf("TLS needs the program %s on this machine: %w", daemonName, err)
+		}
+	}
+	remote, err := conn.(*net.TCPConn).File()
+	conn.Close()
 	if err != nil {
-		return nil, fmt.Errorf("set up TLS: %w", err)
+		return nil, err
 	}
-	cfg.ServerName = serverName
-	return cfg, nil
+	defer remote.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket pair for TLS: %w", err)
+	}
+	near, far := os.NewFile(uintptr(pair[0]), "tls"), os.NewFile(uintptr(pair[1]), "tls")
+	defer near.Close()
+	defer far.Close()
+	ours, err := net.FileConn(near)
+	if err != nil {
+		return nil, err
+	}
+	p := &pipe{UnixConn: ours.(*net.UnixConn), ended: make(chan struct{})}
+	cmd := exec.Command(program, c.tlsArgs...)
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = far, &p.said, []*os.File{remote}
+	// Keys of the terminal are for this program, which ends the other one.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		p.UnixConn.Close()
+		return nil, fmt.Errorf("start %s for TLS: %w", program, err)
+	}
+	go func() {
+		_ = cmd.Wait() // what it said tells why it failed
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// pipe is the near side of a TLS program.
+type pipe struct {
+	*net.UnixConn
+	said  bytes.Buffer // read after ended
+	ended chan struct{}
+	any   bool // something came
+}
+
+// endWait bounds the wait for the reason of an end.
+const endWait = 2 * time.Second
+
+// Read tells why TLS failed, if it did before the first byte.
+func (p *pipe) Read(b []byte) (int, error) {
+	n, err := p.UnixConn.Read(b)
+	if n > 0 {
+		p.any = true
+	}
+	if err == nil || p.any || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		return n, err
+	}
+	select {
+	case <-p.ended:
+		if text := strings.TrimSpace(p.said.String()); text != "" {
+			return n, errors.New(text)
+		}
+	case <-time.After(endWait):
+	}
+	return n, err
+}
+
+// dialSecure is dial, with TLS where it is wanted.
+func (c *Conn) dialSecure(ctx context.Context) (net.Conn, error) {
+	conn, err := c.dial(ctx)
+	if err != nil || c.tlsArgs == nil {
+		return conn, err
+	}
+	return c.secure(conn)
 }

@@ -3,13 +3,14 @@ package connect
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"sync"
+
+	"github.com/sampan-containers/sampan/cli/client"
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 const (
@@ -19,12 +20,12 @@ const (
 	transportBuffer = 4 << 10
 )
 
-// transport sends requests over HTTP/1.1 and keeps connections for the next
-// one. Unlike http.Transport it works in the caller's goroutine: a short
-// command would spend more time on waking goroutines than on its requests.
+// transport sends requests and keeps connections for the next one. It works in
+// the caller's goroutine: a short command would spend more time on waking
+// goroutines than on its requests.
 type transport struct {
-	dial func(context.Context) (net.Conn, error)
-	tls  *tls.Config
+	dial   func(context.Context) (net.Conn, error)
+	secure bool
 
 	mu   sync.Mutex
 	idle []*link
@@ -54,14 +55,6 @@ func (t *transport) connect(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.tls != nil {
-		secure := tls.Client(conn, t.tls)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			conn.Close()
-			return nil, fmt.Errorf("TLS with the daemon: %w (check --tlscacert, --tlscert and --tlskey)", err)
-		}
-		conn = secure
-	}
 	return &link{Conn: conn, reader: bufio.NewReaderSize(conn, transportBuffer)}, nil
 }
 
@@ -76,26 +69,35 @@ func (t *transport) release(l *link) {
 	l.Close()
 }
 
-// RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	l, err := t.acquire(req.Context())
+// RoundTrip implements client.Transport.
+func (t *transport) RoundTrip(ctx context.Context, req *http1.Request) (*client.Response, error) {
+	l, resp, sent, stop, err := t.send(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.exchange(l, req)
-	if err == nil || !l.used || !stale(err) || req.Context().Err() != nil || req.Body != nil && req.GetBody == nil {
-		return resp, err
+	a := &answer{Reader: resp.Body, t: t, l: l, ctx: ctx, stop: stop, sent: sent, keep: !resp.Close}
+	if resp.Empty {
+		a.eof = true
+		a.end()
 	}
-	// The daemon closed the kept connection, or is another one by now.
-	if req.GetBody != nil {
-		if req.Body, err = req.GetBody(); err != nil {
-			return nil, err
-		}
+	return &client.Response{Response: resp, Body: a}, nil
+}
+
+// send makes the exchange, again on a new connection if the daemon has closed the
+// kept one, or is another one by now.
+func (t *transport) send(ctx context.Context, req *http1.Request) (l *link, resp *http1.Response, sent chan error, stop func() bool, err error) {
+	if l, err = t.acquire(ctx); err != nil {
+		return nil, nil, nil, nil, err
 	}
-	if l, err = t.connect(req.Context()); err != nil {
-		return nil, err
+	resp, sent, stop, err = t.exchange(ctx, l, req)
+	if err == nil || !l.used || !errors.As(err, new(unsentError)) || ctx.Err() != nil || req.Stream != nil {
+		return l, resp, sent, stop, err
 	}
-	return t.exchange(l, req)
+	if l, err = t.connect(ctx); err != nil {
+		return nil, nil, nil, nil, err
+	}
+	resp, sent, stop, err = t.exchange(ctx, l, req)
+	return l, resp, sent, stop, err
 }
 
 // unsentError is a request of which the daemon has read nothing, or to which
@@ -104,56 +106,43 @@ type unsentError struct{ error }
 
 func (e unsentError) Unwrap() error { return e.error }
 
-func stale(err error) bool { return errors.As(err, new(unsentError)) }
-
-// exchange sends req over l and reads the head of the answer. The connection
-// belongs to the answer's body from then on.
-func (t *transport) exchange(l *link, req *http.Request) (*http.Response, error) {
-	ctx := req.Context()
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	fail := func(err error) (*http.Response, error) {
-		l.Close()
-		if !stop() && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, err
-	}
-	sent := make(chan error, 1)
-	if req.Body == nil || req.GetBody != nil {
-		if err := req.Write(l); err != nil {
-			return fail(unsentError{err})
-		}
-		sent <- nil
+// exchange sends req over l and reads the head of the answer. Until stop is
+// called, the end of ctx closes the connection; sent tells how the sending went.
+func (t *transport) exchange(ctx context.Context, l *link, req *http1.Request) (resp *http1.Response, sent chan error, stop func() bool, err error) {
+	stop = context.AfterFunc(ctx, func() { l.Close() })
+	sent = make(chan error, 1)
+	if req.Stream == nil {
+		err = req.Write(l)
+		sent <- err
 	} else {
 		// The daemon may refuse a long stream before its end.
 		go func() { sent <- req.Write(l) }()
 	}
-	first, err := l.reader.Peek(1)
-	if err != nil {
-		if len(first) == 0 {
+	if err == nil {
+		var first []byte
+		if first, err = l.reader.Peek(1); len(first) > 0 {
+			resp, err = http1.ReadResponse(l.reader, req.Method)
+			if errors.Is(err, http1.ErrMalformed) && !t.secure {
+				err = fmt.Errorf("%w (is the daemon's port one for TLS? then use --tls)", err)
+			}
+		} else if err != nil {
 			err = unsentError{err}
 		}
-		return fail(err)
+	} else {
+		err = unsentError{err}
 	}
-	resp, err := http.ReadResponse(l.reader, req)
 	if err != nil {
-		if t.tls == nil {
-			err = fmt.Errorf("%w (is the daemon's port one for TLS? then use --tls)", err)
+		l.Close()
+		if !stop() && ctx.Err() != nil {
+			err = ctx.Err()
 		}
-		return fail(err)
 	}
-	a := &answer{ReadCloser: resp.Body, t: t, l: l, ctx: ctx, stop: stop, sent: sent, keep: !resp.Close && !req.Close}
-	if resp.Body == http.NoBody {
-		a.eof = true
-		a.end()
-	}
-	resp.Body = a
-	return resp, nil
+	return resp, sent, stop, err
 }
 
 // answer gives the connection back when it has been read to its end.
 type answer struct {
-	io.ReadCloser
+	io.Reader
 	t    *transport
 	l    *link
 	ctx  context.Context // only to tell why a read failed
@@ -165,7 +154,7 @@ type answer struct {
 }
 
 func (a *answer) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
+	n, err := a.Reader.Read(p)
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):

@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/sampan-containers/sampan/cli/client"
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // maxRefusal bounds the body of a 400 that is looked at for a version.
@@ -21,7 +21,7 @@ const maxRefusal = 64 << 10
 // so in its 400; the request is then sent again with the version it named, and
 // so are all later ones. That saves the /_ping before every command.
 type versioner struct {
-	next      http.RoundTripper
+	next      client.Transport
 	basePath  string
 	preferred string
 	// fixed: DOCKER_API_VERSION names the version, no other may be used.
@@ -29,7 +29,7 @@ type versioner struct {
 	lowered atomic.Pointer[string]
 }
 
-func newVersioner(next http.RoundTripper, basePath string) *versioner {
+func newVersioner(next client.Transport, basePath string) *versioner {
 	v := &versioner{next: next, basePath: basePath, preferred: client.MaxAPIVersion}
 	for _, name := range []string{"SAMPAN_API_VERSION", "DOCKER_API_VERSION"} {
 		if value := strings.TrimPrefix(os.Getenv(name), "v"); value != "" {
@@ -49,13 +49,14 @@ func (v *versioner) current() string {
 
 func (v *versioner) prefix(version string) string { return v.basePath + "/v" + version + "/" }
 
-func (v *versioner) RoundTrip(req *http.Request) (*http.Response, error) {
-	ours := strings.HasPrefix(req.URL.Path, v.prefix(v.preferred))
+// RoundTrip implements client.Transport.
+func (v *versioner) RoundTrip(ctx context.Context, req *http1.Request) (*client.Response, error) {
+	ours := strings.HasPrefix(req.Target, v.prefix(v.preferred))
 	if low := v.lowered.Load(); ours && low != nil {
-		return v.next.RoundTrip(v.rewrite(req, *low))
+		return v.next.RoundTrip(ctx, v.rewrite(req, *low))
 	}
-	resp, err := v.next.RoundTrip(req)
-	if err != nil || !ours || v.fixed || resp.StatusCode != http.StatusBadRequest {
+	resp, err := v.next.RoundTrip(ctx, req)
+	if err != nil || !ours || v.fixed || resp.Code != http1.BadRequest {
 		return resp, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
@@ -65,29 +66,17 @@ func (v *versioner) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	wanted := wantedVersion(string(body))
-	if wanted == "" || req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+	if wanted == "" || req.Stream != nil {
 		return resp, nil
 	}
 	v.lowered.Store(&wanted)
-	again := v.rewrite(req, wanted)
-	if req.GetBody != nil {
-		if again.Body, err = req.GetBody(); err != nil {
-			return nil, err
-		}
-	}
-	return v.next.RoundTrip(again)
+	return v.next.RoundTrip(ctx, v.rewrite(req, wanted))
 }
 
-func (v *versioner) rewrite(req *http.Request, version string) *http.Request {
-	again := req.Clone(req.Context())
-	swap := func(path string) string {
-		return v.prefix(version) + strings.TrimPrefix(path, v.prefix(v.preferred))
-	}
-	again.URL.Path = swap(again.URL.Path)
-	if again.URL.RawPath != "" {
-		again.URL.RawPath = swap(again.URL.RawPath)
-	}
-	return again
+func (v *versioner) rewrite(req *http1.Request, version string) *http1.Request {
+	again := *req
+	again.Target = v.prefix(version) + strings.TrimPrefix(req.Target, v.prefix(v.preferred))
+	return &again
 }
 
 // wantedVersion finds the newest version in the refusal of an older daemon.
@@ -135,24 +124,24 @@ func olderAPI(a, b string) bool {
 
 // tracer prints one line per request for --debug.
 type tracer struct {
-	next http.RoundTripper
+	next client.Transport
 	w    io.Writer
 }
 
-func (t *tracer) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t *tracer) RoundTrip(ctx context.Context, req *http1.Request) (*client.Response, error) {
 	start := time.Now()
-	resp, err := t.next.RoundTrip(req)
+	resp, err := t.next.RoundTrip(ctx, req)
 	outcome := ""
 	if err != nil {
 		outcome = err.Error()
 	} else {
 		outcome = resp.Status
 	}
-	fmt.Fprintf(t.w, "debug: %s %s: %s (%s)\n", req.Method, req.URL.RequestURI(), outcome, time.Since(start).Round(time.Microsecond))
+	fmt.Fprintf(t.w, "debug: %s %s: %s (%s)\n", req.Method, req.Target, outcome, time.Since(start).Round(time.Microsecond))
 	return resp, err
 }
 
-func (c *Conn) roundTripper() http.RoundTripper {
+func (c *Conn) roundTripper() client.Transport {
 	if c.trace == nil {
 		return c.versions
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 
 	"github.com/moby/moby/api/types/container"
@@ -13,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
 	"github.com/sampan-containers/sampan/cli/container/spec"
+	"github.com/sampan-containers/sampan/cli/http1"
 	"github.com/sampan-containers/sampan/cli/value"
 )
 
@@ -115,7 +115,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	return err
 }
 
-func warningsOf(h http.Header) []string {
+func warningsOf(h http1.Header) []string {
 	var list []string
 	for _, quoted := range h.Values(warningHeader) {
 		if text, err := strconv.Unquote(quoted); err == nil {

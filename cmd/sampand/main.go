@@ -14,10 +14,14 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/sampan-containers/sampan/cli/tlspipe"
 	"github.com/sampan-containers/sampan/version"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == tlspipe.Verb {
+		os.Exit(tlspipe.Main(os.Args[2:])) // for a client on this machine
+	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "sampand:", err)
 		os.Exit(1)
