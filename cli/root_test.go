@@ -122,8 +122,9 @@ func checkFlag(t *testing.T, cmd *cobra.Command, want compatFlag) {
 var ownFlags = map[string]bool{
 	"health-action": true, // run, create: restart or stop an unhealthy container
 	"grep":          true, // logs: lines that match, chosen by the daemon
-	"dry-run":       true, // image prune: what would be removed
+	"dry-run":       true, // image prune, network prune: what would be removed
 	"repair":        true, // system check: make images whole again
+	"publish":       true, // update: as port add, of a running container
 }
 
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.

@@ -220,6 +220,12 @@ func (w *world) ServeNames(_ string, s dns.Sockets, _ network.ResolverOptions) e
 func (w *world) OpenResolver(string, *os.File, network.ResolverOptions) (dns.Sockets, error) {
 	return dns.Sockets{}, nil
 }
+func (w *world) AddPorts(context.Context, string, []network.PortRequest, func([]network.BoundPort) error, func(*state.Tx) error) (*network.Joined, error) {
+	return nil, fault.New(fault.Unavailable, "not in this test")
+}
+func (w *world) RemovePorts(context.Context, string, func(network.BoundPort) bool, func(*state.Tx) error) ([]network.BoundPort, *network.Joined, error) {
+	return nil, nil, fault.New(fault.Unavailable, "not in this test")
+}
 func (w *world) Rename(string, string) error         { return nil }
 func (w *world) Check(network.EndpointRequest) error { return nil }
 func (w *world) NetworkOf(ref string) (name, id string, err error) {
@@ -417,6 +423,7 @@ func (f *fakeShim) ExecWait(ctx context.Context, id string) (handle.ExecState, e
 }
 func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }
 func (f *fakeShim) Kept(context.Context, string) (*os.File, error)           { return os.Open("/dev/null") }
+func (f *fakeShim) Publish(context.Context, wire.Port, *os.File) error       { return nil }
 func (f *fakeShim) Keep(context.Context, string, *os.File) error             { return nil }
 func (f *fakeShim) Control(context.Context, string, []byte) error            { return nil }
 

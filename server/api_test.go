@@ -22,6 +22,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
@@ -169,6 +170,12 @@ func (e *engine) Stats(ctx context.Context, ref string, o container.StatsOptions
 func (e *engine) Update(_ context.Context, ref string, u *api.UpdateConfig) ([]string, error) {
 	e.updated = *u
 	return nil, e.find(ref)
+}
+func (e *engine) ChangePorts(_ context.Context, ref string, c membership.PortChange) error {
+	if len(c.Add) != 1 || len(c.Remove) != 1 {
+		return fault.New(fault.Invalid, "%d and %d ports", len(c.Add), len(c.Remove))
+	}
+	return nil
 }
 func (e *engine) Prune(_ context.Context, f container.Filters, until time.Time) (*api.PruneReport, error) {
 	e.pruned, e.until = f, until
@@ -473,6 +480,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1.41/networks/bridge", ``, 200, `…"Containers":{}`},
 		{"GET", "/v1.41/networks/nope", ``, 404, `{"message":"network nope not found"}`},
 		{"POST", "/v1.41/networks/create", `{"Name":"mine"}`, 201, `{"Id":"mineid","Warning":""}`},
+		{"POST", "/v1.41/sampan/containers/web/ports", `{"Add":{"80/tcp":[{"HostPort":"8080"}]},"Remove":{"81/udp":null}}`, 204, ``},
+		{"POST", "/v1.41/sampan/containers/web/ports", `{"Add":{"x":null}}`, 400, `…`},
 		{"DELETE", "/v1.41/networks/nope", ``, 404, `{"message":"network nope not found"}`},
 		{"DELETE", "/v1.41/networks/bridge", ``, 204, ``},
 		{"POST", "/v1.41/networks/mine/connect", `{"Container":"web","EndpointConfig":{"Aliases":["www"]}}`, 200, ``},

@@ -18,7 +18,7 @@ import (
 
 // NewPort makes `port`.
 func NewPort(a *app.App) *cobra.Command {
-	return named(&cobra.Command{
+	cmd := named(&cobra.Command{
 		Use:               "port CONTAINER [PRIVATE_PORT[/PROTO]]",
 		Short:             "List the published ports of a container",
 		Args:              app.RangeArgs(1, 2),
@@ -31,6 +31,8 @@ func NewPort(a *app.App) *cobra.Command {
 			return port(cmd.Context(), a, args[0], private)
 		},
 	}, "container port, port")
+	cmd.AddCommand(newPortAdd(a), newPortRm(a))
+	return cmd
 }
 
 func port(ctx context.Context, a *app.App, name, private string) error {

@@ -21,6 +21,7 @@ type updateOptions struct {
 	cpus                        value.CPUs
 	pids                        int64
 	restart                     string
+	publish                     value.List
 }
 
 func (o *updateOptions) register(fs *pflag.FlagSet) {
@@ -40,6 +41,7 @@ func (o *updateOptions) register(fs *pflag.FlagSet) {
 	fs.Var(&o.reservation, "memory-reservation", "Memory soft limit")
 	fs.Var(&o.swap, "memory-swap", "Limit of memory plus swap (-1 for unlimited swap)")
 	fs.Int64Var(&o.pids, "pids-limit", 0, "Limit of processes (-1 for unlimited)")
+	fs.VarP(&o.publish, "publish", "p", "Publish one more port, also while the container runs (see port add)")
 	fs.StringVar(&o.restart, "restart", "", "Restart policy to apply when the container ends")
 }
 
@@ -75,11 +77,21 @@ func NewUpdate(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			_, bindings, err := value.Ports(o.publish.Values, nil)
+			if err != nil {
+				return err
+			}
 			conn, err := a.Connect()
 			if err != nil {
 				return err
 			}
 			return a.ForEach(args, func(name string) error {
+				if len(bindings) > 0 {
+					err := conn.ContainerPorts(cmd.Context(), name, client.ContainerPortsOptions{Add: bindings})
+					if err != nil || cmd.Flags().NFlag() == 1 {
+						return err
+					}
+				}
 				got, err := conn.ContainerUpdate(cmd.Context(), name, req)
 				for _, w := range got.Warnings {
 					fmt.Fprintf(a.Err.Text(), "WARNING: %s\n", w)

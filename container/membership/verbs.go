@@ -23,6 +23,8 @@ import (
 type Service interface {
 	Networks
 	Connect(context.Context, network.ConnectRequest) (*network.Joined, error)
+	AddPorts(ctx context.Context, containerID string, ports []network.PortRequest, hold func([]network.BoundPort) error, also func(*state.Tx) error) (*network.Joined, error)
+	RemovePorts(ctx context.Context, containerID string, match func(network.BoundPort) bool, also func(*state.Tx) error) ([]network.BoundPort, *network.Joined, error)
 	// Resolves tells whether the daemon answers the container's names; ServeNames
 	// begins to, by the sockets that the container's shim kept, OpenResolver by new
 	// ones.
@@ -42,7 +44,7 @@ type Dependencies struct {
 	Log        *slog.Logger
 }
 
-// Verbs has connect and disconnect.
+// Verbs has connect and disconnect, and the change of published ports.
 type Verbs struct{ d Dependencies }
 
 // New returns the verbs.
@@ -71,7 +73,7 @@ func (v *Verbs) NetworkConnect(ctx context.Context, ref string, network string, 
 	if err := connectable(rec, name); err != nil {
 		return err
 	}
-	r, err := request(name, es)
+	r, err := endpointRequest(name, es)
 	if err != nil {
 		return err
 	}

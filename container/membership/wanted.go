@@ -95,7 +95,7 @@ func Wanted(hc *container.HostConfig, nc *mobynet.NetworkingConfig, n Networks) 
 
 // check refuses what a network can never give.
 func check(n Networks, name string, es *mobynet.EndpointSettings) error {
-	r, err := request(name, es)
+	r, err := endpointRequest(name, es)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func Requests(rec *record.Record) ([]network.EndpointRequest, error) {
 	}
 	out := make([]network.EndpointRequest, 0, len(names))
 	for _, name := range names {
-		r, err := request(name, rec.Endpoints[name])
+		r, err := endpointRequest(name, rec.Endpoints[name])
 		if err != nil {
 			return nil, err
 		}
@@ -141,8 +141,8 @@ func Primary(rec *record.Record) string {
 	return mode
 }
 
-// request turns settings of the API into a request of the network service.
-func request(name string, es *mobynet.EndpointSettings) (network.EndpointRequest, error) {
+// endpointRequest turns settings of the API into a request of the network service.
+func endpointRequest(name string, es *mobynet.EndpointSettings) (network.EndpointRequest, error) {
 	r := network.EndpointRequest{Network: name}
 	if es == nil {
 		return r, nil

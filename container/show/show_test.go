@@ -33,7 +33,7 @@ func web() *record.Record {
 			{Type: mount.TypeTmpfs, Destination: "/t"},
 		},
 		State: record.State{Status: container.StateRunning, Pid: 7, StartedAt: noon.Add(-5 * time.Minute),
-			Net: &network.Joined{Endpoints: []network.Endpoint{{Network: "bridge", NetworkID: "n1", IP: netip.MustParsePrefix("10.0.0.2/24")}},
+			Net: &network.Joined{Endpoints: []network.Endpoint{{Network: "bridge", NetworkID: "n1", IP: netip.MustParsePrefix("10.0.0.2/24"), Gateway: netip.MustParseAddr("10.0.0.1")}},
 				Ports: []network.BoundPort{{Proto: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 8080, ContainerPort: 80}}}},
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	api "github.com/moby/moby/api/types/container"
 	"github.com/sampan-containers/sampan/container"
+	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/server"
 )
 
@@ -42,6 +43,7 @@ type Service interface {
 	Top(ctx context.Context, ref, options string) (*api.TopResponse, error)
 	Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*container.StatsSample) error) error
 	Update(ctx context.Context, ref string, u *api.UpdateConfig) (warnings []string, err error)
+	ChangePorts(ctx context.Context, ref string, c membership.PortChange) error
 	Prune(ctx context.Context, f container.Filters, until time.Time) (*api.PruneReport, error)
 }
 
@@ -71,6 +73,7 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("GET /containers/{id}/top", r.top)
 	s.Handle("GET /containers/{id}/stats", r.stats)
 	s.Handle("POST /containers/{id}/update", r.update)
+	s.Handle("POST /sampan/containers/{id}/ports", r.ports)
 	s.Handle("POST /containers/prune", r.prune)
 	s.Handle("DELETE /containers/{id}", r.remove)
 	s.Handle("HEAD /containers/{id}/archive", r.statPath)

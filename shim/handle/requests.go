@@ -137,6 +137,16 @@ func (s *Shim) Control(ctx context.Context, verb string, data []byte) error {
 	return s.ok(ctx, verb, wire.TypeControl, &wire.Control{Verb: verb, Data: data}, nil)
 }
 
+// Publish gives the shim the socket of one more port; with no file it ends that
+// port. The caller closes its own descriptor.
+func (s *Shim) Publish(ctx context.Context, p wire.Port, f *os.File) error {
+	var files []*os.File
+	if f != nil {
+		files = []*os.File{f}
+	}
+	return s.ok(ctx, "change a published port of", wire.TypePort, &p, files)
+}
+
 // Keep gives the shim a descriptor to hold for the container's life, so that it
 // outlives the daemon; Kept returns a copy. The caller closes its own.
 func (s *Shim) Keep(ctx context.Context, name string, f *os.File) error {

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/shim/lent"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
@@ -28,13 +29,7 @@ func (s *shim) hold(fd int, p *wire.Port) error {
 		return fmt.Errorf("publish [%s]:%d/%s: only tcp can be published on the IPv6 loopback address (publish the port on 127.0.0.1 or a real address)", p.HostIP, p.HostPort, p.Proto)
 	}
 	sp := &splicer{s: s, fd: fd}
-	if p.ContainerIP.Is4() || p.ContainerIP.Is4In6() {
-		sp.target = &unix.SockaddrInet4{Port: int(p.ContainerPort), Addr: p.ContainerIP.As4()}
-		sp.family = unix.AF_INET
-	} else {
-		sp.target = &unix.SockaddrInet6{Port: int(p.ContainerPort), Addr: p.ContainerIP.As16()}
-		sp.family = unix.AF_INET6
-	}
+	sp.family, sp.target = lent.Target(p.ContainerIP, p.ContainerPort)
 	s.splices = append(s.splices, sp)
 	unix.SetNonblock(fd, true)
 	if err := unix.Listen(fd, 128); err != nil {
@@ -46,13 +41,28 @@ func (s *shim) hold(fd int, p *wire.Port) error {
 func (s *shim) closePorts() {
 	closeAll(s.ports)
 	for _, sp := range s.splices {
-		for len(sp.pairs) > 0 {
-			sp.pairs[0].close()
-		}
-		s.close(sp.fd)
+		sp.close()
 	}
 	s.ports, s.splices = nil, nil
 	s.kept.Close()
+}
+
+func (sp *splicer) close() {
+	for len(sp.pairs) > 0 {
+		sp.pairs[0].close()
+	}
+	sp.s.close(sp.fd)
+}
+
+// release closes the sockets of one port.
+func (s *shim) release(p *wire.Port) {
+	s.ports = lent.CloseBound(s.ports, p.Proto, p.HostIP, p.HostPort)
+	for i := len(s.splices) - 1; i >= 0; i-- {
+		if sp := s.splices[i]; lent.Bound(sp.fd, p.Proto, p.HostIP, p.HostPort) {
+			sp.close()
+			s.splices = append(s.splices[:i], s.splices[i+1:]...)
+		}
+	}
 }
 
 // splicer accepts connections of one port for the container.
@@ -158,7 +168,7 @@ func (p *pair) pump(i int) bool {
 	for !w.done {
 		moved := 0
 		if !w.ended && w.held < spliceSize {
-			n, err := splice(from, w.pipe[1], spliceSize-w.held)
+			n, err := lent.Splice(from, w.pipe[1], spliceSize-w.held)
 			switch {
 			case err == unix.EAGAIN:
 			case err != nil:
@@ -171,7 +181,7 @@ func (p *pair) pump(i int) bool {
 			}
 		}
 		if w.held > 0 {
-			n, err := splice(w.pipe[0], to, w.held)
+			n, err := lent.Splice(w.pipe[0], to, w.held)
 			if err != nil && err != unix.EAGAIN {
 				return false
 			}
@@ -189,15 +199,6 @@ func (p *pair) pump(i int) bool {
 		}
 	}
 	return true
-}
-
-func splice(from, to, n int) (int, error) {
-	for {
-		m, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
-			return int(m), err
-		}
-	}
 }
 
 // watch asks for the events that let the pair go on.

@@ -33,6 +33,8 @@ func (c *conn) handle(h wire.Header, payload []byte, files []int) (left []int) {
 		err = c.execStatus(h.Type, h.Request, payload)
 	case wire.TypeKeep:
 		return c.keep(h.Request, payload, files)
+	case wire.TypePort:
+		return c.port(h.Request, payload, files)
 	case wire.TypeControl:
 		err = c.control(h.Request, payload)
 	case wire.TypeNamespace:
@@ -263,6 +265,26 @@ func (c *conn) keep(request uint32, payload []byte, files []int) (left []int) {
 	} else if err := c.s.kept.Put(m.Exec, files[0]); err != nil {
 		c.fail(request, wire.CodeExhausted, err.Error())
 		return nil
+	}
+	c.ok(request)
+	return nil
+}
+
+// port publishes one more port, with its socket, or ends one, without.
+func (c *conn) port(request uint32, payload []byte, files []int) []int {
+	p, err := wire.DecodePort(payload)
+	if err != nil || len(files) > 1 || c.target(request, "") == nil {
+		c.malformed(request)
+		return files
+	}
+	if len(files) == 0 {
+		c.s.release(p)
+	} else if err := c.s.hold(files[0], p); err != nil {
+		c.fail(request, wire.CodeInvalid, err.Error())
+		return nil
+	} else if p.Splice {
+		sp := c.s.splices[len(c.s.splices)-1]
+		_ = c.s.add(sp.fd, unix.EPOLLIN, sp) // fails without memory alone
 	}
 	c.ok(request)
 	return nil

@@ -227,6 +227,16 @@ func decodeLog(d *Decoder) LogConfig {
 	return l
 }
 
+// Encode writes the fields.
+func (p *Port) Encode(e *Encoder) { p.encode(e) }
+
+// DecodePort reads a Port.
+func DecodePort(b []byte) (*Port, error) {
+	d := NewDecoder(b)
+	p := readPort(d)
+	return &p, d.Err()
+}
+
 func (p *Port) encode(e *Encoder) {
 	e.String(1, p.Proto)
 	e.addr(2, p.HostIP)
@@ -238,8 +248,13 @@ func (p *Port) encode(e *Encoder) {
 }
 
 func decodePort(d *Decoder) Port {
-	var p Port
 	in := NewDecoder(d.Raw())
+	p := readPort(in)
+	d.inherit(in)
+	return p
+}
+
+func readPort(in *Decoder) (p Port) {
 	for in.Next() {
 		switch in.Tag() {
 		case 1:
@@ -258,7 +273,6 @@ func decodePort(d *Decoder) Port {
 			p.Socket = in.Bool()
 		}
 	}
-	d.inherit(in)
 	return p
 }
 

@@ -27,6 +27,7 @@ const (
 	TypeExecExit      Type = 18 // event: ExecStatus
 	TypeWarning       Type = 19 // event: Warning
 	TypeControl       Type = 21 // Control
+	TypePort          Type = 22 // Port; with a descriptor: publish it, without: end it
 	TypeKeep          Type = 20 // Target naming a descriptor; with it: keep it, without: close it
 )
 

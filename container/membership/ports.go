@@ -1,0 +1,200 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/events"
+	mobynet "github.com/moby/moby/api/types/network"
+
+	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/notice"
+	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/shim/wire"
+)
+
+// PortChange says which published ports come and go. Of a port to be removed
+// each binding names one; without bindings all go.
+type PortChange struct {
+	Add, Remove mobynet.PortMap
+}
+
+// ChangePorts changes the published ports of a container: at once if it runs, and
+// for its next starts. Connections through ports that stay are not touched. First
+// ports are removed, then added; a failure of the second leaves the first done.
+func (v *Verbs) ChangePorts(ctx context.Context, ref string, c PortChange) error {
+	e, err := v.d.Containers.Find(ref)
+	if err != nil {
+		return err
+	}
+	if err := e.Acquire(ctx); err != nil {
+		return err
+	}
+	defer e.Release()
+	rec := e.Record()
+	switch mode := rec.HostConfig.NetworkMode; {
+	case rec.State.Status == container.StateRemoving || rec.State.Status == container.StateDead:
+		return fault.New(fault.Conflict, "container %s is marked for removal and its ports cannot be changed", rec.ID)
+	case mode.IsContainer() || mode.IsHost() || mode.IsNone():
+		return invalid("conflicting options: port publishing and the network mode %s", mode)
+	}
+	ctx = context.WithoutCancel(ctx)
+	if len(c.Remove) > 0 {
+		if err := v.removePorts(ctx, e, c.Remove); err != nil {
+			return err
+		}
+	}
+	if len(c.Add) > 0 {
+		if err := v.addPorts(ctx, e, c.Add); err != nil {
+			return err
+		}
+	}
+	v.d.Events.Publish(notice.Container(e.Record(), events.ActionUpdate, nil))
+	return nil
+}
+
+// withPorts is a change of the record's bindings.
+func withPorts(bindings mobynet.PortMap) func(*record.Record) {
+	return func(n *record.Record) {
+		hc := *n.HostConfig
+		hc.PortBindings = bindings
+		n.HostConfig = &hc
+	}
+}
+
+func (v *Verbs) addPorts(ctx context.Context, e *index.Entry, add mobynet.PortMap) error {
+	rec := e.Record()
+	wanted, err := request.Ports(&container.Config{}, &container.HostConfig{PortBindings: add})
+	if err != nil {
+		return err
+	}
+	for port := range add {
+		if !port.IsValid() || port.Num() == 0 {
+			return invalid("invalid port specification: %q", port.String())
+		}
+	}
+	bindings := maps.Clone(rec.HostConfig.PortBindings)
+	if bindings == nil {
+		bindings = mobynet.PortMap{}
+	}
+	for port, list := range add {
+		if len(list) == 0 {
+			list = []mobynet.PortBinding{{}}
+		}
+		bindings[port] = append(slices.Clone(bindings[port]), list...)
+	}
+	if !rec.State.Running() {
+		return v.d.Containers.Change(e, rec.State.Status, true, withPorts(bindings))
+	}
+	live, err := e.Live()
+	if err != nil {
+		return err
+	}
+	m, err := e.Begin(rec.State.Status, withPorts(bindings))
+	if err != nil {
+		return err
+	}
+	also, after := v.d.Containers.SaveWith(m.Next)
+	target := rec.State.Net.Target()
+	var held []network.BoundPort
+	joined, err := v.d.Networks.AddPorts(ctx, e.ID, wanted, func(socks []network.BoundPort) error {
+		for _, p := range socks {
+			if err := live.Shim.Publish(ctx, wirePort(p, target), p.File); err != nil {
+				return fmt.Errorf("keep the socket of port %d: %w", p.HostPort, err)
+			}
+			held = append(held, p)
+		}
+		return nil
+	}, also)
+	if err != nil {
+		return errors.Join(err, v.letGo(ctx, live, held))
+	}
+	m.Next.State.Net = joined
+	if err := after(); err != nil {
+		return err
+	}
+	m.Publish()
+	return nil
+}
+
+func wirePort(p network.BoundPort, target netip.Addr) wire.Port {
+	return wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, ContainerIP: target, ContainerPort: p.ContainerPort, Splice: p.Splice, Socket: true}
+}
+
+// letGo has the shim close sockets.
+func (v *Verbs) letGo(ctx context.Context, live *index.Run, ports []network.BoundPort) (failed error) {
+	for _, p := range ports {
+		if p.HostPort != 0 {
+			failed = errors.Join(failed, live.Shim.Publish(ctx, wirePort(p, netip.Addr{}), nil))
+		}
+	}
+	return failed
+}
+
+func (v *Verbs) removePorts(ctx context.Context, e *index.Entry, remove mobynet.PortMap) error {
+	rec := e.Record()
+	bindings := maps.Clone(rec.HostConfig.PortBindings)
+	found := false
+	for port, which := range remove {
+		had := bindings[port]
+		kept := slices.DeleteFunc(slices.Clone(had), func(b mobynet.PortBinding) bool {
+			return len(which) == 0 || slices.ContainsFunc(which, func(w mobynet.PortBinding) bool { return names(w, b) })
+		})
+		found = found || len(kept) < len(had)
+		if len(kept) == 0 {
+			delete(bindings, port)
+		} else {
+			bindings[port] = kept
+		}
+	}
+	match := func(p network.BoundPort) bool {
+		port, _ := mobynet.PortFrom(p.ContainerPort, mobynet.IPProtocol(p.Proto))
+		which, ok := remove[port]
+		return ok && (len(which) == 0 || slices.ContainsFunc(which, func(w mobynet.PortBinding) bool {
+			return names(w, mobynet.PortBinding{HostIP: p.HostIP, HostPort: fmt.Sprint(p.HostPort)})
+		}))
+	}
+	if rec.State.Net != nil {
+		found = found || slices.ContainsFunc(rec.State.Net.Ports, match)
+	}
+	if !found {
+		return fault.New(fault.NotFound, "container %s publishes no such port (see `sampan port %s`)", rec.Name, rec.Name)
+	}
+	if !rec.State.Running() {
+		return v.d.Containers.Change(e, rec.State.Status, true, withPorts(bindings))
+	}
+	live, err := e.Live()
+	if err != nil {
+		return err
+	}
+	m, err := e.Begin(rec.State.Status, withPorts(bindings))
+	if err != nil {
+		return err
+	}
+	also, after := v.d.Containers.SaveWith(m.Next)
+	gone, joined, err := v.d.Networks.RemovePorts(ctx, e.ID, match, also)
+	if err != nil {
+		return err
+	}
+	m.Next.State.Net = joined
+	if err := errors.Join(after(), v.letGo(ctx, live, gone)); err != nil {
+		return err
+	}
+	m.Publish()
+	return nil
+}
+
+// names tells whether a binding given by a user names another: what it leaves
+// out, or gives as every address, it does not ask for.
+func names(want, b mobynet.PortBinding) bool {
+	ip := !want.HostIP.IsValid() || want.HostIP == b.HostIP || want.HostIP.IsUnspecified() && !b.HostIP.IsValid()
+	return ip && (want.HostPort == "" || want.HostPort == b.HostPort)
+}

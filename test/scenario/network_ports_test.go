@@ -1,0 +1,132 @@
+package scenario
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sampan-containers/sampan/test/lab"
+)
+
+// hears tells whether a server behind an address says hello.
+func hears(address string) bool {
+	for range 5 {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			continue
+		}
+		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+		line, err := bufio.NewReader(c).ReadString('\n')
+		c.Close()
+		if err == nil && line == "hello\n" {
+			return true
+		}
+	}
+	return false
+}
+
+// Published ports change while the container runs; a connection through another
+// port goes on, and what changed holds after a restart of daemon and container.
+func TestPortsChangeWhileRunning(t *testing.T) {
+	d := start(t)
+	n := netLab{t, d}
+	n.run("web", "-p", "18400:80", "-p", "18410:81")
+	lab.Eventually(t, 10*time.Second, "the server answers", func() bool { return hears("127.0.0.1:18400") })
+	d.Sampan("exec", "-d", "web", "nc", "-l", "-p", "81", "-e", "cat").Must(t)
+	var flow net.Conn
+	lab.Eventually(t, 10*time.Second, "an echo server answers", func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:18410")
+		if err == nil && echoes(c) == nil {
+			flow = c
+			return true
+		}
+		return false
+	})
+	defer flow.Close()
+
+	d.Sampan("port", "add", "web", "127.0.0.1:18401:80", "18402-18403:82-83").Must(t)
+	if got := d.Sampan("port", "web").Must(t); !strings.Contains(got, "80/tcp -> 127.0.0.1:18401") || !strings.Contains(got, "83/tcp -> 0.0.0.0:18403") {
+		t.Errorf("port after port add:\n%s", got)
+	}
+	for address, want := range map[string]bool{"127.0.0.1:18400": true, "[::1]:18400": true, "127.0.0.1:18401": true, "127.0.0.1:18409": false} {
+		if got := hears(address); got != want {
+			t.Errorf("%s answers: %v, want %v", address, got, want)
+		}
+	}
+	for _, tc := range [][2]string{{"18401:80", "port is already allocated"}, {"x:80", "invalid"}} {
+		if r := d.Sampan("port", "add", "web", tc[0]); r.Code == 0 || !strings.Contains(strings.ToLower(r.Err), tc[1]) {
+			t.Errorf("port add %s: %d %s", tc[0], r.Code, r.Err)
+		}
+	}
+	d.Sampan("port", "rm", "web", "18400:80", "82", "83/tcp").Must(t)
+	if hears("127.0.0.1:18400") || hears("[::1]:18400") {
+		t.Error("a port that was removed answers")
+	}
+	if r := d.Sampan("port", "rm", "web", "99"); r.Code == 0 || !strings.Contains(r.Err, "publishes no such port") {
+		t.Errorf("port rm of what is not there: %d %s", r.Code, r.Err)
+	}
+	ln, err := net.Listen("tcp", "0.0.0.0:18400")
+	if err != nil {
+		t.Errorf("the removed port is not free: %v", err)
+	} else {
+		ln.Close()
+	}
+	d.Sampan("update", "--publish", "18404:80", "web").Must(t)
+	d.Kill()
+	if ln, err := net.Listen("tcp", "0.0.0.0:18404"); err == nil {
+		ln.Close()
+		t.Error("the new port is free while no daemon runs")
+	}
+	if !hears("127.0.0.1:18404") || !hears("[::1]:18404") {
+		t.Error("the new port does not answer while no daemon runs")
+	}
+	d.Restart()
+	if err := echoes(flow); err != nil {
+		t.Errorf("the connection through another port: %v", err)
+	}
+	want := "80/tcp -> 0.0.0.0:18404 80/tcp -> 127.0.0.1:18401 80/tcp -> [::]:18404 81/tcp -> 0.0.0.0:18410 81/tcp -> [::]:18410"
+	ports := func() string {
+		return strings.Join(strings.Split(strings.TrimSpace(d.Sampan("port", "web").Must(t)), "\n"), " ")
+	}
+	if got := ports(); !sameWords(got, want) {
+		t.Errorf("ports %q, want %q", got, want)
+	}
+	d.Sampan("restart", "-t", "0", "web").Must(t)
+	if got := ports(); !sameWords(got, want) {
+		t.Errorf("ports after a restart %q, want %q", got, want)
+	}
+	lab.Eventually(t, 10*time.Second, "the new port answers after a restart", func() bool { return hears("127.0.0.1:18404") })
+}
+
+// sameWords compares two lists of ports in any order.
+func sameWords(a, b string) bool {
+	count := map[string]int{}
+	for _, w := range strings.Fields(a) {
+		count[w]++
+	}
+	for _, w := range strings.Fields(b) {
+		count[w]--
+	}
+	for _, n := range count {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func echoes(c net.Conn) error {
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := io.WriteString(c, "ping\n"); err != nil {
+		return err
+	}
+	buf := make([]byte, 5)
+	if _, err := io.ReadFull(c, buf); err != nil || string(buf) != "ping\n" {
+		return fmt.Errorf("%q, %w", buf, err)
+	}
+	return nil
+}
