@@ -46,13 +46,3 @@ func Target(a netip.Addr, port uint16) (family int, sa unix.Sockaddr) {
 	}
 	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(port), Addr: a.As16()}
 }
-
-// Splice moves at most n bytes inside the kernel.
-func Splice(from, to, n int) (int, error) {
-	for {
-		m, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-		if err != unix.EINTR {
-			return int(m), err
-		}
-	}
-}

@@ -6,15 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/shim/lent"
+	"github.com/sampan-containers/sampan/shim/relay"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
-const (
-	// maxPairs bounds the connections of one spliced port.
-	maxPairs = 256
-	// spliceSize is what one splice may move: a pipe's capacity.
-	spliceSize = 64 << 10
-)
+// maxPairs bounds the connections of one spliced port.
+const maxPairs = 256
 
 // hold takes over a published port's socket. It stays open for the container's
 // life, so that nobody else gets the port; the kernel's rules forward its
@@ -99,13 +96,11 @@ func (sp *splicer) join(client int) bool {
 	}
 	p := &pair{sp: sp, fds: [2]int{client, server}}
 	for i := range p.ways {
-		w := &p.ways[i]
-		if unix.Pipe2(w.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+		if p.ways[i].Open() != nil {
 			unix.Close(server)
-			closeAll(p.pipes())
+			p.ways[0].Close()
 			return false
 		}
-		w.open = true
 	}
 	sp.pairs = append(sp.pairs, p)
 	// Until the connection stands, only its outcome matters.
@@ -122,19 +117,10 @@ func (sp *splicer) join(client int) bool {
 type pair struct {
 	sp         *splicer
 	fds        [2]int
-	ways       [2]way
+	ways       [2]relay.Way
 	events     [2]uint32
 	connecting bool
 	closed     bool
-}
-
-// way is one direction. The bytes go through a pipe inside the kernel.
-type way struct {
-	pipe  [2]int
-	open  bool // the pipe exists
-	held  int  // bytes in the pipe
-	ended bool // the source has ended
-	done  bool // and the target knows
 }
 
 // end is one of a pair's connections in the loop.
@@ -155,60 +141,21 @@ func (e end) ready(ev uint32) {
 		}
 		p.connecting = false
 	}
-	if ev&unix.EPOLLERR != 0 || !p.pump(0) || !p.pump(1) || p.ways[0].done && p.ways[1].done {
+	if ev&unix.EPOLLERR != 0 || !p.ways[0].Pump(p.fds[0], p.fds[1]) || !p.ways[1].Pump(p.fds[1], p.fds[0]) || p.ways[0].Done() && p.ways[1].Done() {
 		p.close()
 		return
 	}
 	p.watch()
 }
 
-// pump moves what can be moved in one direction; false = the connection broke.
-func (p *pair) pump(i int) bool {
-	w, from, to := &p.ways[i], p.fds[i], p.fds[1-i]
-	for !w.done {
-		moved := 0
-		if !w.ended && w.held < spliceSize {
-			n, err := lent.Splice(from, w.pipe[1], spliceSize-w.held)
-			switch {
-			case err == unix.EAGAIN:
-			case err != nil:
-				return false
-			case n == 0:
-				w.ended = true
-			default:
-				w.held += n
-				moved = n
-			}
-		}
-		if w.held > 0 {
-			n, err := lent.Splice(w.pipe[0], to, w.held)
-			if err != nil && err != unix.EAGAIN {
-				return false
-			}
-			if err == nil {
-				w.held -= n
-				moved += n
-			}
-		}
-		if w.ended && w.held == 0 {
-			unix.Shutdown(to, unix.SHUT_WR)
-			w.done = true
-		}
-		if moved == 0 {
-			break
-		}
-	}
-	return true
-}
-
 // watch asks for the events that let the pair go on.
 func (p *pair) watch() {
 	for i, fd := range p.fds {
 		var ev uint32
-		if out := &p.ways[i]; !out.ended && out.held == 0 {
+		if p.ways[i].Hungry() {
 			ev |= unix.EPOLLIN
 		}
-		if p.ways[1-i].held > 0 {
+		if p.ways[1-i].Holds() {
 			ev |= unix.EPOLLOUT
 		}
 		switch s := p.sp.s; {
@@ -224,16 +171,6 @@ func (p *pair) watch() {
 	}
 }
 
-func (p *pair) pipes() []int {
-	var fds []int
-	for i := range p.ways {
-		if p.ways[i].open {
-			fds = append(fds, p.ways[i].pipe[:]...)
-		}
-	}
-	return fds
-}
-
 func (p *pair) close() {
 	if p.closed {
 		return
@@ -242,7 +179,8 @@ func (p *pair) close() {
 	s := p.sp.s
 	s.close(p.fds[0])
 	s.close(p.fds[1])
-	closeAll(p.pipes())
+	p.ways[0].Close()
+	p.ways[1].Close()
 	full := len(p.sp.pairs) >= maxPairs
 	kept := make([]*pair, 0, len(p.sp.pairs))
 	for _, other := range p.sp.pairs {
