@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -142,8 +143,19 @@ func (h *Hijacking) Refuse(err error) error {
 	h.c.hijacked = true
 	status := StatusOf(err)
 	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n\r\n%v\r\n", status, http.StatusText(status), RawStream, err)
-	_ = conn.Close()
+	linger(conn)
 	return nil
+}
+
+// linger closes a connection after an answer. What the client has sent and
+// nobody has read would make the kernel reset it, and take the answer away.
+func linger(conn net.Conn) {
+	const most, wait = 1 << 20, time.Second
+	if c, ok := conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		_ = conn.SetReadDeadline(time.Now().Add(wait))
+		_, _ = io.CopyN(io.Discard, conn, most)
+	}
+	_ = conn.Close()
 }
 
 // descriptor returns a descriptor for the connection that another process can

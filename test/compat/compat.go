@@ -129,6 +129,7 @@ func Commands(path string) ([]Command, error) {
 // Route is one row of api.tsv.
 type Route struct {
 	Method, Path, Group string
+	Query               []string // names of the parameters
 	Status              []int
 }
 
@@ -141,6 +142,11 @@ func Routes(path string) ([]Route, error) {
 	var out []Route
 	for _, r := range rows {
 		route := Route{Method: r[0], Path: r[1], Group: r[2]}
+		for _, p := range strings.Split(r[5], ",") {
+			if name, _, ok := strings.Cut(p, ":"); ok && name != "H" {
+				route.Query = append(route.Query, name)
+			}
+		}
 		for _, s := range strings.Split(r[7], ",") {
 			if code, err := strconv.Atoi(s); err == nil {
 				route.Status = append(route.Status, code)
