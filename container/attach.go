@@ -80,7 +80,7 @@ func (s *Service) attachLate(ctx context.Context, e *index.Entry, r *index.Run) 
 // expectStart lets a shim come up for a container that somebody attached to or
 // waits for before its first start, as `run` does: the start is the next request.
 func (s *Service) expectStart(e *index.Entry) {
-	if e.Record().State.Status == container.StateCreated {
+	if e.Record().State.Status == container.StateCreated && !e.Starting.Load() {
 		s.Supervisor.Prepare(e.ID)
 	}
 }

@@ -55,6 +55,8 @@ func (s *Service) Start(ctx context.Context, ref string) error {
 
 // start runs a container whose lock is held. also is applied to the new record.
 func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record)) error {
+	e.Starting.Store(true)
+	defer e.Starting.Store(false)
 	remap, err := userns.Of(e.Record().HostConfig, s.opts.Defaults.Remap)
 	if err != nil {
 		return err

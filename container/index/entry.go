@@ -39,6 +39,9 @@ type Entry struct {
 	backoff time.Duration
 	health  *container.Health // newer than the record's; nil: the record's is
 
+	// Starting tells that a start is under way.
+	Starting atomic.Bool
+
 	// Guests are who works on the root of the current run.
 	Guests Guests
 }
