@@ -165,8 +165,8 @@ func (p *pusher) compressed(id digest.Digest, show *part) (made, error) {
 	return made{blob: blob, diffID: id}, p.s.images.KeepLayerBlob(id, blob)
 }
 
-// foreign holds, until the push ends, a blob of a layer whose files do not give
-// the tar back that they came from: one that was imported.
+// foreign holds, until the push ends, a blob of a layer whose own tar cannot be
+// made again.
 func (p *pusher) foreign(blob ocispec.Descriptor, diffID digest.Digest) made {
 	if p.s.images.Blobs().Hold(blob.Digest) {
 		p.held = append(p.held, blob.Digest)
@@ -188,14 +188,20 @@ func withLayers(raw []byte, diffIDs []digest.Digest) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// pack writes a layer's tar compressed and returns its diffID.
+// pack writes a layer's tar compressed and returns its diffID: the tar that it
+// came from, or one of its files if that cannot be made again.
 func (p *pusher) pack(ctx context.Context, id digest.Digest, w io.Writer) (digest.Digest, error) {
 	z := pgzip.NewWriter(w)
 	if err := z.SetConcurrency(packBlock, packBlocks); err != nil {
 		return "", err
 	}
 	sum := digest.SHA256.Digester()
-	if err := p.s.images.Layers().Pack(ctx, id, io.MultiWriter(z, sum.Hash())); err != nil {
+	out := io.MultiWriter(z, sum.Hash())
+	err := p.s.images.Layers().Tar(ctx, id, out)
+	if errors.Is(err, fault.NotImplemented) { // nothing was written
+		err = p.s.images.Layers().Pack(ctx, id, out)
+	}
+	if err != nil {
 		return "", errors.Join(err, z.Close())
 	}
 	return sum.Digest(), z.Close()

@@ -228,6 +228,10 @@ func TestPullAndPushKeepDigests(t *testing.T) {
 		name := plainRegistry + "/made/box:1"
 		d.Sampan("tag", busybox, name).Must(t)
 		d.Sampan("push", "-q", name).Must(t)
+		id := d.Sampan("image", "inspect", "-f", "{{.Id}}", name).Must(t)
+		if raw := lab.Run(t, nil, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+name).Must(t); !strings.Contains(raw, id) {
+			t.Errorf("%s was pushed as another image: %s", id, raw)
+		}
 		d.Sampan("rmi", name).Must(t)
 		if out := d.Sampan("run", "--rm", "--network", "none", "--pull", "always", name, "echo", "back").Must(t); out != "back" {
 			t.Errorf("run of what was pushed: %q", out)
