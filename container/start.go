@@ -55,6 +55,9 @@ func (s *Service) Start(ctx context.Context, ref string) error {
 
 // start runs a container whose lock is held. also is applied to the new record.
 func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record)) error {
+	if s.work.Closing() {
+		return fault.New(fault.Unavailable, "container %s cannot start: the engine is stopping", e.ID)
+	}
 	e.Starting.Store(true)
 	defer e.Starting.Store(false)
 	remap, err := userns.Of(e.Record().HostConfig, s.opts.Defaults.Remap)

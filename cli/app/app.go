@@ -31,6 +31,8 @@ type App struct {
 	// Completing is set while the shell asks for suggestions: nothing is
 	// started then, and nothing printed.
 	Completing bool
+	// NoStart keeps a command from starting a daemon for its work.
+	NoStart bool
 
 	config func() *Config
 	conn   func() (*connect.Conn, error)
@@ -75,7 +77,7 @@ func (a *App) connect() (*connect.Conn, error) {
 	if g := &a.Global; g.Given != nil {
 		g.TLS.CASet, g.TLS.CertSet, g.TLS.KeySet, g.TLS.VerifySet = g.Given("tlscacert"), g.Given("tlscert"), g.Given("tlskey"), g.Given("tlsverify")
 	}
-	o := connect.Options{Host: a.Global.Host, TLS: a.Global.TLS, Headers: a.Config().HTTPHeaders, Notices: a.Err.Text(), NoStart: a.Completing}
+	o := connect.Options{Host: a.Global.Host, TLS: a.Global.TLS, Headers: a.Config().HTTPHeaders, Notices: a.Err.Text(), NoStart: a.Completing || a.NoStart}
 	if a.Global.Debug || a.Global.LogLevel == "debug" {
 		o.Trace = a.Err.Text()
 	}

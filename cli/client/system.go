@@ -48,6 +48,26 @@ func (c *Client) Ping(ctx context.Context, _ PingOptions) (PingResult, error) {
 	}, nil
 }
 
+// StopAllOptions say how all containers are stopped.
+type StopAllOptions struct {
+	Timeout *int // seconds; nil = each container's own
+}
+
+// StopAllResult tells which containers have ended, and what went wrong.
+type StopAllResult struct {
+	Stopped []string
+	Error   string
+}
+
+// StopAll stops all containers and then the daemon. Only Sampan's daemon has it.
+func (c *Client) StopAll(ctx context.Context, o StopAllOptions) (StopAllResult, error) {
+	q := url.Values{}
+	if o.Timeout != nil {
+		q.Set("t", strconv.Itoa(*o.Timeout))
+	}
+	return fetch[StopAllResult](ctx, c, post("/system/stop", q, nil))
+}
+
 // InfoOptions is empty.
 type InfoOptions struct{}
 

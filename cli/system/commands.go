@@ -10,7 +10,7 @@ import (
 
 // Commands are the verbs of `system`, in the order of the help.
 func Commands(a *app.App) []*cobra.Command {
-	return []*cobra.Command{NewCheck(a), NewDf(a), NewDialStdio(a), NewEvents(a), NewInfo(a), NewPrune(a)}
+	return []*cobra.Command{NewCheck(a), NewDf(a), NewDialStdio(a), NewEvents(a), NewInfo(a), NewPrune(a), NewStop(a)}
 }
 
 func named(cmd *cobra.Command, names string) *cobra.Command {

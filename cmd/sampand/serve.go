@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -37,6 +38,10 @@ func serve(cfg *config) error {
 		return err
 	}
 	log := logger(cfg.logFormat, level)
+	binary, err := os.Executable() // now: later its file may have been replaced
+	if err != nil {
+		return err
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("sampand needs root: it makes namespaces, mounts and network links (run it with sudo)")
 	}
@@ -49,11 +54,11 @@ func serve(cfg *config) error {
 	}
 
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	d := &daemon{cfg: cfg, log: log}
+	d := &daemon{cfg: cfg, log: log, asked: make(chan struct{}, 1)}
 	began := time.Now()
 	e, err := engine.Start(ctx, log, d.steps())
 	if err != nil {
@@ -66,15 +71,29 @@ func serve(cfg *config) error {
 		log.Warn(err.Error())
 	}
 	debug.FreeOSMemory() // what only the start needed
-	cause := d.wait(signals)
-	if err := engine.Notify("STOPPING=1"); err != nil {
+	upgrade, cause := d.wait(signals)
+	what := "STOPPING=1"
+	if upgrade {
+		what = "RELOADING=1"
+	}
+	if err := engine.Notify(what); err != nil {
 		log.Warn(err.Error())
 	}
-	return errors.Join(cause, d.stop(e, signals))
+	if err := errors.Join(cause, d.stop(e, signals)); err != nil || !upgrade {
+		return err
+	}
+	return again(binary)
 }
 
-// wait returns when the daemon is to end, with an error if a socket broke.
-func (d *daemon) wait(signals <-chan os.Signal) error {
+// again makes this process the program that lies in this one's place now: a service
+// manager sees the same process, and the containers nothing at all.
+func again(binary string) error {
+	return fmt.Errorf("start %s again: %w", binary, syscall.Exec(binary, os.Args, os.Environ()))
+}
+
+// wait returns when the daemon is to end, with an error if a socket broke. upgrade tells
+// that it is to come back as the program that is installed now.
+func (d *daemon) wait(signals <-chan os.Signal) (upgrade bool, err error) {
 	for {
 		select {
 		case sig := <-signals:
@@ -82,10 +101,18 @@ func (d *daemon) wait(signals <-chan os.Signal) error {
 				d.log.Warn("SIGHUP: reloading the configuration is not available yet; restart the daemon, containers keep running")
 				continue
 			}
+			if sig == syscall.SIGUSR2 {
+				d.cfg.liveRestore = true
+				d.log.Info("starting again for an upgrade; containers stay")
+				return true, nil
+			}
 			d.log.Info("ending", "signal", sig.String(), "containers stay", d.cfg.liveRestore)
-			return nil
+			return false, nil
+		case <-d.asked:
+			d.log.Info("ending, since a client has stopped everything")
+			return false, nil
 		case err := <-d.failed:
-			return err
+			return false, err
 		}
 	}
 }
@@ -105,7 +132,7 @@ func (d *daemon) stop(e *engine.Engine, signals <-chan os.Signal) error {
 	}
 	go func() {
 		for n := 0; ; n++ {
-			if sig := <-signals; sig == syscall.SIGHUP {
+			if sig := <-signals; sig == syscall.SIGHUP || sig == syscall.SIGUSR2 {
 				continue
 			}
 			if n > 0 {

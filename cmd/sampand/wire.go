@@ -57,7 +57,8 @@ type daemon struct {
 	containers *container.Service
 	api        *server.Server
 	listeners  []net.Listener
-	failed     chan error // a listener that broke
+	failed     chan error    // a listener that broke
+	asked      chan struct{} // a client has stopped everything
 }
 
 // steps lists the services in the order in which they stand on each other. They
@@ -208,6 +209,12 @@ func (d *daemon) openAPI(context.Context) error {
 	networkroutes.Register(d.api, d.networks, d.containers, d.events)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
+	systemroutes.RegisterStop(d.api, d.containers, func() {
+		select {
+		case d.asked <- struct{}{}:
+		default: // it ends already
+		}
+	})
 	return d.listen()
 }
 
