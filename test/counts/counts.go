@@ -17,6 +17,7 @@ var table = map[string]int{
 	"attack.race":         500, // tries of each race in SECURITY.md's list [R]
 	"daemon.kill.writing": 200, // kill -9 of the daemon while containers write
 	"daemon.kill.writers": 100, // containers that write meanwhile
+	"life.many":           500, // containers that are listed, measured and found again
 	"daemon.kill.life":    100, // kill -9 of the daemon while policies, checks and --rm act
 	"run.remove":          1000,
 	"network.join":        1000,
