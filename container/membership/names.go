@@ -40,11 +40,16 @@ func ResolverOptions(rec *record.Record) network.ResolverOptions {
 // or disconnected: one that is in its first network with names gets a resolver.
 func (v *Verbs) changed(ctx context.Context, e *index.Entry, before *record.Record) {
 	rec := e.Record()
-	if !v.d.Networks.Resolves(rec.ID) || resolved(before) {
-		return
+	var err error
+	switch now, had := v.d.Networks.Resolves(rec.ID), resolved(before); {
+	case now && !had:
+		err = v.giveResolver(ctx, e)
+	case !now && had:
+		// What runs may have read resolv.conf already: the sockets stay.
+		err = v.writeResolv(rec, false)
 	}
-	if err := v.giveResolver(ctx, e); err != nil {
-		v.d.Log.Error("give a running container a resolver", "container", rec.ID, "error", err)
+	if err != nil {
+		v.d.Log.Error("change the resolver of a running container", "container", rec.ID, "error", err)
 	}
 }
 
@@ -63,7 +68,7 @@ func (v *Verbs) giveResolver(ctx context.Context, e *index.Entry) error {
 	if f, err := live.Shim.Kept(ctx, keptUDP); err == nil {
 		f.Close()
 		v.ServeNames(rec, live.Shim)
-		return nil
+		return v.writeResolv(rec, true)
 	}
 	ns, err := live.Shim.Namespace(ctx, "network")
 	if err != nil {
@@ -83,8 +88,13 @@ func (v *Verbs) giveResolver(ctx context.Context, e *index.Entry) error {
 	return v.writeResolv(rec, true)
 }
 
-// writeResolv writes the container's resolv.conf in place: it is mounted.
+// writeResolv writes the container's resolv.conf in place: it is mounted. One that
+// was changed inside since the start is left alone; what we write is dated back.
 func (v *Verbs) writeResolv(rec *record.Record, resolver bool) error {
+	path := filepath.Join(v.d.Paths.DataDir(rec.ID), "resolv.conf")
+	if st, err := os.Stat(path); err != nil || st.ModTime().After(rec.State.StartedAt) {
+		return err
+	}
 	hc := rec.HostConfig
 	req := network.ResolvRequest{Search: hc.DNSSearch, Options: hc.DNSOptions, HostNetwork: hc.NetworkMode.IsHost(), Resolver: resolver}
 	for _, a := range hc.DNS {
@@ -94,7 +104,10 @@ func (v *Verbs) writeResolv(rec *record.Record, resolver bool) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.d.Paths.DataDir(rec.ID), "resolv.conf"), text, 0o644)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return err
+	}
+	return os.Chtimes(path, time.Time{}, rec.State.StartedAt)
 }
 
 // ServeNames begins to answer a container that is found running; what it asked

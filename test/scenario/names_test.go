@@ -170,6 +170,22 @@ func TestNamesOfConnectedContainers(t *testing.T) {
 	d.Kill()
 	d.Restart()
 	lookup(d, "late", "-type=a", "web").Must(t)
+	resolv := func() string { return d.Sampan("exec", "late", "cat", "/etc/resolv.conf").Must(t) }
+	if got := resolv(); !strings.Contains(got, "127.0.0.11") {
+		t.Errorf("resolv.conf of a connected container: %s", got)
+	}
+	d.Sampan("network", "disconnect", "front", "late").Must(t)
+	if got := resolv(); strings.Contains(got, "127.0.0.11") {
+		t.Errorf("resolv.conf of a disconnected container: %s", got)
+	}
+	d.Sampan("network", "connect", "front", "late").Must(t)
+	lookup(d, "late", "-type=a", "web").Must(t)
+	d.Sampan("network", "disconnect", "front", "late").Must(t)
+	d.Sampan("exec", "late", "sh", "-c", "echo nameserver 192.0.2.99 > /etc/resolv.conf").Must(t)
+	d.Sampan("network", "connect", "front", "late").Must(t)
+	if got := resolv(); got != "nameserver 192.0.2.99" {
+		t.Errorf("a resolv.conf that was written inside became %s", got)
+	}
 	d.Sampan("network", "disconnect", "front", "late").Must(t)
 	if r := lookup(d, "web", "-type=a", "guest"); r.Code == 0 {
 		t.Errorf("a disconnected container is found: %s", r.Out)
