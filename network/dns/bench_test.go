@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"github.com/miekg/dns"
 	"testing"
 
 	"github.com/sampan-containers/sampan/network/netns"
@@ -36,5 +37,19 @@ func BenchmarkOpen(b *testing.B) {
 		s.Close()
 		sb.File.Close()
 		b.StartTimer()
+	}
+}
+
+// BenchmarkName is a name of the networks, without the sockets.
+func BenchmarkName(b *testing.B) {
+	r := New(Config{Names: fakeNames{}})
+	c := &client{Client: Client{ID: "box"}}
+	raw, err := question("db", dns.TypeA).Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.handle(c, raw, false, func([]byte) {})
 	}
 }

@@ -50,6 +50,16 @@ func (r *Result) Quantile(q float64) time.Duration {
 	return r.Times[min(int(q*float64(len(r.Times))), len(r.Times)-1)]
 }
 
+// Add puts another run's outcome to this one.
+func (r *Result) Add(o *Result) {
+	r.Answered += o.Answered
+	r.Failed += o.Failed
+	r.Failures = append(r.Failures, o.Failures...)
+	r.Times = append(r.Times, o.Times...)
+	r.Took += o.Took
+	slices.Sort(r.Times)
+}
+
 // sample is one query's outcome.
 type sample struct {
 	took time.Duration
