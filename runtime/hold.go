@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/fdpass"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
 	"github.com/sampan-containers/sampan/runtime/seccomp"
 )
@@ -33,6 +34,9 @@ func Listen(stateDir string) (*os.File, error) {
 		return nil, fmt.Errorf("make the start socket: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), startSocket)
+	if weak.Off("socket") {
+		return f, errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: "@sampan-start"}), unix.Listen(fd, 1))
+	}
 	err = atSocket(stateDir, func(addr unix.Sockaddr) error {
 		if err := unix.Bind(fd, addr); err != nil {
 			return err

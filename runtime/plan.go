@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/launch"
 	"github.com/sampan-containers/sampan/runtime/privs"
@@ -84,7 +85,7 @@ func (p *plan) procfs() (launch.Arg, error) {
 // compileFilter turns the profile into BPF.
 func (p *plan) compileFilter() error {
 	s := p.linux.Seccomp
-	if s == nil {
+	if s == nil || weak.Off("seccomp") {
 		return nil
 	}
 	var err error
@@ -154,6 +155,11 @@ func (p *plan) enterDirectory(create bool) error {
 		{Errno: syscall.EROFS, Text: "it is missing, and the file system is read-only"},
 	}})
 	cwd := b.Slot()
+	if weak.Off("cwd") {
+		b.Openat(launch.Cwd(), dir, unix.O_PATH|unix.O_DIRECTORY, 0).Into(cwd)
+		b.Fchdir(launch.In(cwd))
+		return nil
+	}
 	if create {
 		rootfs.Directory(b, p.tree, cwd, dir)
 	} else {
@@ -231,6 +237,9 @@ func (p *plan) descriptors() ([3]bool, error) {
 	}
 	b.Free(targets...)
 	b.Set(launch.Report, launch.Int(p.reportFD()))
+	if weak.Off("descriptors") {
+		return own, nil
+	}
 	b.Call(unix.SYS_CLOSE_RANGE, launch.Int(end), launch.Word(0xffffffff), launch.Int(0))
 	return own, nil
 }

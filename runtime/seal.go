@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
@@ -41,6 +42,9 @@ const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_
 // container's program gets: a label for the next execve, a filter that may not let the
 // trampoline's own system calls pass, a hook that is executed before it.
 func NeedsSeal(s *specs.Spec, hold bool) bool {
+	if weak.Off("seal") {
+		return false
+	}
 	if hold || s.Linux == nil || s.Process == nil {
 		return true
 	}
@@ -79,7 +83,7 @@ func lets(p *specs.LinuxSeccomp, calls ...string) bool {
 
 // openTrampoline makes the trampoline if the program needs one.
 func (l *launcher) openTrampoline() error {
-	if NeedsSeal(l.spec, l.s.Hold) || l.ns.joins(unix.CLONE_NEWPID) {
+	if NeedsSeal(l.spec, l.s.Hold) || weak.Off("seal") || l.ns.joins(unix.CLONE_NEWPID) {
 		return nil
 	}
 	self, err := os.Open("/proc/self/exe")
@@ -102,6 +106,9 @@ func (l *launcher) openTrampoline() error {
 // mounted nowhere, or where that is impossible a sealed copy in memory. It returns at
 // once if that is what runs already.
 func SealSelf() error {
+	if weak.Off("seal") {
+		return nil
+	}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return fmt.Errorf("open the running program: %w", err)

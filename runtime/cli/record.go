@@ -16,6 +16,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
 )
@@ -61,6 +62,9 @@ type container struct {
 }
 
 func checkID(id string) error {
+	if weak.Off("names") {
+		return nil
+	}
 	ok := id != "" && id != "." && id != ".." && len(id) <= maxID
 	for i := 0; ok && i < len(id); i++ {
 		c := id[i]

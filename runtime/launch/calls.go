@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/kernel/weak"
 )
 
 // This file names the system calls of a launch, with their types.
@@ -47,8 +49,12 @@ func (b *Builder) Write(fd Arg, data string) Step {
 // Links and mounts on the way are refused (CVE-2025-52881).
 func (b *Builder) WriteFile(proc Arg, path, data string) {
 	fd := b.Slot()
-	b.Openat2(proc, path, unix.O_WRONLY, 0,
-		unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS).Into(fd)
+	if weak.Off("procfs") {
+		b.Openat(Cwd(), "/proc/"+path, unix.O_WRONLY, 0).Into(fd)
+	} else {
+		b.Openat2(proc, path, unix.O_WRONLY, 0,
+			unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS).Into(fd)
+	}
 	b.Write(In(fd), data)
 	b.Close(fd)
 }

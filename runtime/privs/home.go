@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/kernel/inroot"
+	"github.com/sampan-containers/sampan/kernel/weak"
 )
 
 // maxPasswd bounds what is read of a container's /etc/passwd (CVE-2024-5154 and its like).
@@ -38,13 +39,17 @@ func WithHome(p *specs.Process, root *os.File) *specs.Process {
 func homeOf(root *os.File, uid uint32) string {
 	const none = "/"
 	// O_NONBLOCK: it may be a FIFO.
-	f, err := inroot.From(root).Open("/etc/passwd", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	if weak.Off("passwd") {
+		flags = unix.O_RDONLY
+	}
+	f, err := inroot.From(root).Open("/etc/passwd", flags, 0)
 	if err != nil {
 		return none
 	}
 	defer f.Close()
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG && !weak.Off("passwd") {
 		return none
 	}
 	data, err := io.ReadAll(io.LimitReader(f, min(st.Size, maxPasswd)))

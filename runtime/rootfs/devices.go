@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
 )
 
@@ -216,7 +217,11 @@ func placeFile(b *launch.Builder, dir launch.Slot, name string, tree launch.Arg)
 	b.Openat(launch.In(dir), name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600).Into(fd).Else(exists, syscall.EEXIST)
 	b.Call(unix.SYS_CLOSE, launch.In(fd))
 	b.Mark(exists)
-	b.Openat2(launch.In(dir), name, pathFlags, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS).Into(fd)
+	if weak.Off("console") {
+		b.Openat(launch.In(dir), name, pathFlags, 0).Into(fd)
+	} else {
+		b.Openat2(launch.In(dir), name, pathFlags, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS).Into(fd)
+	}
 	b.MoveMount(tree, launch.In(fd))
 	b.Close(fd)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/mountapi"
+	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/privs"
 )
 
@@ -301,6 +302,9 @@ func (p *Plan) target(tree *inroot.Root, m *mount) error {
 	if !errors.Is(err, unix.ENOENT) {
 		return nil // the child names the reason
 	}
+	if weak.Off("inroot") {
+		return os.MkdirAll(fmt.Sprintf("/proc/self/fd/%d%s", p.root.Fd(), m.where), 0o755)
+	}
 	var f *os.File
 	if m.isDir {
 		f, err = tree.MkdirAll(m.where, fs.FileMode(0o755))
@@ -358,7 +362,11 @@ func (p *Plan) cgroups(m *mount) error {
 		p.keep(tree)
 		// The hierarchies must never become writable just because the tmpfs around
 		// them is: read-only is a property of each mount.
-		if err := mountapi.SetAttr(tree, mountapi.Attr{Set: m.opt.top.set, Clear: m.opt.top.clear, Propagation: unix.MS_PRIVATE}, false); err != nil {
+		attr := mountapi.Attr{Set: m.opt.top.set, Clear: m.opt.top.clear, Propagation: unix.MS_PRIVATE}
+		if weak.Off("cgroupro") {
+			attr.Set = 0
+		}
+		if err := mountapi.SetAttr(tree, attr, false); err != nil {
 			return fmt.Errorf("mount the control group %s at %s: %w", dir, m.where, err)
 		}
 		byPath[dir] = &group{name: name, tree: tree, alias: []string{name}}
