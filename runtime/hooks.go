@@ -61,6 +61,7 @@ func (l *launcher) stateFile() (*os.File, error) {
 func (l *launcher) waitForHooks() {
 	if l.hooks.waits {
 		l.b.At("wait for the hooks", launch.Hint{Errno: syscall.EPIPE, Text: "one of them failed"})
+		l.b.Orphan()
 		l.b.Wait()
 	}
 }

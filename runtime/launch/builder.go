@@ -19,7 +19,11 @@ const (
 	// Errno holds the errno of the last call that failed and was tolerated.
 	Errno Slot = 2
 
-	firstFree = 3
+	// peer holds the parent's end of the report socket, of which the child has a copy:
+	// see Orphan.
+	peer Slot = 3
+
+	firstFree = 4
 	lastSlot  = 255
 )
 
@@ -138,7 +142,7 @@ func (b *Builder) Slot() Slot {
 		return s
 	}
 	if b.next > lastSlot {
-		b.fail("launch program: it needs more than 252 slots at once")
+		b.fail("launch program: it needs more than 251 slots at once")
 		return lastSlot
 	}
 	b.next++

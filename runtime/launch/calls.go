@@ -163,6 +163,10 @@ func (b *Builder) Send(fds ...Arg) {
 	b.Call(unix.SYS_SENDMSG, In(Report), msg.Addr(), Int(unix.MSG_NOSIGNAL))
 }
 
+// Orphan lets the child notice in a Wait that the parent has died: it closes its copy of
+// the parent's end of the socket. Only before the program arranges descriptors.
+func (b *Builder) Orphan() { b.Call(unix.SYS_CLOSE, In(peer)).Ignore() }
+
 // Wait tells the parent and waits for its Continue.
 func (b *Builder) Wait() {
 	b.Say(Waits, Int(0))

@@ -45,7 +45,7 @@ func (p *Program) Start(o StartOptions) (*Child, error) {
 	defer unix.Close(pair[1])
 
 	m := &machine{ops: uintptr(unsafe.Pointer(unsafe.SliceData(p.ops)))}
-	m.slots[Report] = uintptr(pair[1])
+	m.slots[Report], m.slots[peer] = uintptr(pair[1]), uintptr(pair[0])
 	pidfd := int32(-1)
 	args := &cloneArgs{
 		flags: uint64(o.Flags | unix.CLONE_PIDFD),

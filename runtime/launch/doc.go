@@ -31,5 +31,5 @@
 // A process that is already visible to a container can be traced by it, so
 // everything that arrives is bounded and checked like any other foreign input.
 //
-// Limits: 252 slots, 65,535 operations; amd64 and arm64.
+// Limits: 251 slots, 65,535 operations; amd64 and arm64.
 package launch

@@ -42,6 +42,7 @@ func newUserNS(uids, gids []specs.LinuxIDMapping, withNet bool) (user, net *os.F
 	}
 	b := launch.NewBuilder()
 	b.At("hold a user namespace")
+	b.Orphan()
 	b.Wait()
 	b.Exit(0)
 	p, err := b.Finish()

@@ -85,6 +85,7 @@ func NewTemplate() (*os.File, error) {
 	b := launch.NewBuilder()
 	enterFresh(b, base)
 	b.At("hold a mount namespace")
+	b.Orphan()
 	b.Wait()
 	b.Exit(0)
 	p, err := b.Finish()

@@ -112,7 +112,6 @@ func overwrite(l *lab) bool {
 	data, err := os.ReadFile(l.bin)
 	must(l.t, err)
 	must(l.t, os.WriteFile(program, data, 0o755))
-	l.bin = program
 	must(l.t, unix.Mkfifo(l.path("fifo"), 0o666))
 	s := base(`
 		while :; do for p in /proc/[0-9]*; do
@@ -120,25 +119,22 @@ func overwrite(l *lab) bool {
 			exec 5<$p/exe || continue
 			while read line; do :; done </fifo
 			while test -d $p; do :; done
-			for try in 1 2 3; do echo evil >/proc/self/fd/5; done 2>/dev/null
+			for try in $(seq 300); do echo evil >/proc/self/fd/5; done 2>/dev/null
 			echo done >/tried; exit
 		done; done`)
 	allCaps(s)
 	l.write(s)
 	id := l.id()
 	l.ok("run", "-d", id)
-	for range 3 { // the catcher may be too slow for the first
-		l.call("exec", id, "/proc/self/exe", "--log", "/fifo", "list")
-		if _, err := os.Stat(l.path("tried")); err == nil {
-			break
-		}
-	}
-	l.call("delete", "--force", id)
+	defer l.call("delete", "--force", id)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--root", l.state, "exec", id, "/proc/self/exe", "--log", "/fifo", "list")
+	cmd.Run() //nolint:errcheck // what it comes to does not matter
+	until(l.t, "the attempt", func() bool { _, err := os.Stat(l.path("tried")); return err == nil })
 	after, err := os.ReadFile(program)
 	must(l.t, err)
-	damaged := len(after) != len(data)
-	must(l.t, os.WriteFile(program, data, 0o755))
-	return damaged
+	return len(after) != len(data)
 }
 
 // workingDirectory: a descriptor of the runtime that is a directory of the host's /proc.
@@ -165,7 +161,7 @@ func inherited(l *lab) bool {
 			c.ExtraFiles = append(c.ExtraFiles, dir) // 3 to 9
 		}
 	}, "", "run", l.id())
-	return strings.Contains(r.out, "\n9\n")
+	return strings.Contains(r.out+"\n", "\n9\n")
 }
 
 // swapped: while a container starts with a mount below a directory, that is exchanged
@@ -208,9 +204,9 @@ func fakeProc(l *lab) bool {
 func maskSource(l *lab) bool {
 	must(l.t, os.WriteFile(l.path("null"), []byte("secret"), 0o666))
 	must(l.t, os.WriteFile(l.path("etc/masked"), []byte("x"), 0o666))
-	s := base("cat /etc/masked; echo more >/etc/masked; cat /null")
+	s := base("cat /etc/masked; echo more >/etc/masked")
 	s.Linux.MaskedPaths = []string{"/etc/masked"}
-	return strings.Contains(l.run(s).out, "secret\nmore") || strings.Contains(l.run(s).out, "secretmore")
+	return strings.Contains(l.run(s).out, "secret")
 }
 
 // console: the terminal would be mounted over a file of the image's choice.
@@ -304,11 +300,11 @@ func hostSysctl(l *lab) bool {
 	return string(after) != string(before)
 }
 
+// openDisk makes the node of a loop device, which every machine may open.
 func openDisk(l *lab) bool {
-	major, minor := blockDevice(l.t)
-	s := base(fmt.Sprintf("mknod /tmp/disk b %d %d; dd if=/tmp/disk of=/dev/null bs=512 count=1 2>/dev/null && echo read", major, minor))
+	s := base("mknod /tmp/disk b 7 0 && true </tmp/disk && echo opened")
 	allCaps(s)
-	return strings.Contains(l.run(s).out, "read")
+	return strings.Contains(l.run(s).out, "opened")
 }
 
 func raiseLimit(l *lab) bool {
