@@ -18,8 +18,6 @@ const (
 	maxIdle = 8
 	// transportBuffer holds the head of an answer and most whole answers.
 	transportBuffer = 4 << 10
-	// bulkBuffer is what goes out at a time of a stream such as an archive.
-	bulkBuffer = 128 << 10
 )
 
 // transport sends requests and keeps connections for the next one. It works in
@@ -118,11 +116,7 @@ func (t *transport) exchange(ctx context.Context, l *link, req *http1.Request) (
 		sent <- err
 	} else {
 		// The daemon may refuse a long stream before its end.
-		req.Body = bulk{req.Body}
-		go func() {
-			w := bufio.NewWriterSize(l, bulkBuffer)
-			sent <- errors.Join(req.Write(w), w.Flush())
-		}()
+		go func() { sent <- req.Write(l) }()
 	}
 	if err == nil {
 		var first []byte
@@ -144,32 +138,6 @@ func (t *transport) exchange(ctx context.Context, l *link, req *http1.Request) (
 		}
 	}
 	return resp, sent, stop, err
-}
-
-// bulk is a body that is read and sent in large pieces. net/http takes 32 KiB, and
-// three writes for each.
-type bulk struct{ io.ReadCloser }
-
-// WriteTo implements io.WriterTo. What comes in small pieces goes out at once.
-func (b bulk) WriteTo(w io.Writer) (n int64, err error) {
-	// Beside the data lie a chunk's length and line ends.
-	buf := make([]byte, bulkBuffer-64)
-	for {
-		k, err := b.Read(buf)
-		if k > 0 {
-			written, werr := w.Write(buf[:k])
-			n += int64(written)
-			if werr != nil {
-				return n, werr
-			}
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
 }
 
 // answer gives the connection back when it has been read to its end.
