@@ -19,7 +19,6 @@ var missing = []string{
 	"config create", "config inspect", "config ls, config list", "config rm, config remove",
 	"context create", "context export", "context import", "context inspect", "context ls, context list",
 	"context rm, context remove", "context show", "context update", "context use",
-	"manifest annotate", "manifest create", "manifest inspect", "manifest push", "manifest rm",
 	"node demote", "node inspect", "node ls, node list", "node promote", "node ps", "node rm, node remove", "node update",
 	"plugin create", "plugin disable", "plugin enable", "plugin inspect", "plugin install", "plugin ls, plugin list",
 	"plugin push", "plugin rm, plugin remove", "plugin set", "plugin upgrade",

@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container/logs"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
+	"github.com/sampan-containers/sampan/cli/manifest"
 	"github.com/sampan-containers/sampan/cli/network"
 	"github.com/sampan-containers/sampan/cli/registry"
 	"github.com/sampan-containers/sampan/cli/system"
@@ -39,6 +40,7 @@ func entries() []entry {
 	list := []entry{
 		{name: "container", section: sectionManagement, nounShort: "Manage containers", verbs: container.Commands},
 		{name: "image", section: sectionManagement, nounShort: "Manage images", verbs: image.Commands},
+		{name: "manifest", section: sectionManagement, nounShort: "Manage manifests and indexes in registries", verbs: manifest.Commands},
 		{name: "network", section: sectionManagement, nounShort: "Manage networks", verbs: network.Commands},
 		{name: "volume", section: sectionManagement, nounShort: "Manage volumes", verbs: volume.Commands},
 		{name: "system", section: sectionManagement, nounShort: "Manage the engine", verbs: system.Commands},

@@ -176,6 +176,9 @@ type Repository struct {
 	c     *Client
 	name  reference.Named
 	login auth.Credentials
+	// insecure is a user's word for one request that the registry may be reached
+	// by plain HTTP, or with any certificate.
+	insecure bool
 }
 
 // Repository needs no request.
@@ -199,7 +202,20 @@ func (r *Repository) Sources() []*Source {
 }
 
 // Origin is the registry itself, which pushes go to.
-func (r *Repository) Origin() *Source { return &Source{r, r.c.cfg.Origin(r.name)} }
+func (r *Repository) Origin() *Source {
+	e := r.c.cfg.Origin(r.name)
+	if r.insecure {
+		e.Scheme, e.Insecure = "", true
+	}
+	return &Source{r, e}
+}
+
+// Insecure is the repository for a user who asked for it by name.
+func (r *Repository) Insecure() *Repository {
+	copied := *r
+	copied.insecure = true
+	return &copied
+}
 
 // Name is the repository's name in full.
 func (r *Repository) Name() string { return r.name.Name() }

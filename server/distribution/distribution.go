@@ -26,6 +26,8 @@ type Service interface {
 	Login(ctx context.Context, login auth.Credentials) (*registry.AuthResponse, error)
 	Search(ctx context.Context, o transfer.SearchOptions) ([]registry.SearchResult, error)
 	Inspect(ctx context.Context, name string, login auth.Credentials) (*registry.DistributionInspect, error)
+	Manifest(ctx context.Context, name string, o transfer.ManifestOptions) (*transfer.Manifest, error)
+	PutIndex(ctx context.Context, name string, o transfer.ManifestOptions) (*transfer.Manifest, error)
 }
 
 type routes struct{ transfers Service }
@@ -36,6 +38,7 @@ func Register(s *server.Server, transfers Service) {
 	s.Handle("POST /auth", r.auth)
 	s.Handle("GET /images/search", r.search)
 	s.Handle("GET /distribution/{name}/json", r.inspect)
+	s.Handle("POST /distribution/{name}/manifest", r.manifest)
 }
 
 func (r routes) auth(c *server.Call) error {
@@ -106,6 +109,25 @@ func (r routes) inspect(c *server.Call) error {
 		return err
 	}
 	answer, err := r.transfers.Inspect(c.Context(), c.Name, login)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+// manifest is Sampan's own route, for the commands of "manifest": it reads one
+// document of a registry, or writes an index.
+func (r routes) manifest(c *server.Call) error {
+	var o transfer.ManifestOptions
+	if err := c.DecodeRequired(&o); err != nil {
+		return err
+	}
+	o.Login = o.Login.Expand()
+	do := r.transfers.Manifest
+	if o.Put != nil {
+		do = r.transfers.PutIndex
+	}
+	answer, err := do(c.Context(), c.Name, o)
 	if err != nil {
 		return err
 	}

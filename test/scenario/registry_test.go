@@ -258,6 +258,26 @@ func TestPullAndPushKeepDigests(t *testing.T) {
 			t.Errorf("tags: %q", out)
 		}
 	})
+	t.Run("index", func(t *testing.T) {
+		t.Setenv("DOCKER_CONFIG", t.TempDir())
+		one, other, list := plainRegistry+"/many:a", plainRegistry+"/made/box:1", plainRegistry+"/multi:1"
+		d.Sampan("manifest", "create", list, one, other).Must(t)
+		if r := d.Sampan("manifest", "create", list, one); r.Code == 0 || !strings.Contains(r.Err, "--amend") {
+			t.Errorf("create again: %d %s", r.Code, r.Err)
+		}
+		d.Sampan("manifest", "annotate", "--arch", "arm64", "--variant", "v8", list, other).Must(t)
+		want := d.Sampan("manifest", "push", "--purge", list).Must(t)
+		if got := digestOf(t, list); got != want {
+			t.Errorf("pushed %s, the registry has %s", want, got)
+		}
+		// Another repository's image was taken over: the stock client reads it there.
+		if out := lab.Run(t, nil, "/usr/bin/docker", "manifest", "inspect", "--insecure", "-v", list).Must(t); !strings.Contains(out, `"arm64"`) || !strings.Contains(out, `"SchemaV2Manifest"`) {
+			t.Errorf("docker manifest inspect:\n%s", out)
+		}
+		if out := d.Docker("pull", "--platform", "linux/arm64", list).Must(t); !strings.Contains(out, "Digest: "+want) {
+			t.Errorf("pull of the index:\n%s", out)
+		}
+	})
 	t.Run("search", func(t *testing.T) {
 		if out := d.Docker("search", plainRegistry+"/many").Must(t); !strings.Contains(out, plainRegistry+"/many") {
 			t.Errorf("docker search:\n%s", out)
