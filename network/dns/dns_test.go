@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/sampan-containers/sampan/network/netlink"
 	"github.com/sampan-containers/sampan/network/netns"
+	"github.com/sampan-containers/sampan/test/counts"
 )
 
 // The tests run in a network namespace of their own, in which they may serve
@@ -652,6 +654,45 @@ func TestOddPackets(t *testing.T) {
 	}
 	if n, err := tcp.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Error("a message of 64 KiB is waited for")
+	}
+}
+
+// Thousands of broken packets, from a fixed seed, stop nothing and leave nothing
+// under way.
+func TestBrokenPackets(t *testing.T) {
+	serveAt(t, "127.0.4.1", nil, fixed("192.0.2.1", 60))
+	b := newBox(t, newResolver(t, Config{Servers: servers("127.0.4.1")}), Client{})
+	random := rand.New(rand.NewPCG(1, 2))
+	seed := question("web", dns.TypeA)
+	seed.SetEdns0(1232, true)
+	whole, err := seed.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := b.dial("udp")
+	for i := range counts.Of("dns.packets") {
+		packet := bytes.Clone(whole)
+		for range 1 + random.IntN(6) {
+			packet[random.IntN(len(packet))] = byte(random.Uint32())
+		}
+		packet = packet[:random.IntN(len(packet)+1)]
+		if _, err := conn.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			if m := b.ask("udp", question("web", dns.TypeA)); len(m.Answer) != 3 {
+				t.Fatalf("after %d packets: %v", i, m)
+			}
+			stream := b.dial("tcp")
+			_, _ = stream.Write(append([]byte{0, byte(len(packet))}, packet...))
+			stream.Close()
+		}
+	}
+	c := b.r.clients["box"]
+	for end := time.Now().Add(patience); len(c.forwards) > 0 || len(c.conns) > 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d queries and %d connections are still open", len(c.forwards), len(c.conns))
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ var table = map[string]int{
 	"run.remove":          1000,
 	"network.join":        1000,
 	"dns.queries":         60000,
+	"dns.packets":         10000,
 	"dns.kill":            40,
 	"exec.repeat":         1000,
 	"attach.cut":          1000,
