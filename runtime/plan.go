@@ -49,6 +49,9 @@ type plan struct {
 }
 
 func (p *plan) close() {
+	if p.b != nil {
+		p.b.Release()
+	}
 	for _, f := range p.files {
 		f.Close()
 	}

@@ -87,10 +87,11 @@ type Site struct {
 
 // Program is a finished list of operations. It is used for one Start.
 type Program struct {
-	ops   []op
-	sites []Site
-	where []uint16 // for each operation the index of its site
-	arena arena
+	region region
+	ops    []op
+	sites  []Site
+	where  []uint16 // for each operation the index of its site
+	arena  arena
 }
 
 // Label is a place in a program to jump to.
@@ -108,16 +109,20 @@ type Builder struct {
 
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
-	// What the default specification of a container comes to fits without growing: the
-	// arrays that are left behind by that would stay in a supervisor's memory.
-	const usual = 640
+	r := newRegion()
 	b := &Builder{
 		p: &Program{
-			ops:   make([]op, 0, usual),
-			where: make([]uint16, 0, usual),
+			region: r,
+			ops:    r.ops(),
+			// It fits without growing: what is left behind by that would stay in a
+			// supervisor's memory.
+			where: make([]uint16, 0, usualOps),
 			sites: make([]Site, 0, 64),
 		},
 		next: firstFree,
+	}
+	if data := r.data(); data != nil {
+		b.p.arena.chunks = [][]byte{data}
 	}
 	b.At("set up the process")
 	return b

@@ -58,7 +58,7 @@ func (p *Program) Start(o StartOptions) (*Child, error) {
 	var pid uintptr
 	var errno syscall.Errno
 	if o.Share && canShare {
-		pid, errno = forkShared(m, args, make([]byte, sharedStack))
+		pid, errno = forkShared(m, args, p.region.stack())
 	} else {
 		pid, errno = forkAndRun(m, args)
 	}

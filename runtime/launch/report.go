@@ -106,7 +106,7 @@ func (p *Program) decode(data []byte) (Message, error) {
 		return Message{}, err
 	case r.Kind != Failed:
 		return Message{Kind: r.Kind, Value: r.Value}, nil
-	case int64(r.Value) >= int64(len(p.ops)):
+	case int64(r.Value) >= int64(len(p.where)):
 		return Message{}, errBadMessage
 	}
 	return Message{}, &Failure{Site: p.sites[p.where[r.Value]], Errno: r.Errno}

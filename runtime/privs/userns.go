@@ -41,6 +41,7 @@ func newUserNS(uids, gids []specs.LinuxIDMapping, withNet bool) (user, net *os.F
 		return nil, nil, err
 	}
 	b := launch.NewBuilder()
+	defer b.Release()
 	b.At("hold a user namespace")
 	b.Orphan()
 	b.Wait()

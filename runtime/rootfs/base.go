@@ -83,6 +83,7 @@ func NewTemplate() (*os.File, error) {
 	}
 	defer base.Close()
 	b := launch.NewBuilder()
+	defer b.Release()
 	enterFresh(b, base)
 	b.At("hold a mount namespace")
 	b.Orphan()

@@ -125,6 +125,7 @@ func members(ns *os.File) ([]int, error) {
 // copyProcIn copies the mount at /proc of a mount namespace, whatever that is.
 func copyProcIn(mounts *os.File) (*os.File, error) {
 	b := launch.NewBuilder()
+	defer b.Release()
 	b.At("look for the procfs of the joined PID namespace")
 	proc, tree := b.Slot(), b.Slot()
 	b.Setns(launch.Int(int(mounts.Fd())), unix.CLONE_NEWNS)

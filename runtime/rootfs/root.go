@@ -71,6 +71,7 @@ func OpenOverlay(o mountapi.Overlay) (*os.File, error) {
 // another one. Remove it when the oldest supported kernel is 6.7.
 func legacyOverlay(o mountapi.Overlay) (*os.File, error) {
 	b := launch.NewBuilder()
+	defer b.Release()
 	b.At("make an overlay")
 	b.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	const first = 100 // numbers of the layers' descriptors in the child
