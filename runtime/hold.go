@@ -65,6 +65,10 @@ func atSocket(stateDir string, call func(unix.Sockaddr) error) error {
 // replaced by the connection of whoever calls Release.
 func (l *launcher) barrier() {
 	b := l.b
+	if l.s.FindProgram {
+		b.AtSite(launch.Site{What: "exec " + l.process.Args[0], Class: errExec})
+		b.FindProgram(Candidates(l.process.Args[0], l.process.Env))
+	}
 	b.At("wait for the start", launch.Hint{Errno: syscall.EPIPE, Text: "the runtime that created the container has ended"})
 	if l.s.HoldSocket == nil {
 		b.Wait()

@@ -76,6 +76,9 @@ type LaunchSpec struct {
 	// a listening UNIX socket, any process may let it go on: see Release.
 	Hold       bool
 	HoldSocket *os.File
+	// FindProgram lets a launch that holds fail if the program is missing: callers of runc
+	// learn from its create that a command does not exist.
+	FindProgram bool
 
 	// TableInOrder makes the container's mount table list the mounts as the
 	// specification does, at the cost of some system calls for each bind mount. They are

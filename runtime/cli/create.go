@@ -109,7 +109,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	l := &runtime.LaunchSpec{
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		TableInOrder: true, KeepKeyring: o.keyring,
+		TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != noProgram,
 	}
 	if l.Groups, err = k.joinRDT(spec); err != nil {
 		return nil, nil, err

@@ -93,6 +93,14 @@ func TestLifecycle(t *testing.T) {
 	for _, verb := range []string{"create", "start", "kill", "delete", "state"} {
 		l.refused("id", verb)
 	}
+	t.Run("create finds out that a program is missing, as runc's", func(t *testing.T) {
+		for program, text := range map[string]string{"nope": `exec: "nope": executable file not found in $PATH`, "/nope": "no such file or directory", "/etc": "permission denied", "/etc/passwd": "permission denied"} {
+			s := base("")
+			s.Process.Args = []string{program}
+			l.write(s)
+			l.refused(text, "create", id)
+		}
+	})
 	t.Run("a process is needed at start only", func(t *testing.T) {
 		s := base("")
 		s.Process = nil
