@@ -10,6 +10,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/firewall"
 	"github.com/sampan-containers/sampan/network/ipam"
 	"github.com/sampan-containers/sampan/network/settings"
@@ -246,7 +247,11 @@ func (s *Service) remove(ctx context.Context, n *network, idle bool) (*mobynet.I
 	if n.driver != nil {
 		// Without its record the network is gone; what is left in the kernel
 		// the next start removes.
-		if err := n.driver.Remove(ctx); err != nil {
+		end := func() error { return n.driver.Remove(ctx) }
+		if b, ok := n.driver.(*bridge.Bridge); ok && n.bridge.Name == "" {
+			end = b.RemoveSoon
+		}
+		if err := end(); err != nil {
 			s.log.Error("take a network out of the kernel", "network", n.record.Name, "error", err)
 		}
 	}

@@ -49,6 +49,9 @@ func (s *Service) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := s.sweep(); err != nil {
+		s.log.Error("remove bridges that no network has", "error", err)
+	}
 	for _, n := range s.networks {
 		err := s.openDriver(n)
 		if err != nil && n.record.Name == DefaultNetwork {
@@ -82,12 +85,7 @@ func (s *Service) undoOpen(ctx context.Context) error {
 }
 
 func (s *Service) openTable(rules []firewall.Network, ports []firewall.Mapping) (err error) {
-	name := firewall.TableName(s.cfg.Bridge)
-	if s.cfg.Bridge == NoBridge {
-		// Several daemons without a default bridge must not share a table.
-		name = firewall.TableName(s.networks[NoneNetwork].record.ID[:shortID])
-	}
-	fw, err := firewall.Open(firewall.Config{Name: name, Log: s.log}, rules, ports)
+	fw, err := firewall.Open(firewall.Config{Name: s.tableName(), Log: s.log}, rules, ports)
 	if err != nil {
 		return err
 	}
@@ -95,6 +93,23 @@ func (s *Service) openTable(rules []firewall.Network, ports []firewall.Mapping) 
 	s.fw = fw
 	s.mu.Unlock()
 	return nil
+}
+
+func (s *Service) tableName() string {
+	if s.cfg.Bridge == NoBridge {
+		// Several daemons without a default bridge must not share a table.
+		return firewall.TableName(s.networks[NoneNetwork].record.ID[:shortID])
+	}
+	return firewall.TableName(s.cfg.Bridge)
+}
+
+// sweep removes what a daemon left that died while it made or removed a network.
+func (s *Service) sweep() error {
+	known := map[string]bool{}
+	for _, n := range s.networks {
+		known[n.device] = true
+	}
+	return bridge.Sweep(s.tableName(), func(name string) bool { return known[name] })
 }
 
 // shortID is the length of an abbreviated ID.
@@ -165,8 +180,12 @@ func (s *Service) openBridge(n *network) (driver.Driver, error) {
 	if mtu == 0 {
 		mtu = s.cfg.MTU
 	}
+	owner := ""
+	if n.record.Name != DefaultNetwork {
+		owner = s.tableName()
+	}
 	b, err := bridge.Open(bridge.Config{
-		Name: n.device, Addresses: s.bridgeAddresses(n), IPv6: n.record.IPv6, Rules: s.rules(n), MTU: mtu,
+		Name: n.device, Owner: owner, Addresses: s.bridgeAddresses(n), IPv6: n.record.IPv6, Rules: s.rules(n), MTU: mtu,
 		Forward: s.cfg.IPForward && !n.record.Internal, Log: s.log,
 	}, s.fw, live)
 	if err != nil {

@@ -31,8 +31,10 @@ func (c *config) check() error {
 		return fmt.Errorf("--storage-driver: %w", snapshot.Check(c.storageDriver))
 	case !c.iptables:
 		return fmt.Errorf("--iptables=false: a bridge without packet filter rules is not available yet; use --bridge none")
-	case c.ipv6:
-		return fmt.Errorf("--ipv6: IPv6 networks are not available yet")
+	case !c.ip6tables:
+		return fmt.Errorf("--ip6tables=false: IPv6 networks without packet filter rules are not available")
+	case c.firewallMode != "nat" && c.firewallMode != "host":
+		return fmt.Errorf("--firewall %s: want nat or host", c.firewallMode)
 	case c.userlandProxy:
 		return fmt.Errorf("--userland-proxy=true: Sampan publishes ports without a proxy process; leave the flag out")
 	case c.firewall != "nftables":
@@ -119,6 +121,14 @@ func (c *config) level() (slog.Level, error) {
 func (c *config) network(log *slog.Logger) (network.Config, error) {
 	n := network.DefaultConfig()
 	n.Bridge, n.BIP, n.FixedCIDR, n.MTU = c.bridge, c.bip, c.fixedCIDR, c.mtu
+	n.FixedCIDR6, n.IPv6, n.SplicePorts = c.fixedCIDR6, c.ipv6, c.firewallMode == "host"
+	if c.defaultGateway6 != "" {
+		a, err := netip.ParseAddr(c.defaultGateway6)
+		if err != nil {
+			return n, fmt.Errorf("--default-gateway-v6 %s: %w", c.defaultGateway6, err)
+		}
+		n.DefaultGateway6 = a
+	}
 	n.ICC, n.IPMasq, n.IPForward = c.icc, c.ipMasq, c.ipForward
 	n.DNS, n.DNSSearch, n.DNSOptions, n.Log = c.dns, c.dnsSearch, c.dnsOpts, log
 	if c.defaultGateway != "" {

@@ -43,6 +43,9 @@ type config struct {
 	logOpts             map[string]string
 
 	bridge, bip, fixedCIDR, defaultGateway string
+	fixedCIDR6, defaultGateway6            string
+	ip6tables                              bool
+	firewallMode                           string
 	mtu                                    int
 	icc, ipForward, ipMasq, iptables, ipv6 bool
 	userlandProxy                          bool
@@ -101,6 +104,10 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVarP(&c.bridge, "bridge", "b", "", `Attach containers to this network bridge; "none" for no default network`)
 	f.StringVar(&c.bip, "bip", "", "IPv4 address for the default bridge, with prefix length")
 	f.StringVar(&c.fixedCIDR, "fixed-cidr", "", "IPv4 subnet for the containers' addresses")
+	f.StringVar(&c.fixedCIDR6, "fixed-cidr-v6", "", "IPv6 network of the default bridge (with --ipv6)")
+	f.StringVar(&c.defaultGateway6, "default-gateway-v6", "", "Default gateway IPv6 address of the default bridge")
+	f.BoolVar(&c.ip6tables, "ip6tables", true, "Manage packet filter rules for IPv6 (nftables)")
+	f.StringVar(&c.firewallMode, "firewall", "nat", `How published ports pass the host's firewall: "nat" translates them before it, "host" lets its rules for the host itself decide`)
 	f.StringVar(&c.defaultGateway, "default-gateway", "", "Default gateway IPv4 address of the default bridge")
 	f.IntVar(&c.mtu, "mtu", 0, "MTU of the default bridge (default 1500)")
 	f.BoolVar(&c.icc, "icc", true, "Enable inter-container communication on the default bridge")

@@ -28,7 +28,8 @@ import (
 )
 
 const (
-	// Alias marks the bridges that Sampan made, and so may change and remove.
+	// Alias marks the bridges that Sampan made, and so may change and remove. That
+	// of a user-defined network's goes on with its daemon's table: see Sweep.
 	Alias = "sampan network"
 	// linkGrace is how long a link may outlive its endpoint. Connections that
 	// the other side does not finish keep a namespace, and with it the link and
@@ -44,6 +45,7 @@ type Config struct {
 	Addresses []netip.Prefix
 	IPv6      bool
 	Rules     firewall.Network
+	Owner     string // the daemon's table, for a bridge that is made by a record alone; see Sweep
 	MTU       int
 	Forward   bool // switch IP forwarding on
 	Log       *slog.Logger
@@ -114,7 +116,7 @@ func Mappings(ep driver.Endpoint) []firewall.Mapping {
 func (b *Bridge) setUp() error {
 	link, err := b.host.LinkByName(b.cfg.Name)
 	if errors.Is(err, unix.ENODEV) {
-		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, Alias))
+		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, alias(b.cfg.Owner)))
 		if err == nil {
 			b.fresh = true
 			link, err = b.host.LinkByName(b.cfg.Name)
@@ -137,7 +139,7 @@ func (b *Bridge) setUp() error {
 			case a.Index != link.Index:
 			case slices.Contains(b.cfg.Addresses, a.Prefix):
 				has[a.Prefix] = true
-			case link.Alias == Alias:
+			case strings.HasPrefix(link.Alias, Alias):
 				stale = append(stale, a.Prefix)
 			}
 		})
@@ -362,7 +364,7 @@ func (b *Bridge) Remove(context.Context) error {
 	names := b.stopTimers()
 	link, lookup := b.host.LinkByName(b.cfg.Name)
 	var err error
-	if lookup == nil && link.Alias == Alias {
+	if lookup == nil && strings.HasPrefix(link.Alias, Alias) {
 		err = b.host.Do(netlink.DeleteLink(b.cfg.Name))
 	}
 	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
@@ -377,6 +379,57 @@ func (b *Bridge) Remove(context.Context) error {
 		}
 		b.host.Close()
 	})
+	return err
+}
+
+// RemoveSoon is Remove for a bridge whose name nobody asks for again: its
+// addresses are free at once, and the link, for which the kernel takes 30 ms, goes
+// behind the caller's back. A daemon that dies before leaves it to Sweep.
+func (b *Bridge) RemoveSoon() error {
+	link, err := b.host.LinkByName(b.cfg.Name)
+	if err != nil || link.Alias != alias(b.cfg.Owner) {
+		return b.Remove(context.Background())
+	}
+	var reqs []*netlink.Request
+	for _, p := range b.cfg.Addresses {
+		reqs = append(reqs, netlink.DelAddr(link.Index, p))
+	}
+	if len(reqs) > 0 {
+		err = b.host.Do(reqs...)
+	}
+	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
+	go func() {
+		if err := b.Remove(context.Background()); err != nil {
+			b.cfg.Log.Warn("a bridge of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", err)
+		}
+	}()
+	return err
+}
+
+func alias(owner string) string {
+	if owner == "" {
+		return Alias
+	}
+	return Alias + " of " + owner
+}
+
+// Sweep removes the bridges that a daemon made for networks without a record: it
+// died in the middle of a creation or a removal.
+func Sweep(owner string, known func(name string) bool) error {
+	host, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	var stale []string
+	err = host.Links(func(l *netlink.Link) {
+		if l.Kind == "bridge" && l.Alias == alias(owner) && !known(l.Name) {
+			stale = append(stale, l.Name)
+		}
+	})
+	for _, name := range stale {
+		err = errors.Join(err, host.Do(netlink.DeleteLink(name)))
+	}
 	return err
 }
 

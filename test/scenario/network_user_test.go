@@ -119,9 +119,9 @@ func TestUserNetworks(t *testing.T) {
 	}
 	d.Sampan("rm", "-f", "site", "app", "db", "q1", "q2", "plain").Must(t)
 	d.Sampan("network", "rm", "front", "back", "quiet").Must(t)
-	if out := lab.Run(t, nil, "ip", "-o", "link").Must(t); strings.Contains(out, "br-") {
-		t.Errorf("bridges left:\n%s", out)
-	}
+	lab.Eventually(t, 5*time.Second, "no bridge is left", func() bool {
+		return !strings.Contains(lab.Run(t, nil, "ip", "-o", "link").Must(t), "br-")
+	})
 }
 
 // Two networks with IPv6: addresses, names, published ports and isolation of both
