@@ -65,7 +65,7 @@ func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func
 	if err != nil {
 		return err
 	}
-	last, err := s.sample(e, nil)
+	last, err := s.sample(e, nil, !o.Stream && !o.OneShot)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func
 		if e.IsRemoved() {
 			return nil
 		}
-		next, err := s.sample(e, last)
+		next, err := s.sample(e, last, false)
 		if err != nil {
 			return err
 		}
@@ -103,13 +103,13 @@ func (s *Meter) Stats(ctx context.Context, ref string, o StatsOptions, emit func
 }
 
 // sample reads the counters of a running container. It takes no lock.
-func (s *Meter) sample(e *index.Entry, last *Sample) (*Sample, error) {
+func (s *Meter) sample(e *index.Entry, last *Sample, cpuOnly bool) (*Sample, error) {
 	rec := e.Record()
 	empty := &Sample{StatsResponse: container.StatsResponse{ID: rec.ID, Name: "/" + rec.Name}}
 	if !rec.State.Running() {
 		return empty, nil
 	}
-	source := Source{NetPid: rec.State.Pid}
+	source := Source{NetPid: rec.State.Pid, CPUOnly: cpuOnly}
 	if rec.HostConfig.NetworkMode.IsHost() {
 		source.NetPid = 0
 	}

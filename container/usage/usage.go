@@ -34,16 +34,24 @@ type Source struct {
 	// NetPid is a process in the container's network namespace; 0: the container
 	// has none of its own.
 	NetPid int
+	// CPUOnly leaves out everything else: the sample before another one is asked
+	// for processor time alone.
+	CPUOnly bool
 }
 
 // Read takes one sample. A container whose groups have gone is fault.NotFound.
 func Read(s Source) (*Sample, error) {
 	out := &Sample{StatsResponse: container.StatsResponse{OSType: "linux", Read: time.Now().UTC()}}
 	var err error
-	if dir, v2 := s.unified(); v2 {
+	switch dir, v2 := s.unified(); {
+	case v2 && s.CPUOnly:
+		err = v2CPU(dir, &out.CPUStats)
+	case v2:
 		err = readV2(dir, &out.StatsResponse)
 		out.Pressure = pressure(dir)
-	} else {
+	case s.CPUOnly:
+		err = s.v1CPU(&out.CPUStats)
+	default:
 		err = s.readV1(&out.StatsResponse)
 	}
 	if err != nil {
@@ -51,6 +59,9 @@ func Read(s Source) (*Sample, error) {
 	}
 	out.CPUStats.OnlineCPUs = uint32(runtime.NumCPU())
 	out.CPUStats.SystemUsage = systemTime()
+	if s.CPUOnly {
+		return out, nil
+	}
 	if out.MemoryStats.Usage > 0 {
 		if total := machineMemory(); out.MemoryStats.Limit == 0 || out.MemoryStats.Limit > total {
 			out.MemoryStats.Limit = total

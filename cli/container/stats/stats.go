@@ -28,7 +28,7 @@ const (
 	redrawEvery = 500 * time.Millisecond
 	// together is how many containers are asked at once for a single result:
 	// each answer takes the time between two samples.
-	together = 250
+	together = 512
 )
 
 type options struct {
