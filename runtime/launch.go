@@ -393,7 +393,11 @@ func (l *launcher) run() (*Container, error) {
 		o.Cgroup = dir
 	}
 	o.Share = l.mayShare()
-	w, err := startWatch(program, o, l.early || l.late)
+	var w *watch
+	l.s.Ahead.Do(func(made uintptr) {
+		o.Flags &^= made
+		w, err = startWatch(program, o, l.early || l.late)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("container %s: %w", l.s.ID, err)
 	}

@@ -29,6 +29,7 @@ import (
 	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sampan-containers/sampan/runtime/ahead"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 )
 
@@ -64,6 +65,10 @@ type LaunchSpec struct {
 	// Spec.Linux.CgroupsPath ("/sampan/ID" if that is empty) with the limits of
 	// Spec.Linux.Resources, and belongs to the Container.
 	Cgroup *cgroup.Group
+
+	// Ahead has made some of the namespaces already; nil is fine. DieWithParent
+	// means the thread of it.
+	Ahead *ahead.Namespaces
 
 	// Template is a mount namespace made by NewTemplate. It spares a copy of the
 	// host's mount table; nil works too.

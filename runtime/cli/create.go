@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/ahead"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/hook"
 )
@@ -69,6 +70,8 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err := o.checkTerminal(spec.Process); err != nil {
 		return nil, nil, err
 	}
+	early := ahead.Make(spec)
+	defer early.Dismiss()
 	preserve, err := preserved(o.preserve)
 	if err != nil {
 		return nil, nil, err
@@ -109,7 +112,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	l := &runtime.LaunchSpec{
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != noProgram,
+		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != noProgram,
 	}
 	if l.Groups, err = k.joinRDT(spec); err != nil {
 		return nil, nil, err
