@@ -76,7 +76,7 @@ func TestConfigure(t *testing.T) {
 		"log driver":       {args: []string{"--log-driver", "syslog"}, want: "not available yet"},
 		"log option":       {args: []string{"--log-opt", "max-size=x"}, want: "max-size"},
 		"log level":        {args: []string{"-l", "loud"}, want: "--log-level loud"},
-		"storage":          {args: []string{"-s", "zfs"}, want: "--storage-driver zfs"},
+		"storage":          {args: []string{"-s", "zfs"}, want: "storage driver zfs is not available"},
 		"iptables":         {args: []string{"--iptables=false"}, want: "--iptables=false"},
 		"ulimit":           {args: []string{"--default-ulimit", "wings=1"}, want: "wings"},
 		"dns":              {args: []string{"--dns", "one"}, want: "--dns one"},
