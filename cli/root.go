@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container"
 	"github.com/sampan-containers/sampan/cli/container/cp"
 	"github.com/sampan-containers/sampan/cli/container/logs"
+	"github.com/sampan-containers/sampan/cli/container/nsenter"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/manifest"
@@ -59,7 +60,7 @@ func entries() []entry {
 		make func(*app.App) *cobra.Command
 	}{
 		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", cp.New}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
-		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", logs.New},
+		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", logs.New}, {"nsenter", nsenter.New},
 		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
 		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", stats.New},
 		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},

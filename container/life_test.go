@@ -144,20 +144,20 @@ func TestPruneTakesWhatDoesNotRun(t *testing.T) {
 	label := func(c *container.Config, _ *container.HostConfig) { c.Labels = map[string]string{"keep": "1"} }
 	d.running(t, "runs")
 	kept, plain := d.create(t, "kept", label), d.create(t, "plain")
-	if r, err := d.Prune(t.Context(), nil, time.Now().Add(-time.Hour)); err != nil || len(r.ContainersDeleted) != 0 {
+	if r, err := d.Prune(t.Context(), nil, time.Now().Add(-time.Hour), false); err != nil || len(r.ContainersDeleted) != 0 {
 		t.Errorf("older than an hour: %v, %v", r, err)
 	}
-	if r, err := d.Prune(t.Context(), Filters{"label!": {"keep"}}, time.Time{}); err != nil || !slices.Equal(r.ContainersDeleted, []string{plain}) {
+	if r, err := d.Prune(t.Context(), Filters{"label!": {"keep"}}, time.Time{}, false); err != nil || !slices.Equal(r.ContainersDeleted, []string{plain}) {
 		t.Errorf("without the label: %v, %v", r, err)
 	}
-	if r, err := d.Prune(t.Context(), Filters{"label": {"keep=1"}}, time.Time{}); err != nil || !slices.Equal(r.ContainersDeleted, []string{kept}) {
+	if r, err := d.Prune(t.Context(), Filters{"label": {"keep=1"}}, time.Time{}, false); err != nil || !slices.Equal(r.ContainersDeleted, []string{kept}) {
 		t.Errorf("with the label: %v, %v", r, err)
 	}
 	if n, _, _, _ := d.Counts(); n != 1 {
 		t.Errorf("%d are left", n)
 	}
 	d.pruning <- struct{}{}
-	if _, err := d.Prune(t.Context(), nil, time.Time{}); !errors.Is(err, fault.Conflict) {
+	if _, err := d.Prune(t.Context(), nil, time.Time{}, false); !errors.Is(err, fault.Conflict) {
 		t.Errorf("two at once: %v", err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 // Prune removes the containers that do not run and pass the filters (until,
 // label, label!). What it could not remove it leaves; one that somebody starts or
-// removes meanwhile is no error.
-func (s *Service) Prune(ctx context.Context, f Filters, until time.Time) (*container.PruneReport, error) {
+// removes meanwhile is no error. With dry it only reports.
+func (s *Service) Prune(ctx context.Context, f Filters, until time.Time, dry bool) (*container.PruneReport, error) {
 	select {
 	case s.pruning <- struct{}{}:
 		defer func() { <-s.pruning }()
@@ -38,6 +38,11 @@ func (s *Service) Prune(ctx context.Context, f Filters, until time.Time) (*conta
 		if err != nil {
 			s.log.Warn("size of a container", "container", e.ID, "error", err)
 		}
+		if dry {
+			report.ContainersDeleted = append(report.ContainersDeleted, e.ID)
+			report.SpaceReclaimed += uint64(max(size, 0))
+			continue
+		}
 		if err := s.Remove(ctx, e.ID, RemoveOptions{}); err != nil {
 			if !errors.Is(err, fault.NotFound) && !errors.Is(err, fault.Conflict) {
 				s.log.Warn("prune a container", "container", e.ID, "error", err)
@@ -46,6 +51,9 @@ func (s *Service) Prune(ctx context.Context, f Filters, until time.Time) (*conta
 		}
 		report.ContainersDeleted = append(report.ContainersDeleted, e.ID)
 		report.SpaceReclaimed += uint64(max(size, 0))
+	}
+	if dry {
+		return report, nil
 	}
 	s.Events.Publish(events.Message{Type: events.ContainerEventType, Action: events.ActionPrune,
 		Actor: events.Actor{Attributes: map[string]string{"reclaimed": strconv.FormatUint(report.SpaceReclaimed, 10)}}})

@@ -177,7 +177,7 @@ func (e *engine) ChangePorts(_ context.Context, ref string, c membership.PortCha
 	}
 	return nil
 }
-func (e *engine) Prune(_ context.Context, f container.Filters, until time.Time) (*api.PruneReport, error) {
+func (e *engine) Prune(_ context.Context, f container.Filters, until time.Time, _ bool) (*api.PruneReport, error) {
 	e.pruned, e.until = f, until
 	return &api.PruneReport{ContainersDeleted: []string{webID}, SpaceReclaimed: 5}, nil
 }

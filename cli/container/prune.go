@@ -12,7 +12,7 @@ import (
 
 // NewPrune makes `container prune`.
 func NewPrune(a *app.App) *cobra.Command {
-	var force bool
+	var force, dry bool
 	var filters value.Filters
 	cmd := named(&cobra.Command{
 		Use:               "prune [OPTIONS]",
@@ -20,7 +20,7 @@ func NewPrune(a *app.App) *cobra.Command {
 		Args:              app.NoArgs,
 		ValidArgsFunction: complete.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !force {
+			if !force && !dry {
 				ok, err := a.Confirm(cmd.Context(), "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?")
 				if err != nil || !ok {
 					return err
@@ -30,23 +30,27 @@ func NewPrune(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dry {
+				filters.Dry()
+			}
 			got, err := conn.ContainerPrune(cmd.Context(), client.ContainerPruneOptions{Filters: filters.Values})
 			if err != nil {
 				return err
 			}
 			if len(got.Report.ContainersDeleted) > 0 {
-				a.Println("Deleted Containers:")
+				a.Println(value.Pruned("Containers", dry))
 				for _, id := range got.Report.ContainersDeleted {
 					a.Println(id)
 				}
 				a.Println("")
 			}
-			a.Println("Total reclaimed space: " + units.HumanSize(float64(got.Report.SpaceReclaimed)))
+			a.Println(value.Reclaimed(dry) + units.HumanSize(float64(got.Report.SpaceReclaimed)))
 			return nil
 		},
 	}, "container prune")
 	fs := cmd.Flags()
 	fs.Var(&filters, "filter", "Remove only what matches (until=TIME, label=NAME[=VALUE])")
+	fs.BoolVar(&dry, "dry-run", false, "Show what would be removed, and remove nothing")
 	fs.BoolVarP(&force, "force", "f", false, "Do not ask for confirmation")
 	return cmd
 }

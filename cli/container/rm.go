@@ -10,20 +10,25 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/targets"
 )
 
 // NewRm makes `rm`.
 func NewRm(a *app.App) *cobra.Command {
 	var o client.ContainerRemoveOptions
+	var which targets.Targets
 	cmd := named(&cobra.Command{
 		Use:               "rm [OPTIONS] CONTAINER [CONTAINER...]",
 		Aliases:           []string{"remove"},
 		Short:             "Remove one or more containers",
-		Args:              app.MinArgs(1),
+		Args:              which.Args,
 		ValidArgsFunction: complete.Containers(a, complete.All),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			conn, err := a.Connect()
 			if err != nil {
+				return err
+			}
+			if args, err = which.Names(cmd.Context(), conn, args, false); err != nil {
 				return err
 			}
 			var batch app.Batch
@@ -49,6 +54,8 @@ func NewRm(a *app.App) *cobra.Command {
 		},
 	}, "container rm, container remove, rm")
 	fs := cmd.Flags()
+	which.Register(fs, "Every container, running ones only with --force")
+	which.RegisterExited(fs, "Every container that has ended")
 	fs.BoolVarP(&o.Force, "force", "f", false, "Kill a running container and remove it")
 	fs.BoolVarP(&o.RemoveLinks, "link", "l", false, "Remove the link and not the container")
 	fs.BoolVarP(&o.RemoveVolumes, "volumes", "v", false, "Remove anonymous volumes of the container too")

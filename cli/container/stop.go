@@ -9,6 +9,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/targets"
 )
 
 // stopFlags are shared by `stop` and `restart`.
@@ -41,10 +42,11 @@ func (o *stopFlags) wait() (*int, error) {
 // NewStop makes `stop`.
 func NewStop(a *app.App) *cobra.Command {
 	var o stopFlags
+	var which targets.Targets
 	cmd := named(&cobra.Command{
 		Use:               "stop [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:             "Stop one or more running containers",
-		Args:              app.MinArgs(1),
+		Args:              which.Args,
 		ValidArgsFunction: complete.Containers(a, complete.Running),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			timeout, err := o.wait()
@@ -55,6 +57,9 @@ func NewStop(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if args, err = which.Names(cmd.Context(), conn, args, true); err != nil {
+				return err
+			}
 			return a.ForEach(args, func(name string) error {
 				_, err := conn.ContainerStop(cmd.Context(), name, client.ContainerStopOptions{Signal: o.signal, Timeout: timeout})
 				return err
@@ -62,5 +67,6 @@ func NewStop(a *app.App) *cobra.Command {
 		},
 	}, "container stop, stop")
 	o.register(cmd.Flags())
+	which.Register(cmd.Flags(), "Every running container")
 	return cmd
 }

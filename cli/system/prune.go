@@ -16,8 +16,8 @@ import (
 )
 
 type pruneOptions struct {
-	force, all, volumes bool
-	filters             value.Filters
+	force, all, volumes, dry bool
+	filters                  value.Filters
 }
 
 // NewPrune makes `system prune`.
@@ -35,6 +35,7 @@ func NewPrune(a *app.App) *cobra.Command {
 	fs := cmd.Flags()
 	fs.BoolVarP(&o.all, "all", "a", false, "Remove all images without a container, not only those without a name")
 	fs.Var(&o.filters, "filter", "Remove only what matches (until=TIME, label=NAME[=VALUE])")
+	fs.BoolVar(&o.dry, "dry-run", false, "Show what would be removed, and remove nothing; what only these containers use is not among it")
 	fs.BoolVarP(&o.force, "force", "f", false, "Do not ask for confirmation")
 	fs.BoolVar(&o.volumes, "volumes", false, "Remove anonymous volumes too")
 	return cmd
@@ -64,6 +65,9 @@ func (o *pruneOptions) only(terms ...string) client.Filters {
 			out.Add(term, v)
 		}
 	}
+	if o.dry {
+		out.Add("dry-run", "true")
+	}
 	return out
 }
 
@@ -71,7 +75,7 @@ func prune(ctx context.Context, a *app.App, o *pruneOptions) error {
 	if o.volumes && len(o.filters.Values["until"]) > 0 {
 		return app.Refuse("volumes", `the "until" filter is not supported with "--volumes"`)
 	}
-	if !o.force {
+	if !o.force && !o.dry {
 		if ok, err := a.Confirm(ctx, o.warning()); err != nil || !ok {
 			return err
 		}
@@ -84,7 +88,7 @@ func prune(ctx context.Context, a *app.App, o *pruneOptions) error {
 	if err != nil {
 		return err
 	}
-	a.Println("Total reclaimed space: " + units.HumanSize(float64(total)))
+	a.Println(value.Reclaimed(o.dry) + units.HumanSize(float64(total)))
 	return nil
 }
 
@@ -99,19 +103,19 @@ func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Co
 	if err != nil {
 		return 0, err
 	}
-	list("Deleted Containers:", containers.Report.ContainersDeleted)
+	list(value.Pruned("Containers", o.dry), containers.Report.ContainersDeleted)
 	total += containers.Report.SpaceReclaimed
 	networks, err := conn.NetworkPrune(ctx, client.NetworkPruneOptions{Filters: o.only("until", "label", "label!")})
 	if err != nil {
 		return 0, err
 	}
-	list("Deleted Networks:", networks.Report.NetworksDeleted)
+	list(value.Pruned("Networks", o.dry), networks.Report.NetworksDeleted)
 	if o.volumes {
 		volumes, err := conn.VolumePrune(ctx, client.VolumePruneOptions{Filters: o.only("label", "label!")})
 		if err != nil {
 			return 0, err
 		}
-		list("Deleted Volumes:", volumes.Report.VolumesDeleted)
+		list(value.Pruned("Volumes", o.dry), volumes.Report.VolumesDeleted)
 		total += volumes.Report.SpaceReclaimed
 	}
 	filters := o.only("until", "label", "label!")
@@ -128,6 +132,6 @@ func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Co
 			deleted = append(deleted, "deleted: "+item.Deleted)
 		}
 	}
-	list("Deleted Images:", deleted)
+	list(value.Pruned("Images", o.dry), deleted)
 	return total + images.Report.SpaceReclaimed, nil
 }

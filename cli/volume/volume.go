@@ -140,7 +140,7 @@ func NewRm(a *app.App) *cobra.Command {
 
 // NewPrune makes `volume prune`.
 func NewPrune(a *app.App) *cobra.Command {
-	var force, all bool
+	var force, all, dry bool
 	var filters value.Filters
 	cmd := named(&cobra.Command{
 		Use:               "prune [OPTIONS]",
@@ -148,7 +148,7 @@ func NewPrune(a *app.App) *cobra.Command {
 		Args:              app.NoArgs,
 		ValidArgsFunction: complete.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !force {
+			if !force && !dry {
 				what := "anonymous local volumes not used by at least one container"
 				if all {
 					what = "local volumes not used by at least one container"
@@ -162,22 +162,26 @@ func NewPrune(a *app.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if dry {
+				filters.Dry()
+			}
 			got, err := conn.VolumePrune(cmd.Context(), client.VolumePruneOptions{All: all, Filters: filters.Values})
 			if err != nil {
 				return err
 			}
 			if len(got.Report.VolumesDeleted) > 0 {
-				a.Println("Deleted Volumes:")
+				a.Println(value.Pruned("Volumes", dry))
 				for _, name := range got.Report.VolumesDeleted {
 					a.Println(name)
 				}
 				a.Println("")
 			}
-			a.Println("Total reclaimed space: " + units.HumanSize(float64(got.Report.SpaceReclaimed)))
+			a.Println(value.Reclaimed(dry) + units.HumanSize(float64(got.Report.SpaceReclaimed)))
 			return nil
 		},
 	}, "volume prune")
 	fs := cmd.Flags()
+	fs.BoolVar(&dry, "dry-run", false, "Show what would be removed, and remove nothing")
 	fs.BoolVarP(&all, "all", "a", false, "Remove the named volumes too")
 	fs.Var(&filters, "filter", "Remove only what matches (label=NAME[=VALUE])")
 	fs.BoolVarP(&force, "force", "f", false, "Do not ask for confirmation")

@@ -44,7 +44,7 @@ type Service interface {
 	Stats(ctx context.Context, ref string, o container.StatsOptions, emit func(*container.StatsSample) error) error
 	Update(ctx context.Context, ref string, u *api.UpdateConfig) (warnings []string, err error)
 	ChangePorts(ctx context.Context, ref string, c membership.PortChange) error
-	Prune(ctx context.Context, f container.Filters, until time.Time) (*api.PruneReport, error)
+	Prune(ctx context.Context, f container.Filters, until time.Time, dry bool) (*api.PruneReport, error)
 }
 
 type routes struct {

@@ -8,7 +8,7 @@ import (
 )
 
 func (r routes) prune(c *server.Call) error {
-	filters, err := c.Filters("label", "label!", "until")
+	filters, err := c.Filters("label", "label!", "until", "dry-run")
 	if err != nil {
 		return err
 	}
@@ -16,7 +16,11 @@ func (r routes) prune(c *server.Call) error {
 	if err != nil {
 		return err
 	}
-	report, err := r.containers.Prune(c.Context(), container.Filters(filters), until)
+	dry, err := filters.Bool("dry-run", false)
+	if err != nil {
+		return err
+	}
+	report, err := r.containers.Prune(c.Context(), container.Filters(filters), until, dry)
 	if err != nil {
 		return err
 	}

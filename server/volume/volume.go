@@ -165,11 +165,15 @@ func (r routes) used(name string) bool { return len(r.containers.VolumeUsers(nam
 var anonymousSince = server.V(1, 42)
 
 func (r routes) prune(c *server.Call) error {
-	f, err := c.Filters("label", "label!", "all")
+	f, err := c.Filters("label", "label!", "all", "dry-run")
 	if err != nil {
 		return err
 	}
 	all, err := f.Bool("all", c.Version < anonymousSince)
+	if err != nil {
+		return err
+	}
+	dry, err := f.Bool("dry-run", false)
 	if err != nil {
 		return err
 	}
@@ -186,6 +190,11 @@ func (r routes) prune(c *server.Call) error {
 		if err != nil {
 			size = 0 // it went meanwhile
 		}
+		if dry {
+			report.VolumesDeleted = append(report.VolumesDeleted, v.Name)
+			report.SpaceReclaimed += uint64(max(size, 0))
+			continue
+		}
 		gone, err := r.volumes.Remove([]string{v.Name}, r.used)
 		if err != nil {
 			return fmt.Errorf("prune: %w", err)
@@ -196,6 +205,9 @@ func (r routes) prune(c *server.Call) error {
 		report.VolumesDeleted = append(report.VolumesDeleted, v.Name)
 		report.SpaceReclaimed += uint64(max(size, 0))
 		r.publish(events.ActionDestroy, v.Name, map[string]string{"driver": volume.LocalDriver})
+	}
+	if dry {
+		return c.JSON(http.StatusOK, report)
 	}
 	r.publish(events.ActionPrune, "", map[string]string{"reclaimed": strconv.FormatUint(report.SpaceReclaimed, 10)})
 	return c.JSON(http.StatusOK, report)

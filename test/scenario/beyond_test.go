@@ -1,0 +1,107 @@
+package scenario
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// A program of the host in a container that does not have it.
+func TestNsenter(t *testing.T) {
+	d := start(t)
+	d.Sampan("run", "-d", "--name", "box", "--hostname", "inside", busybox, "sleep", "1000").Must(t)
+	d.Sampan("run", "-d", "--name", "mapped", "--userns", "remap", busybox, "sleep", "1000").Must(t)
+	d.Sampan("create", "--name", "idle", busybox, "true").Must(t)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+		out  string // contained
+		err  string
+	}{
+		{"tools of the host, links of the container", []string{"box", "ip", "-o", "link"}, 0, "eth0", ""},
+		{"its host name", []string{"box", "uname", "-n"}, 0, "inside", ""},
+		{"files of the host", []string{"box", "sh", "-c", "test -e /usr/bin/docker && echo host"}, 0, "host", ""},
+		{"only what is chosen", []string{"-n", "box", "uname", "-n"}, 0, host, ""},
+		{"its files", []string{"--mount", "box", "ls", "/bin/busybox"}, 0, "/bin/busybox", ""},
+		{"all", []string{"-a", "box", "sh", "-c", "echo $(hostname); test $$ -lt 1000 && ps | grep -c '[s]leep 1000'"}, 0, "inside\n1", ""},
+		{"exit code", []string{"box", "sh", "-c", "exit 7"}, 7, "", ""},
+		{"exit code of a child", []string{"-p", "box", "sh", "-c", "exit 7"}, 7, "", ""},
+		{"death of a child", []string{"-p", "box", "sh", "-c", "kill -9 $$"}, 137, "", ""},
+		{"missing program", []string{"box", "nosuch"}, 127, "", "nosuch"},
+		{"a remapped container", []string{"mapped", "ip", "-o", "link"}, 0, "eth0", ""},
+		{"one that does not run", []string{"idle", "true"}, 1, "", "is not running"},
+		{"one that is not there", []string{"nosuch", "true"}, 1, "", "No such container"},
+		{"another host", []string{"box"}, 1, "", ""},
+	} {
+		args := append([]string{"nsenter"}, tc.args...)
+		if tc.name == "another host" {
+			args = append([]string{"-H", "tcp://127.0.0.1:1"}, args...)
+			tc.err = "on the daemon's own host only"
+		}
+		r := d.Sampan(args...)
+		if r.Code != tc.code || !strings.Contains(r.Out, tc.out) || !strings.Contains(r.Err, tc.err) {
+			t.Errorf("%s: exit %d, %q, %q", tc.name, r.Code, r.Out, r.Err)
+		}
+	}
+}
+
+// All containers of a kind at once, and what a prune would do.
+func TestAllAndDryRun(t *testing.T) {
+	d := start(t)
+	for _, name := range []string{"run1", "run2"} {
+		d.Sampan("run", "-d", "--name", name, "--stop-timeout", "0", busybox, "sleep", "1000").Must(t)
+	}
+	d.Sampan("run", "--name", "done", busybox, "true").Must(t)
+	d.Sampan("create", "--name", "made", busybox, "true").Must(t)
+	names := func(filter string) string {
+		return strings.Join(strings.Fields(d.Sampan("ps", "-a", "--filter", filter, "--format", "{{.Names}}").Must(t)), " ")
+	}
+	for _, args := range [][]string{{"rm"}, {"rm", "--all", "done"}, {"rm", "--all", "--exited"}, {"stop", "--all", "run1"}, {"kill"}} {
+		if r := d.Sampan(args...); r.Code != 1 {
+			t.Errorf("%q: exit %d", args, r.Code)
+		}
+	}
+	for _, args := range [][]string{{"container", "prune", "--dry-run"}, {"system", "prune", "--dry-run"}} {
+		out := d.Sampan(args...).Must(t)
+		if n := len(strings.Fields(out)); !strings.HasPrefix(out, "Containers that would be deleted:") || !strings.Contains(out, "Space that would be reclaimed: ") || n < 6 {
+			t.Errorf("%q: %q", args, out)
+		}
+	}
+	if got := names("status=exited"); got != "done" {
+		t.Errorf("a dry run left %q", got)
+	}
+	d.Sampan("volume", "create", "spare").Must(t)
+	if out := d.Sampan("volume", "prune", "-a", "--dry-run").Must(t); !strings.Contains(out, "Volumes that would be deleted:\nspare") {
+		t.Errorf("volume prune --dry-run: %q", out)
+	}
+	d.Sampan("volume", "rm", "spare").Must(t)
+	if out := d.Sampan("stop", "--all").Must(t); len(strings.Fields(out)) != 2 {
+		t.Errorf("stop --all: %q", out)
+	}
+	if got := names("status=running"); got != "" {
+		t.Errorf("after stop --all: %q run", got)
+	}
+	d.Sampan("start", "run1", "run2").Must(t)
+	d.Sampan("kill", "--all").Must(t)
+	d.Sampan("wait", "run1", "run2").Must(t)
+	d.Sampan("start", "run1").Must(t)
+	d.Sampan("rm", "--exited").Must(t)
+	if got := names("name=."); got != "made run1" {
+		t.Errorf("after rm --exited: %q", got)
+	}
+	if r := d.Sampan("rm", "--all"); r.Code != 1 || !strings.Contains(r.Err, "running") {
+		t.Errorf("rm --all with one that runs: exit %d, %q", r.Code, r.Err)
+	}
+	d.Sampan("rm", "-f", "--all").Must(t)
+	if got := names("name=."); got != "" {
+		t.Errorf("after rm -f --all: %q", got)
+	}
+	if out := d.Sampan("rm", "--all").Must(t); out != "" {
+		t.Errorf("rm --all of none: %q", out)
+	}
+}
