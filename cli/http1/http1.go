@@ -124,14 +124,18 @@ func (r *Request) Write(w io.Writer) error {
 	if _, err := w.Write(r.head()); err != nil {
 		return err
 	}
-	const chunk = 64 << 10
-	buf := make([]byte, chunk)
+	// A chunk is read to where it is sent from: its length goes right before it.
+	const chunk, room, end = 128 << 10, 16, "\r\n"
+	buf := make([]byte, room+chunk+len(end))
+	size := make([]byte, 0, room)
 	for {
-		n, err := r.Stream.Read(buf)
+		n, err := r.Stream.Read(buf[room : room+chunk])
 		if n > 0 {
-			part := strconv.AppendInt(nil, int64(n), 16)
-			part = append(append(append(part, "\r\n"...), buf[:n]...), "\r\n"...)
-			if _, err := w.Write(part); err != nil {
+			size = append(strconv.AppendInt(size[:0], int64(n), 16), end...)
+			start := room - len(size)
+			copy(buf[start:], size)
+			copy(buf[room+n:], end)
+			if _, err := w.Write(buf[start : room+n+len(end)]); err != nil {
 				return err
 			}
 		}
