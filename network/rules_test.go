@@ -221,3 +221,18 @@ func TestNoUserRulesNoChange(t *testing.T) {
 		t.Errorf("the chain changed:\n%s\nwas\n%s", after, before)
 	}
 }
+
+// TestDocumentedRules: docs/networking.md shows the table as it is.
+func TestDocumentedRules(t *testing.T) {
+	doc, err := os.ReadFile("../docs/networking.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile(filepath.Join("testdata", "default.nft"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Replace(string(golden), " # progname sampand", "", 1); !strings.Contains(string(doc), want) {
+		t.Error("docs/networking.md does not hold testdata/default.nft: put it there")
+	}
+}
