@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 
 	"github.com/moby/moby/api/types/system"
 	"github.com/sampan-containers/sampan/server"
@@ -25,5 +26,16 @@ func (r *routes) version(c *server.Call) error {
 			"Experimental": fmt.Sprint(v.Experimental), "BuildTime": v.BuildTime,
 		},
 	}}
+	if strings.HasPrefix(c.Header.Get("User-Agent"), composeV1) {
+		v.APIVersion = composeV1Speaks
+	}
 	return c.JSON(http.StatusOK, v)
 }
+
+// docker-compose 1 takes whatever version is the newest, and then fails on what
+// newer ones leave out: ContainerConfig of images (1.45), id and status of events
+// (1.52). Its last release knew this one.
+const (
+	composeV1       = "docker-compose/1."
+	composeV1Speaks = "1.41"
+)

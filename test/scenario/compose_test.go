@@ -108,6 +108,8 @@ func TestCompose(t *testing.T) {
 			composeResolves(t, c)
 			composeScales(t, c)
 			composeKeepsData(t, d, c)
+			composeRecreates(t, c)
+			composeAttached(t, c)
 			composeGoes(t, d, c)
 		})
 	}
@@ -193,6 +195,39 @@ func composeScales(t *testing.T, c *composer) {
 	c.must("up", "-d", "--scale", "worker=1")
 	if all := answers(); len(all) != rounds || len(all[0]) != 1 {
 		t.Errorf("after scaling down worker has the addresses %v", all)
+	}
+}
+
+// composeRecreates changes a service; its container is made anew on its volume.
+func composeRecreates(t *testing.T, c *composer) {
+	t.Helper()
+	changed := strings.Replace(composeFile, "volumes: [\"data:/data\"]", "volumes: [\"data:/data\"]\n    environment: {EDITION: second}", 1)
+	if err := os.WriteFile(filepath.Join(c.dir, "docker-compose.yml"), []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := c.must("ps", "-q", "db")
+	c.must("up", "-d")
+	if after := c.must("ps", "-q", "db"); after == before {
+		t.Error("a changed service kept its container")
+	}
+	if out := c.in("db", "sh", "-c", "echo $EDITION; cat /data/table"); out != "second\nrow\nrow\nrow\nrow\nrow" {
+		t.Errorf("the changed service has %q", out)
+	}
+}
+
+// composeAttached runs up in the foreground, which follows logs and events, until
+// somebody stops the project.
+func composeAttached(t *testing.T, c *composer) {
+	t.Helper()
+	c.must("stop")
+	done := make(chan lab.Result, 1)
+	go func() { done <- c.run("up") }()
+	lab.Eventually(t, 30*time.Second, "up starts the services again", func() bool {
+		return c.run("exec", "-T", "web", "true").Code == 0
+	})
+	c.must("stop")
+	if r := <-done; !strings.Contains(r.Out, "web is up") || strings.Contains(r.Err, "Traceback") {
+		t.Errorf("up in the foreground: exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
 }
 
