@@ -134,6 +134,9 @@ var ownCommands = map[string]bool{
 	"system stop": true, "system check": true, "nsenter": true, "container nsenter": true, "recreate": true, "container recreate": true,
 }
 
+// ownCommands are whole commands of that kind, with all of their flags.
+var ownCommands = map[string]bool{"volume clone": true, "volume export": true, "volume import": true, "volume rename": true}
+
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.
 func TestNoFlagsOfOurOwn(t *testing.T) {
 	root := testRoot()

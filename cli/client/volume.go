@@ -3,9 +3,12 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/url"
 
 	"github.com/moby/moby/api/types/volume"
+
+	"github.com/sampan-containers/sampan/cli/http1"
 )
 
 // VolumeCreateOptions describe a volume; an empty name makes an anonymous one.
@@ -93,4 +96,47 @@ func (c *Client) VolumePrune(ctx context.Context, o VolumePruneOptions) (VolumeP
 	}
 	got, err := fetch[volume.PruneReport](ctx, c, post("/volumes/prune", filters.query(), nil))
 	return VolumePruneResult{Report: got}, err
+}
+
+// VolumeRename gives a volume that nobody uses another name.
+func (c *Client) VolumeRename(ctx context.Context, name, to string) error {
+	name, err := checked("volume", name)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, post("/volumes/"+name+"/rename", url.Values{"name": {to}}, nil))
+}
+
+// VolumeClone makes a volume with the content of another one.
+func (c *Client) VolumeClone(ctx context.Context, name string, o VolumeCreateOptions) (VolumeCreateResult, error) {
+	name, err := checked("volume", name)
+	if err != nil {
+		return VolumeCreateResult{}, err
+	}
+	got, err := fetch[volume.Volume](ctx, c, post("/volumes/"+name+"/clone", nil, volume.CreateRequest{Name: o.Name, Labels: o.Labels}))
+	return VolumeCreateResult{Volume: got}, err
+}
+
+// VolumeExport returns a volume's content as a tar stream.
+func (c *Client) VolumeExport(ctx context.Context, name string) (io.ReadCloser, error) {
+	name, err := checked("volume", name)
+	if err != nil {
+		return nil, err
+	}
+	return c.stream(ctx, get("/volumes/"+name+"/archive", nil))
+}
+
+// VolumeImport makes a volume of a tar stream.
+func (c *Client) VolumeImport(ctx context.Context, content io.Reader, o VolumeCreateOptions) (VolumeCreateResult, error) {
+	name, err := checked("volume", o.Name)
+	if err != nil {
+		return VolumeCreateResult{}, err
+	}
+	q := url.Values{}
+	for key, value := range o.Labels {
+		q.Add("label", key+"="+value)
+	}
+	r := request{method: "PUT", path: "/volumes/" + name + "/archive", query: q, body: content, header: http1.Header{"Content-Type": {"application/x-tar"}}}
+	got, err := fetch[volume.Volume](ctx, c, r)
+	return VolumeCreateResult{Volume: got}, err
 }

@@ -16,7 +16,7 @@ import (
 
 // Commands are the verbs of `volume`, in the order of the help.
 func Commands(a *app.App) []*cobra.Command {
-	return []*cobra.Command{NewCreate(a), NewInspect(a), NewLs(a), NewPrune(a), NewRm(a), NewUpdate(a)}
+	return []*cobra.Command{NewClone(a), NewCreate(a), NewExport(a), NewImport(a), NewInspect(a), NewLs(a), NewPrune(a), NewRename(a), NewRm(a), NewUpdate(a)}
 }
 
 func named(cmd *cobra.Command, names string) *cobra.Command {

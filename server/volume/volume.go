@@ -28,6 +28,7 @@ type Volumes interface {
 	Remove(names []string, inUse func(name string) bool) (gone []string, err error)
 	Path(name string) string
 	Size(ctx context.Context, name string) (int64, error)
+	Deriver
 }
 
 // Containers tells who uses a volume.
@@ -50,6 +51,7 @@ func Register(s *server.Server, volumes Volumes, containers Containers, events P
 	s.Handle("POST /volumes/create", r.create)
 	s.Handle("DELETE /volumes/{name}", r.remove)
 	s.Handle("POST /volumes/prune", r.prune)
+	r.registerDerived(s)
 }
 
 // View is a volume in the form of the API.
