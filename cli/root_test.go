@@ -132,10 +132,8 @@ var ownFlags = map[string]bool{
 // ownCommands do what no command of Docker's does; their flags are their own.
 var ownCommands = map[string]bool{
 	"system stop": true, "system check": true, "nsenter": true, "container nsenter": true, "recreate": true, "container recreate": true,
+	"volume clone": true, "volume export": true, "volume import": true, "volume rename": true,
 }
-
-// ownCommands are whole commands of that kind, with all of their flags.
-var ownCommands = map[string]bool{"volume clone": true, "volume export": true, "volume import": true, "volume rename": true}
 
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.
 func TestNoFlagsOfOurOwn(t *testing.T) {
