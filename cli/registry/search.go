@@ -110,8 +110,8 @@ func (r *searchRow) StarCount() string { return strconv.Itoa(r.found.StarCount) 
 // IsOfficial is [OK] for the Hub's own images.
 func (r *searchRow) IsOfficial() string { return mark(r.found.IsOfficial) }
 
-// IsAutomated is [OK] for images that the Hub builds.
-func (r *searchRow) IsAutomated() string { return mark(r.found.IsAutomated) }
+// IsAutomated is empty: the Hub does not tell any more.
+func (r *searchRow) IsAutomated() string { return "" }
 
 func mark(yes bool) string {
 	if yes {

@@ -45,7 +45,7 @@ func (s *Service) Search(ctx context.Context, o SearchOptions) ([]registry.Searc
 		if f.Stars < o.Stars || o.Official != nil && *o.Official != f.Official || o.Automated != nil && *o.Automated != f.Automated {
 			continue
 		}
-		list = append(list, registry.SearchResult{StarCount: f.Stars, IsOfficial: f.Official, Name: f.Name, IsAutomated: f.Automated, Description: f.Description})
+		list = append(list, registry.SearchResult{StarCount: f.Stars, IsOfficial: f.Official, Name: f.Name, Description: f.Description})
 	}
 	return list, nil
 }

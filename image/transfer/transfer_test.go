@@ -27,6 +27,7 @@ import (
 	"github.com/sampan-containers/sampan/registry/client"
 	"github.com/sampan-containers/sampan/registry/hosts"
 	"github.com/sampan-containers/sampan/state"
+	"github.com/sampan-containers/sampan/test/counts"
 	"github.com/sampan-containers/sampan/test/hostile"
 )
 
@@ -661,5 +662,63 @@ func TestPushWhatWasPulled(t *testing.T) {
 	}
 	if err := l.Push(t.Context(), to.Host()+"/team/none", PushOptions{Tag: "v1"}, &out); !errors.Is(err, fault.NotFound) {
 		t.Errorf("push of nothing = %v", err)
+	}
+}
+
+// TestPullsRemovalsAndPrune run beside each other: no error but "no such image",
+// and what is there is whole.
+func TestPullsRemovalsAndPrune(t *testing.T) {
+	r := hostile.New(t, "")
+	base := hostile.Gzip(t, tarOf(t, "base", 60_000))
+	for i := range 4 {
+		r.Add(t, fmt.Sprint("v", i), []hostile.Layer{base, hostile.Gzip(t, tarOf(t, fmt.Sprint("own", i%2), 30_000)), hostile.Gzip(t, tarOf(t, fmt.Sprint("top", i), 5_000))}, nil)
+	}
+	l := newLab(t)
+	name := func(i int) string { return fmt.Sprintf("%s/x:v%d", r.Host(), i) }
+	var work sync.WaitGroup
+	rounds := counts.Of("pull.storm")
+	harmless := func(err error) bool {
+		return err == nil || errors.Is(err, fault.NotFound) || errors.Is(err, fault.Conflict)
+	}
+	for i := range 4 {
+		work.Go(func() {
+			for range rounds {
+				if _, err := l.pull(t, name(i)); err != nil {
+					t.Errorf("pull: %v", err)
+				}
+			}
+		})
+	}
+	for i := range 2 {
+		work.Go(func() {
+			for range rounds {
+				if _, err := l.images.Delete(t.Context(), name(i), true, true); !harmless(err) {
+					t.Errorf("rmi: %v", err)
+				}
+			}
+		})
+	}
+	work.Go(func() {
+		for range rounds {
+			if _, err := l.images.Prune(t.Context(), image.PruneOptions{Unused: true}); !harmless(err) {
+				t.Errorf("prune: %v", err)
+			}
+		}
+	})
+	work.Wait()
+	for i := range 4 {
+		l.mustPull(t, name(i))
+		img, err := l.images.Get(t.Context(), name(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.images.Lowers(img); err != nil {
+			t.Error(err)
+		}
+		for _, d := range img.Config.RootFS.DiffIDs {
+			if err := l.images.Layers().Verify(t.Context(), d); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

@@ -408,8 +408,3 @@ func clip(text string) string {
 		return r
 	}, text)
 }
-
-// unexpected is an answer that fits no rule of the protocol.
-func unexpected(s fmt.Stringer, what string, resp *http.Response) error {
-	return fault.New(fault.Unavailable, "%s answers %s with status %d", s, what, resp.StatusCode)
-}

@@ -29,6 +29,7 @@ var table = map[string]int{
 	"inroot.swap":         20000,
 	"failpoint.round":     6,   // rounds of some 56 kills at the steps of the image store
 	"image.storm":         100, // rounds of loads, saves, removals and prunes at once
+	"pull.storm":          100, // rounds of four pulls, two removals and a prune at once
 	"requests.hostile":    100_000,
 	"start.parallel":      200,
 	"oci.lifecycle":       1000, // create, start, kill, delete on the runtime's command line
