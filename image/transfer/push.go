@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/registry/auth"
 	"github.com/sampan-containers/sampan/registry/client"
 )
@@ -151,6 +152,7 @@ func (p *pusher) run() error {
 	if err := p.to.PutManifest(p.ctx, tag, plan.mediaType, plan.raw); err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
+	failpoint.Hit("image.push.record")
 	d := digest.FromBytes(plan.raw)
 	if err := p.recordPush(d, plan.raw); err != nil {
 		return err
