@@ -100,7 +100,8 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 	err := s.containers.Change(e, status, !brief, func(n *Record) {
 		n.State.ExitCode, n.State.Error, n.State.OOMKilled = exit.Code, exit.Error, exit.OOM
 		n.State.FinishedAt, n.State.Pid = exit.At.UTC(), 0
-		n.State.Stopped = stopped
+		// A restart that the daemon does not live to finish is no stop by a user.
+		n.State.Stopped = stopped && !(r != nil && r.Keep.Load())
 		n.State.Net = nil
 		n.State.Health = e.EndHealth()
 		if again {
