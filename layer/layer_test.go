@@ -449,3 +449,19 @@ func TestConcurrentUnpacksOfOneLayer(t *testing.T) {
 		t.Errorf("temporary directories left: %v, %v", entries, err)
 	}
 }
+
+// Chunked zstd (of podman and containers/storage) is several frames, with frames
+// between and behind them that decoders pass over.
+func TestChunkedZstd(t *testing.T) {
+	raw := pack(t, file("a", strings.Repeat("first", 1000)), file("b", strings.Repeat("second", 1000)))
+	var b bytes.Buffer
+	for _, part := range [][]byte{raw[:3000], raw[3000:5000], raw[5000:]} {
+		b.Write(compressed(t, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }, part))
+		b.Write([]byte{0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 'i', 'n', 'f', 'o'})
+	}
+	s := openStore(t)
+	info, err := s.Unpack(t.Context(), &b, digest.FromBytes(raw))
+	if err != nil || info.Size != 11000 || info.TarSize != int64(len(raw)) {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
