@@ -69,7 +69,7 @@ func (o ContainerCreateOptions) Body() container.CreateRequest {
 func (c *Client) ContainerRunDetached(ctx context.Context, o ContainerCreateOptions) (ContainerCreateResult, error) {
 	q := o.Query()
 	q.Set("detach", "1")
-	got, err := fetch[container.CreateResponse](ctx, c, post(RunPath, q, o.Body()))
+	got, err := fetch[container.CreateResponse](ctx, c, post(RunPath, q, Compact{o.Body()}))
 	return ContainerCreateResult{ID: got.ID, Warnings: got.Warnings}, err
 }
 

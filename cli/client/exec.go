@@ -97,7 +97,13 @@ func (c *Client) ExecInspect(ctx context.Context, id string, _ ExecInspectOption
 	if err != nil {
 		return ExecInspectResult{}, err
 	}
-	got, err := fetch[container.ExecInspectResponse](ctx, c, get("/exec/"+id+"/json", nil))
+	// Only what is used of container.ExecInspectResponse: it is asked for after every exec.
+	got, err := fetch[struct {
+		ID, ContainerID string
+		Running         bool
+		ExitCode        *int
+		Pid             int
+	}](ctx, c, get("/exec/"+id+"/json", nil))
 	out := ExecInspectResult{ID: got.ID, ContainerID: got.ContainerID, Running: got.Running, PID: got.Pid}
 	if got.ExitCode != nil {
 		out.ExitCode = *got.ExitCode

@@ -87,7 +87,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 			stream.use()
 		}
 	}
-	body := create.Body()
+	body := client.Compact{Value: create.Body()}
 	err := r.options.withImage(ctx, a, r.conn, c.Image, func() (err error) {
 		s.stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
 		return err
