@@ -47,24 +47,37 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress
 	out := &output{w: progress}
 	repo := s.client.Repository(ref, o.Login)
 	if !reference.IsNameOnly(ref) {
-		p := &puller{s: s, ctx: ctx, ref: ref, repo: repo, platform: platform, anyPlatform: o.Platform == "", out: out}
-		return p.run()
+		p := &puller{s: s, ctx: ctx, ref: ref, repo: repo, platform: platform, out: out}
+		if err := p.run(); err != nil {
+			return err
+		}
+		return status(out, ref, p.changed)
 	}
 	tags, err := everyTag(ctx, ref, repo)
 	if err != nil {
 		return explain(ref, err)
 	}
+	changed := false
 	for _, tag := range tags {
 		tagged, err := reference.WithTag(ref, tag)
 		if err != nil {
 			continue // a tag that no reference can hold
 		}
-		p := &puller{s: s, ctx: ctx, ref: tagged, repo: repo, platform: platform, anyPlatform: o.Platform == "", out: out}
+		p := &puller{s: s, ctx: ctx, ref: tagged, repo: repo, platform: platform, out: out}
 		if err := p.run(); err != nil {
 			return err
 		}
+		changed = changed || p.changed
 	}
-	return nil
+	return status(out, ref, changed)
+}
+
+// status is the last line of a pull.
+func status(out *output, ref reference.Named, changed bool) error {
+	if changed {
+		return out.status("", "Status: Downloaded newer image for %s", reference.FamiliarString(ref))
+	}
+	return out.status("", "Status: Image is up to date for %s", reference.FamiliarString(ref))
 }
 
 func everyTag(ctx context.Context, ref reference.Named, repo *client.Repository) ([]string, error) {
@@ -78,17 +91,17 @@ func everyTag(ctx context.Context, ref reference.Named, repo *client.Repository)
 
 // puller is one pull of one tag or digest.
 type puller struct {
-	s           *Service
-	ctx         context.Context
-	ref         reference.Named
-	repo        *client.Repository
-	platform    ocispec.Platform
-	anyPlatform bool // none was asked for
-	out         *output
+	s        *Service
+	ctx      context.Context
+	ref      reference.Named
+	repo     *client.Repository
+	platform ocispec.Platform
+	out      *output
 
 	sources   []*client.Source // the one that gave the manifest first
 	top       digest.Digest    // what the tag stands for
 	manifests []described      // top, and what was chosen from it
+	changed   bool             // the name stands for another image now
 }
 
 // described is a manifest or index as its bytes.
@@ -121,14 +134,8 @@ func (p *puller) run() error {
 		return explain(p.ref, err)
 	}
 	p.s.images.Publish(events.ActionPull, id, reference.FamiliarString(p.ref))
-	if err := p.out.status("", "Digest: %s", p.top); err != nil {
-		return err
-	}
-	text := reference.FamiliarString(p.ref)
-	if old != nil && old.ID == id {
-		return p.out.status("", "Status: Image is up to date for %s", text)
-	}
-	return p.out.status("", "Status: Downloaded newer image for %s", text)
+	p.changed = old == nil || old.ID != id
+	return p.out.status("", "Digest: %s", p.top)
 }
 
 // manifest finds a source that has the image. For an image that is here already

@@ -40,12 +40,12 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 	if _, digested := ref.(reference.Digested); digested {
 		return fault.New(fault.Invalid, "cannot push a digest reference: push a tag")
 	}
-	names, err := s.pushed(ctx, ref)
-	if err != nil {
-		return err
-	}
 	out := &output{w: progress}
 	if err := out.status("", "The push refers to repository [%s]", ref.Name()); err != nil {
+		return err
+	}
+	names, err := s.pushed(ctx, ref)
+	if err != nil {
 		return err
 	}
 	defer func() { go debug.FreeOSMemory() }()

@@ -63,7 +63,7 @@ func (r routes) search(c *server.Call) error {
 		o.Limit = *limit
 	}
 	if o.Limit < 1 || o.Limit > maxResults {
-		return fault.New(fault.Invalid, "limit %d is outside the range of [1, %d]", o.Limit, maxResults)
+		return fault.New(fault.Invalid, "Limit %d is outside the range of [1, %d]", o.Limit, maxResults)
 	}
 	f, err := c.Filters("is-automated", "is-official", "stars")
 	if err != nil {
