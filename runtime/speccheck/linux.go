@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -186,6 +187,13 @@ func devices(s *specs.Spec) error {
 		if err := absolute(field+".path", d.Path); err != nil {
 			return err
 		}
+		fileType := uint32(syscall.S_IFCHR)
+		switch d.Type {
+		case "b":
+			fileType = syscall.S_IFBLK
+		case "p":
+			fileType = syscall.S_IFIFO
+		}
 		switch d.Type {
 		case "b", "c", "u":
 			if d.Major < 0 || d.Major > maxMajor || d.Minor < 0 || d.Minor > maxMinor {
@@ -195,7 +203,8 @@ func devices(s *specs.Spec) error {
 		default:
 			return invalid("%s (%s) has the type %s; it must be b, c, u or p", field, quoted(d.Path), quoted(d.Type))
 		}
-		if d.FileMode != nil && uint32(*d.FileMode)&^0o7777 != 0 && d.FileMode.Type() == 0 {
+		// Podman hands on what stat(2) says of the host's node, with its type.
+		if d.FileMode != nil && uint32(*d.FileMode)&^0o7777 != 0 && uint32(*d.FileMode)&^0o7777 != fileType {
 			return invalid("%s (%s) has the mode %#o; only permission bits may be set", field, quoted(d.Path), uint32(*d.FileMode))
 		}
 		if d.UID != nil && *d.UID == noID || d.GID != nil && *d.GID == noID {

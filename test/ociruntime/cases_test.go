@@ -267,6 +267,10 @@ func linuxFields() []field {
 				{Path: "/dev/b", Type: "b", Major: 7, Minor: 200}, {Path: "/dev/p", Type: "p"}}
 			s.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}
 		}, "(?s)character special file 1:3 640 5:6\nblock special file 7:c8 666 0:0\nfifo 0:0 666 0:0", "", ""},
+		{"config-linux.md#configLinuxDevices", "mode with the type of the file", "stat -c %a /dev/x", func(l *lab, s *specs.Spec) {
+			mode := os.FileMode(0o020640)
+			s.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/x", Type: "c", Major: 1, Minor: 3, FileMode: &mode}}
+		}, "^640$", "", ""},
 		{"config-linux.md#configLinuxDevices", "something else is there", "true", func(l *lab, s *specs.Spec) {
 			s.Linux.Devices = []specs.LinuxDevice{{Path: "/usr/x", Type: "c", Major: 1, Minor: 3}}
 			must(l.t, os.WriteFile(l.path("usr/x"), nil, 0o644))
