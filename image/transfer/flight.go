@@ -63,8 +63,9 @@ func (f *flight) forget() {
 }
 
 // leave gives up a pull's interest. The last one cleans up: what was not made
-// visible is discarded, but for the bytes of the blob.
-func (f *flight) leave() {
+// visible is discarded, but for the bytes of the blob. What is returned is held no
+// more, and to be given to Unhold.
+func (f *flight) leave() (layers, blobs []digest.Digest) {
 	f.s.mu.Lock()
 	f.users--
 	last := f.users == 0
@@ -73,12 +74,15 @@ func (f *flight) leave() {
 	}
 	f.s.mu.Unlock()
 	if !last {
-		return
+		return nil, nil
 	}
 	f.cancel()
 	<-f.landed
 	if f.published {
-		f.s.images.Unhold([]digest.Digest{f.diffID}, f.heldBlobs())
+		layers = append(layers, f.diffID)
+		if f.writer != nil {
+			blobs = append(blobs, f.blob.Digest)
+		}
 	}
 	if f.staged != nil {
 		f.staged.Discard()
@@ -86,13 +90,7 @@ func (f *flight) leave() {
 	if f.writer != nil {
 		_ = f.writer.Close()
 	}
-}
-
-func (f *flight) heldBlobs() []digest.Digest {
-	if f.writer == nil {
-		return nil
-	}
-	return []digest.Digest{f.blob.Digest}
+	return layers, blobs
 }
 
 // fly brings the layer: from the blob store if its blob is there, else from the

@@ -96,7 +96,7 @@ func (set *layerSet) wait(id digest.Digest) error {
 	if err == nil || !set.shared[id] || set.p.ctx.Err() != nil {
 		return err
 	}
-	f.leave()
+	set.p.s.images.Unhold(f.leave())
 	again := set.p.s.join(id, set.blob[id], f.part, set.p.sources)
 	set.flights[id] = again
 	return again.wait(set.p.ctx)
@@ -142,8 +142,11 @@ func (set *layerSet) leave() {
 	if set.report != nil {
 		set.report.stop()
 	}
+	layers, blobs := set.held, set.blobs
 	for _, f := range set.flights {
-		f.leave()
+		l, b := f.leave()
+		layers, blobs = append(layers, l...), append(blobs, b...)
 	}
-	set.p.s.images.Unhold(set.held, set.blobs)
+	// All at once: each looks through the records of all images.
+	set.p.s.images.Unhold(layers, blobs)
 }
