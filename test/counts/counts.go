@@ -21,6 +21,7 @@ var table = map[string]int{
 	"daemon.kill.life":    100, // kill -9 of the daemon while policies, checks and --rm act
 	"run.remove":          1000,
 	"network.join":        1000,
+	"network.kill":        100, // kill -9 of the daemon while four clients change networks
 	"dns.queries":         60000,
 	"dns.packets":         10000,
 	"dns.kill":            40,
