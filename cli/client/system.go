@@ -65,7 +65,16 @@ func (c *Client) StopAll(ctx context.Context, o StopAllOptions) (StopAllResult, 
 	if o.Timeout != nil {
 		q.Set("t", strconv.Itoa(*o.Timeout))
 	}
-	return fetch[StopAllResult](ctx, c, post("/system/stop", q, nil))
+	return fetch[StopAllResult](ctx, c, post("/sampan/stop", q, nil))
+}
+
+// HostFinding is what a check says about one property of the daemon's machine: State is
+// ok, gap or fault, and Cost what comes of it.
+type HostFinding struct{ Area, Name, State, Found, Cost string }
+
+// HostCheck looks at the daemon's machine. Only Sampan's daemon has it.
+func (c *Client) HostCheck(ctx context.Context) ([]HostFinding, error) {
+	return fetch[[]HostFinding](ctx, c, get("/sampan/check", nil))
 }
 
 // InfoOptions is empty.

@@ -21,6 +21,7 @@ import (
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
 	"github.com/sampan-containers/sampan/image/transfer"
+	"github.com/sampan-containers/sampan/kernel/hostcheck"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/server"
@@ -209,6 +210,7 @@ func (d *daemon) openAPI(context.Context) error {
 	networkroutes.Register(d.api, d.networks, d.containers, d.events)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
+	systemroutes.RegisterCheck(d.api, hostcheck.Options{DataRoot: d.cfg.dataRoot, ExecRoot: d.cfg.execRoot})
 	systemroutes.RegisterStop(d.api, d.containers, func() {
 		select {
 		case d.asked <- struct{}{}:

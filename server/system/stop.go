@@ -13,7 +13,7 @@ type Stopper interface {
 	StopAll(ctx context.Context, o ours.StopOptions) (stopped []string, err error)
 }
 
-// stopResponse is the answer of POST /system/stop, which Docker does not have.
+// stopResponse is the answer of POST /sampan/stop, which Docker does not have.
 type stopResponse struct {
 	Stopped []string
 	Error   string `json:",omitempty"`
@@ -21,7 +21,7 @@ type stopResponse struct {
 
 // RegisterStop adds the route that stops all containers and then, by end, the daemon.
 func RegisterStop(s *server.Server, containers Stopper, end func()) {
-	s.Handle("POST /system/stop", func(c *server.Call) error {
+	s.Handle("POST /sampan/stop", func(c *server.Call) error {
 		timeout, err := c.Int("t")
 		if err != nil {
 			return err

@@ -105,3 +105,20 @@ func TestAllAndDryRun(t *testing.T) {
 		t.Errorf("rm --all of none: %q", out)
 	}
 }
+
+// What the machine has, and what each gap costs.
+func TestSystemCheck(t *testing.T) {
+	d := start(t)
+	r := d.Sampan("system", "check", "--all")
+	for _, want := range []string{"ok     kernel    mnt namespace: available", "cgroups", "security", "seccomp filters", "network", "storage   data root: /var/lib/sampan on ", "limits    kernel.pid_max: ", " in order, "} {
+		if !strings.Contains(r.Out, want) {
+			t.Errorf("%q is not said in:\n%s%s", want, r.Out, r.Err)
+		}
+	}
+	if faults := strings.Contains(r.Out, "\nfault"); faults != (r.Code == 1) {
+		t.Errorf("exit %d:\n%s%s", r.Code, r.Out, r.Err)
+	}
+	if short := d.Sampan("system", "check").Out; strings.Contains(short, "\nok ") || len(short) >= len(r.Out) {
+		t.Errorf("without --all:\n%s", short)
+	}
+}

@@ -125,13 +125,13 @@ func TestImageCommands(t *testing.T) {
 	if got := d.Sampan("image", "inspect", "-f", "{{.Id}}", "other/name:v1").Must(t); got != id {
 		t.Errorf("the ID became %s, was %s", got, id)
 	}
-	d.Sampan("system", "check").Must(t)
+	d.Sampan("system", "check", "--images").Must(t)
 	damage(t)
-	if r := d.Sampan("system", "check"); r.Code != 1 || !strings.Contains(r.Out, "damaged: layer ") || !strings.Contains(r.Out, busybox) {
+	if r := d.Sampan("system", "check", "--images"); r.Code != 1 || !strings.Contains(r.Out, "damaged: layer ") || !strings.Contains(r.Out, busybox) {
 		t.Errorf("check of a damaged layer: exit %d, %s%s", r.Code, r.Out, r.Err)
 	}
 	d.Sampan("image", "prune", "-af").Must(t)
-	d.Sampan("system", "check").Must(t)
+	d.Sampan("system", "check", "--images").Must(t)
 	if out := d.Sampan("system", "df", "--format", "{{.Type}} {{.Size}}").Must(t); !strings.Contains(out, "Images 0B") {
 		t.Errorf("df: %s", out)
 	}
