@@ -75,7 +75,7 @@ func (d *daemon) steps() []engine.Step {
 		{Name: "runtime", Up: d.openRuntime, Down: func(context.Context) error { return d.spawner.Close() }},
 		{Name: "snapshots", Up: d.openSnapshots, Down: func(context.Context) error { return d.snapshots.Close() }},
 		{Name: "volumes", Up: d.openVolumes},
-		{Name: "images", Up: d.openImages, Down: func(context.Context) error { return d.images.Close() }},
+		{Name: "images", Up: d.openImages, Down: d.closeImages},
 		{Name: "networks", Up: d.openNetworks, Down: func(context.Context) error { return d.networks.Close() }},
 		{Name: "containers", Up: d.openContainers, Down: func(ctx context.Context) error { return d.containers.Shutdown(ctx, !d.cfg.liveRestore) }},
 		{Name: "API", Up: d.openAPI, Down: d.closeAPI},
@@ -146,6 +146,12 @@ func (d *daemon) openImages(context.Context) (err error) {
 		d.transfers = transfer.New(transfer.Config{Downloads: r.downloads, Uploads: r.uploads, Log: d.log}, d.images, r.client())
 	}
 	return err
+}
+
+// closeImages ends what brings images and takes them before the stores below.
+func (d *daemon) closeImages(context.Context) error {
+	d.transfers.Close()
+	return d.images.Close()
 }
 
 func (d *daemon) openNetworks(ctx context.Context) error {

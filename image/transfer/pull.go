@@ -43,6 +43,8 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress
 	if err != nil {
 		return err
 	}
+	ctx, done := s.begin(ctx)
+	defer done()
 	defer func() { go debug.FreeOSMemory() }() // decoders and buffers are larger than the idle daemon
 	out := &output{w: progress}
 	repo := s.client.Repository(ref, o.Login)

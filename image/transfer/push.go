@@ -40,6 +40,8 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 	if _, digested := ref.(reference.Digested); digested {
 		return fault.New(fault.Invalid, "cannot push a digest reference: push a tag")
 	}
+	ctx, done := s.begin(ctx)
+	defer done()
 	out := &output{w: progress}
 	if err := out.status("", "The push refers to repository [%s]", ref.Name()); err != nil {
 		return err

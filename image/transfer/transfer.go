@@ -14,6 +14,7 @@
 package transfer
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 
@@ -52,6 +53,11 @@ type Service struct {
 	downloads chan struct{}
 	uploads   chan struct{}
 
+	// running are the pulls and pushes; closing ends them.
+	running sync.WaitGroup
+	closing context.Context
+	end     context.CancelFunc
+
 	mu      sync.Mutex
 	flights map[digest.Digest]*flight // by diffID
 	// publishing is held while layers become visible: of two pulls that share
@@ -70,7 +76,9 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	closing, end := context.WithCancel(context.Background())
 	return &Service{
+		closing: closing, end: end,
 		images: images, client: c, log: cfg.Log, flights: map[digest.Digest]*flight{},
 		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
 	}
@@ -79,8 +87,25 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 // Client is the registry client.
 func (s *Service) Client() *client.Client { return s.client }
 
-// Close gives idle connections up.
-func (s *Service) Close() { s.client.Close() }
+// Close cuts pulls and pushes off and returns when they have cleaned up: then the
+// stores below may be closed.
+func (s *Service) Close() {
+	s.end()
+	s.running.Wait()
+	s.client.Close()
+}
+
+// begin counts a pull or push, whose context ends with the Service too.
+func (s *Service) begin(ctx context.Context) (_ context.Context, done func()) {
+	s.running.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		s.running.Done()
+	}
+}
 
 // cut is Docker's short form of a digest.
 func cut(d digest.Digest) string {

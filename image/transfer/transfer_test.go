@@ -722,3 +722,40 @@ func TestPullsRemovalsAndPrune(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseCutsPullsOff: the daemon's end waits for no registry.
+func TestCloseCutsPullsOff(t *testing.T) {
+	r := hostile.New(t, "")
+	blob := hostile.Gzip(t, tarOf(t, "file", 500_000))
+	r.Add(t, "web", []hostile.Layer{blob}, nil)
+	begun := make(chan struct{})
+	var once sync.Once
+	r.Play(func(w http.ResponseWriter, q *http.Request) bool {
+		if !strings.Contains(q.URL.Path, digest.FromBytes(blob.Blob).String()) {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(blob.Blob)))
+		_, _ = w.Write(blob.Blob[:1000])
+		_ = http.NewResponseController(w).Flush()
+		once.Do(func() { close(begun) })
+		<-q.Context().Done()
+		return true
+	})
+	l := newLab(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.pull(t, r.Host()+"/x:web")
+		ended <- err
+	}()
+	<-begun
+	l.Close()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a pull that was cut off succeeded")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the pull goes on after Close")
+	}
+	l.clean(t)
+}
