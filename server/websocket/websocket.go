@@ -65,8 +65,9 @@ type Conn struct {
 	at     int // place in the mask
 	opcode byte
 
-	mu  sync.Mutex
-	out io.Writer
+	mu     sync.Mutex
+	out    io.Writer
+	closed bool // nothing may follow a close frame (section 5.5.1)
 }
 
 // New returns a Conn. Write sends frames of the given opcode, Text or Binary.
@@ -177,6 +178,10 @@ func (c *Conn) CloseWrite() error { return c.frame(closing, []byte{0x03, 0xe8}) 
 func (c *Conn) frame(opcode byte, payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = opcode == closing
 	h := []byte{final | opcode}
 	switch n := len(payload); {
 	case n < 126:

@@ -47,7 +47,10 @@ func TestRead(t *testing.T) {
 	in.Write(frameOf(final|Binary, "world"))
 	in.Write(frameOf(final|closing, "\x03\xe8bye"))
 	in.WriteString("never read")
-	got, err := io.ReadAll(New(&in, &out, Binary))
+	c := New(&in, &out, Binary)
+	got, err := io.ReadAll(c)
+	_, _ = c.Write([]byte("late"))
+	_ = c.CloseWrite()
 	if err != nil || string(got) != "hello world" {
 		t.Errorf("%q, %v", got, err)
 	}

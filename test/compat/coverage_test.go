@@ -98,7 +98,6 @@ func TestEveryStatusOfEveryRouteHasACase(t *testing.T) {
 		if elsewhere[key] != "" {
 			continue
 		}
-		total++
 		if seen[key] == "" && !strings.HasPrefix(key, "PUT /volumes") {
 			t.Errorf("%s has no case", key)
 		}
@@ -114,7 +113,7 @@ func TestEveryStatusOfEveryRouteHasACase(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d cases of routes and statuses, of %d", covered, total)
+	t.Logf("%d statuses of routes have a case, of %d", covered, total)
 }
 
 // TestRoutesWriteNo500 holds what makes one case of 500 enough.
@@ -139,18 +138,9 @@ func TestRoutesWriteNo500(t *testing.T) {
 }
 
 // without are the flags that have no case, with the reason. It may only get shorter.
-var without = map[string]string{
-	"container create --ip6": ofNetworks, "container run --ip6": ofNetworks,
-	"container create --link": ofNetworks, "container run --link": ofNetworks,
-	"container create --link-local-ip": ofNetworks, "container run --link-local-ip": ofNetworks,
-	"container create --network-alias": ofNetworks, "container run --network-alias": ofNetworks,
-	"container create --net-alias": ofNetworks, "container run --net-alias": ofNetworks,
-}
+var without = map[string]string{}
 
-// ofNetworks is why the flags of networks that users make are not here.
-const ofNetworks = "needs a network of the user's; the tests of networks have it"
-
-// covered tells whether the groups of this issue have a command.
+// mine tells whether a command belongs to the groups that the cases must cover.
 func mine(c *Command) bool {
 	for _, prefix := range []string{"container", "image", "volume", "system"} {
 		if strings.HasPrefix(c.Names[0], prefix+" ") && !slices.Contains([]string{"image build", "image pull", "image push"}, c.Names[0]) {

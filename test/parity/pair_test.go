@@ -114,7 +114,7 @@ func busyboxTar(t *testing.T) string {
 	add(tar.Header{Name: "etc/noformat", Typeflag: tar.TypeReg, Mode: 0o755}, []byte("text\n"))
 	add(tar.Header{Name: "data/file", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("hello\n"))
 	add(tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, binary)
-	for _, name := range strings.Fields("sh true false sleep cat ls echo id env kill trap touch grep df cut head tail wc pwd hostname sort test mkdir rm chmod") {
+	for _, name := range strings.Fields("sh true false sleep cat ls echo id env kill trap nslookup touch grep df cut head tail wc pwd hostname sort test mkdir rm chmod") {
 		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
 	}
 	if err := w.Close(); err != nil {
