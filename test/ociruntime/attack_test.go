@@ -335,6 +335,10 @@ func pathAsID(l *lab) bool {
 	l.call("create", "../outside")
 	_, err := os.Stat(outside)
 	l.call("delete", "--force", "../outside")
+	odd, _ := filepath.Glob("/sys/fs/cgroup/*/sampan-..")
+	for _, dir := range odd { // what a group of that name has as its parent
+		os.Remove(dir)
+	}
 	return err == nil
 }
 

@@ -313,6 +313,12 @@ func resourceFields() []field {
 		{"config-linux.md#configLinuxCgroupsPath", "cgroupsPath", "grep -c elsewhere /proc/self/cgroup", func(l *lab, s *specs.Spec) {
 			without(s, specs.CgroupNamespace)
 			s.Linux.CgroupsPath = "/oci-elsewhere/" + l.id()
+			l.t.Cleanup(func() {
+				parents, _ := filepath.Glob("/sys/fs/cgroup/*/oci-elsewhere")
+				for _, dir := range parents { // runc leaves it
+					os.Remove(dir)
+				}
+			})
 		}, `^[1-9]\d*$`, "", "runc has no group in hierarchies that it does not know"},
 		{"config-linux.md#configLinuxCgroupsPath", "bad cgroupsPath", "true", func(l *lab, s *specs.Spec) { s.Linux.CgroupsPath = "/a/../../b" }, "", "cgroup", "runc cleans the path"},
 		{"config-linux.md#configLinuxDeviceAllowedlist", "devices", "mknod /tmp/n b 7 0; dd if=/tmp/n of=/dev/null count=0 2>&1; cat /sys/fs/cgroup/devices/devices.list | head -1", resources(func(r *specs.LinuxResources) {
