@@ -69,6 +69,12 @@ func TestCheckAndRepair(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, 1, true},
+		"layer.json": {func(t *testing.T, _ digest.Digest, layer, _ string) {
+			spoil(t, filepath.Join(filepath.Dir(layer), "../../layer.json"))
+		}, 1, true},
+		"recipe": {func(t *testing.T, _ digest.Digest, layer, _ string) {
+			spoil(t, filepath.Join(filepath.Dir(layer), "../../tar.zst"))
+		}, 1, true},
 		"config": {func(t *testing.T, id digest.Digest, _, blob string) {
 			spoil(t, filepath.Join(filepath.Dir(blob), id.Encoded()))
 		}, 1, false},

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strconv"
@@ -101,6 +102,9 @@ func (s *Service) sharedSize(layers []digest.Digest, images map[digest.Digest]in
 			continue
 		}
 		info, err := s.layers.Stat(l)
+		if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Unavailable) {
+			continue // a damaged image must not break a list
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -162,7 +162,7 @@ func (s *Service) usage(tx *state.Tx) (int64, error) {
 	var sum int64
 	for id := range u.layers {
 		info, err := s.layers.Stat(id)
-		if errors.Is(err, fault.NotFound) {
+		if errors.Is(err, fault.NotFound) || errors.Is(err, fault.Unavailable) {
 			continue // on its way, or a damaged image, which must not break a sum
 		}
 		if err != nil {

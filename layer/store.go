@@ -262,7 +262,7 @@ func (s *Store) Release(id digest.Digest) {
 	}
 }
 
-// Stat returns a layer, or fault.NotFound.
+// Stat returns a layer, or fault.NotFound; fault.Unavailable says that it is damaged.
 func (s *Store) Stat(id digest.Digest) (*Info, error) {
 	if err := id.Validate(); err != nil || id.Algorithm() != digest.SHA256 {
 		return nil, fault.New(fault.Invalid, "%q is not a diffID", string(id))
@@ -281,7 +281,7 @@ func (s *Store) Stat(id digest.Digest) (*Info, error) {
 	}
 	info := new(Info)
 	if err := json.Unmarshal(data, info); err != nil {
-		return nil, fmt.Errorf("read layer %s: %w", id, err)
+		return nil, damaged(id, fmt.Errorf("%s is not valid: %w", infoFile, err))
 	}
 	if len(info.Implied) <= maxCachedImplied {
 		s.infos[id] = info

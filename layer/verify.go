@@ -23,6 +23,9 @@ import (
 // every entry. fault.Unavailable names the first difference. Of a layer without a
 // recipe (Info.TarSize) only the presence is known.
 func (s *Store) Verify(ctx context.Context, id digest.Digest) error {
+	s.mu.Lock()
+	delete(s.infos, id) // what is remembered may be better than what is there
+	s.mu.Unlock()
 	info, err := s.Stat(id)
 	if errors.Is(err, fault.NotFound) {
 		return fault.Wrap(fault.Unavailable, err)
