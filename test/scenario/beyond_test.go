@@ -122,3 +122,40 @@ func TestSystemCheck(t *testing.T) {
 		t.Errorf("without --all:\n%s", short)
 	}
 }
+
+// Files go from container to container, running or not.
+func TestCopyBetweenContainers(t *testing.T) {
+	d := start(t)
+	d.Sampan("run", "-d", "--name", "from", busybox, "sleep", "1000").Must(t)
+	d.Sampan("exec", "from", "sh", "-c", "mkdir -p /d/sub; echo x > /d/f; ln -s f /d/link; ln /d/f /d/sub/hard; chmod 640 /d/f; chown 1000:1000 /d/f").Must(t)
+	d.Sampan("run", "-d", "--name", "to", busybox, "sleep", "1000").Must(t)
+	d.Sampan("create", "--name", "idle", busybox, "ls", "/d").Must(t)
+	for _, tc := range []struct {
+		src, dst, look, want string
+	}{
+		{"from:/d", "to:/new", "cat /new/f /new/link /new/sub/hard", "x\nx\nx"},
+		{"from:/d", "to:/tmp", "cat /tmp/d/f", "x"},
+		{"from:/d/.", "to:/var", "cat /var/f", "x"},
+		{"from:/d/f", "to:/tmp/g", "set -- $(ls -l /tmp/g); echo $1 $3", "-rw-r----- app"},
+		{"from:/d/f", "to:/etc/", "cat /etc/f", "x"},
+		{"from:d/link", "to:/tmp/copied", "ls -l /tmp/copied | grep -c ' -> f'", "1"},
+	} {
+		d.Sampan("cp", tc.src, tc.dst).Must(t)
+		if got := d.Sampan("exec", "to", "sh", "-c", tc.look).Must(t); got != tc.want {
+			t.Errorf("cp %s %s: %q, want %q", tc.src, tc.dst, got, tc.want)
+		}
+	}
+	d.Sampan("cp", "-L", "from:/d/link", "to:/tmp/followed").Must(t)
+	if got := d.Sampan("exec", "to", "sh", "-c", "test -L /tmp/followed || cat /tmp/followed").Must(t); got != "x" {
+		t.Errorf("a link that is followed: %q", got)
+	}
+	d.Sampan("cp", "from:/d", "idle:/").Must(t)
+	if got := d.Sampan("start", "-a", "idle").Must(t); got != "f\nlink\nsub" {
+		t.Errorf("in one that did not run: %q", got)
+	}
+	for _, args := range [][]string{{"from:/nosuch", "to:/tmp"}, {"from:/d", "nosuch:/tmp"}, {"from:/d/f", "to:/no/dir/"}, {"from:/d", "to:/etc/passwd"}} {
+		if r := d.Sampan(append([]string{"cp"}, args...)...); r.Code != 1 || r.Err == "" {
+			t.Errorf("cp %q: exit %d, %q", args, r.Code, r.Err)
+		}
+	}
+}

@@ -1,4 +1,5 @@
-// Package cp is the verb `cp`: files between a container and this machine.
+// Package cp is the verb `cp`: files between a container and this machine, or another
+// container.
 package cp
 
 import (
@@ -29,8 +30,8 @@ func New(a *app.App) *cobra.Command {
 	var o cpOptions
 	cmd := &cobra.Command{
 		Annotations: map[string]string{app.AliasesKey: "container cp, cp"},
-		Use:         "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-		Short:       "Copy files and directories between a container and this machine",
+		Use:         "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tcp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH\n\tcp [OPTIONS] CONTAINER:SRC_PATH CONTAINER:DEST_PATH",
+		Short:       "Copy files and directories between containers and this machine",
 		Long: "Copy files and directories between a container and this machine.\n\n" +
 			"\"-\" as the source reads a tar archive from standard input and unpacks it in the container's directory;\n" +
 			"as the destination it writes a tar archive to standard output.",
@@ -49,8 +50,6 @@ func New(a *app.App) *cobra.Command {
 			from, src := splitCopyArg(args[0])
 			to, dst := splitCopyArg(args[1])
 			switch {
-			case from != "" && to != "":
-				return errors.New("copying between containers is not supported")
 			case from == "" && to == "":
 				return errors.New("must specify at least one container source")
 			}
@@ -59,7 +58,10 @@ func New(a *app.App) *cobra.Command {
 				return err
 			}
 			j := &copyJob{o, a, conn}
-			if from != "" {
+			switch {
+			case from != "" && to != "":
+				return j.between(cmd.Context(), from, src, to, dst)
+			case from != "":
 				return j.out(cmd.Context(), from, src, dst)
 			}
 			return j.in(cmd.Context(), src, to, dst)

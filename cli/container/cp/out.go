@@ -25,16 +25,7 @@ func (j *copyJob) out(ctx context.Context, container, src, dst string) error {
 		}
 	}
 	name := path.Base(path.Clean("/" + src)) // what the copy is called
-	if j.followLink {
-		got, err := j.conn.ContainerStatPath(ctx, container, client.ContainerStatPathOptions{Path: src})
-		if err == nil && got.Stat.Mode&fs.ModeSymlink != 0 {
-			link := got.Stat.LinkTarget
-			if !path.IsAbs(link) {
-				link = path.Join(path.Dir(path.Clean("/"+src)), link)
-			}
-			src = link
-		}
-	}
+	src = j.source(ctx, container, src)
 	got, err := j.conn.CopyFromContainer(ctx, container, client.CopyFromContainerOptions{SourcePath: src})
 	if err != nil {
 		return err
@@ -73,6 +64,22 @@ func (j *copyJob) out(ctx context.Context, container, src, dst string) error {
 	}
 	j.done(content.n, dst)
 	return nil
+}
+
+// source is the path to copy from a container: with --follow-link what a link leads to.
+func (j *copyJob) source(ctx context.Context, container, src string) string {
+	if !j.followLink {
+		return src
+	}
+	got, err := j.conn.ContainerStatPath(ctx, container, client.ContainerStatPathOptions{Path: src})
+	if err != nil || got.Stat.Mode&fs.ModeSymlink == 0 {
+		return src
+	}
+	link := got.Stat.LinkTarget
+	if !path.IsAbs(link) {
+		link = path.Join(path.Dir(path.Clean("/"+src)), link)
+	}
+	return link
 }
 
 // checkOutput refuses a place where nothing can be made, before anything is sent.
