@@ -1,7 +1,6 @@
 package privs
 
 import (
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -38,24 +37,25 @@ func WithHome(p *specs.Process, root *os.File) *specs.Process {
 
 func homeOf(root *os.File, uid uint32) string {
 	const none = "/"
-	// O_NONBLOCK: it may be a FIFO.
-	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY
+	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY // it may be a FIFO
 	if weak.Off("passwd") {
 		flags = unix.O_RDONLY
 	}
-	f, err := inroot.From(root).Open("/etc/passwd", flags, 0)
+	fd, err := inroot.From(root).OpenFD("/etc/passwd", flags)
 	if err != nil {
 		return none
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG && !weak.Off("passwd") {
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return none
 	}
-	data, err := io.ReadAll(io.LimitReader(f, min(st.Size, maxPasswd)))
+	data := make([]byte, min(st.Size, maxPasswd))
+	n, err := unix.Read(fd, data) // a regular file gives all that it has
 	if err != nil {
 		return none
 	}
+	data = data[:n]
 	want := strconv.FormatUint(uint64(uid), 10)
 	for line := range strings.Lines(string(data)) {
 		fields := strings.Split(strings.TrimRight(line, "\n"), ":")
