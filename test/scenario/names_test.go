@@ -24,6 +24,25 @@ import (
 func hostResolver(t *testing.T) (asked func() []string) {
 	t.Helper()
 	const addr = "127.0.0.53"
+	asked = resolverAt(t, addr)
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(file, []byte("nameserver "+addr+"\nsearch lan.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount("/etc/resolv.conf", 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return asked
+}
+
+// resolverAt is a DNS server on an address of the machine.
+func resolverAt(t *testing.T, addr string) (asked func() []string) {
+	t.Helper()
 	var mu sync.Mutex
 	var names []string
 	pc, err := net.ListenPacket("udp", addr+":53")
@@ -44,19 +63,7 @@ func hostResolver(t *testing.T) (asked func() []string) {
 	server.NotifyStartedFunc = func() { close(started) }
 	go func() { _ = server.ActivateAndServe() }()
 	<-started
-	file := filepath.Join(t.TempDir(), "resolv.conf")
-	if err := os.WriteFile(file, []byte("nameserver "+addr+"\nsearch lan.example\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount(file, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Shutdown()
-		if err := unix.Unmount("/etc/resolv.conf", 0); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { _ = server.Shutdown() })
 	return func() []string {
 		mu.Lock()
 		defer mu.Unlock()
@@ -190,6 +197,28 @@ func TestNamesOfConnectedContainers(t *testing.T) {
 	if r := lookup(d, "web", "-type=a", "guest"); r.Code == 0 {
 		t.Errorf("a disconnected container is found: %s", r.Out)
 	}
+}
+
+// The host moves to another resolver while containers run.
+func TestNamesAfterTheHostMoved(t *testing.T) {
+	first := hostResolver(t)
+	second := resolverAt(t, "127.0.0.54")
+	d := start(t)
+	d.Sampan("network", "create", "front").Must(t)
+	d.Sampan("run", "-d", "--name", "web", "--network", "front", busybox, "sleep", "1000").Must(t)
+	lookup(d, "web", "-type=a", "before.example.org").Must(t)
+	if len(first()) == 0 {
+		t.Error("the host's resolver was not asked")
+	}
+	if err := os.WriteFile("/etc/resolv.conf", []byte("nameserver 127.0.0.54\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	lab.Eventually(t, 5*time.Second, "the new resolver is asked", func() bool {
+		n++
+		lookup(d, "web", "-type=a", fmt.Sprintf("after%d.example.org", n)).Must(t)
+		return len(second()) > 0
+	})
 }
 
 // --dns is asked from within the container.
