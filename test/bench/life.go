@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -126,7 +127,8 @@ func writtenLog(e *engine) error {
 			return err
 		}
 	}
-	return f.Close()
+	// What is still on its way to the disk must not compete with the rounds.
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // bigFile makes the file that is copied.
