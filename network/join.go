@@ -164,6 +164,11 @@ func (s *Service) reserveEndpoint(b *sandbox, r EndpointRequest) (_ *network, _ 
 	}
 	if e.MAC == nil {
 		e.MAC = macOf(e.Addrs())
+		if n.device == "" {
+			// A macvlan parent refuses an address that a link has which is still
+			// on its way out with its namespace.
+			rand.Read(e.MAC[2:])
+		}
 	}
 	return n, e, nil
 }

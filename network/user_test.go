@@ -150,3 +150,163 @@ func TestFirstRecords(t *testing.T) {
 		t.Errorf("ways = %v, %v", v4, v6)
 	}
 }
+
+// join puts a container into networks until the end of the test.
+func (l *lab) join(s *Service, name string, ports []PortRequest, eps ...EndpointRequest) *Sandbox {
+	l.t.Helper()
+	l.ids++
+	sb, err := s.Join(context.Background(), JoinRequest{ContainerID: fmt.Sprintf("%064x", l.ids), Name: name, Endpoints: eps, Ports: ports})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(sb.Close)
+	return sb
+}
+
+func (l *lab) network(s *Service, name string, change func(*mobynet.CreateRequest)) {
+	l.t.Helper()
+	r := mobynet.CreateRequest{Name: name, Options: map[string]string{}}
+	change(&r)
+	if _, err := s.Create(l.t.Context(), r); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// TestGatewayModes: who reaches what from another machine that has a route.
+func TestGatewayModes(t *testing.T) {
+	const mode = "com.docker.network.bridge.gateway_mode_ipv4"
+	l := newLab(t)
+	outside := l.machine()
+	s := l.service(l.config())
+	for i, m := range []string{"nat", "nat-unprotected", "routed", "isolated"} {
+		l.network(s, m, func(r *mobynet.CreateRequest) {
+			r.Options[mode] = m
+			r.Internal = m == "isolated"
+			r.IPAM = &mobynet.IPAM{Config: []mobynet.IPAMConfig{{Subnet: netip.MustParsePrefix(fmt.Sprintf("10.60.%d.0/24", i))}}}
+		})
+		sb := l.join(s, m, []PortRequest{tcp(uint16(8080+i), 80)}, EndpointRequest{Network: m})
+		l.serve(sb.NetNS, "tcp4", ":80")
+		l.serve(sb.NetNS, "tcp4", ":81")
+	}
+	l.in(outside, "ip", "route", "add", "10.60.0.0/16", "via", "192.0.2.1")
+	for _, c := range []struct {
+		what, address string
+		open          bool
+	}{
+		{"nat: the host's port", "192.0.2.1:8080", true}, {"nat: published, directly", "10.60.0.2:80", false}, {"nat: another port", "10.60.0.2:81", false},
+		{"unprotected: the host's port", "192.0.2.1:8081", true}, {"unprotected: directly", "10.60.1.2:80", true}, {"unprotected: another port", "10.60.1.2:81", true},
+		{"routed: the host's port", "192.0.2.1:8082", false}, {"routed: published, directly", "10.60.2.2:80", true}, {"routed: another port", "10.60.2.2:81", false},
+		{"isolated: directly", "10.60.3.1:80", false},
+	} {
+		if c.open {
+			l.reaches(c.what, outside, "tcp4", c.address)
+		} else {
+			l.blocked(c.what, outside, "tcp4", c.address)
+		}
+	}
+	if out := l.run("ip", "-o", "-4", "addr"); strings.Contains(out, "10.60.3.") {
+		t.Errorf("the host has an address in an isolated network:\n%s", out)
+	}
+	// After a flush by somebody else, and with the next daemon.
+	l.run("nft", "flush", "ruleset")
+	eventually(t, "the table is back", func() bool { return strings.Contains(l.run("nft", "list", "ruleset"), "table inet sampan0") })
+	l.blocked("nat: directly, after a flush", outside, "tcp4", "10.60.0.2:80")
+	l.blocked("routed: another port, after a flush", outside, "tcp4", "10.60.2.2:81")
+	l.reaches("routed: published, after a flush", outside, "tcp4", "10.60.2.2:80")
+}
+
+// TestMacvlan: containers are machines on the wire, in each mode; a VLAN of the
+// parent is made and goes with its network.
+func TestMacvlan(t *testing.T) {
+	l := newLab(t)
+	outside := l.machine()
+	s := l.service(l.config())
+	for _, mode := range []string{"bridge", "private", "vepa"} {
+		t.Run(mode, func(t *testing.T) {
+			m := "mode-" + mode
+			l.macvlan(s, m, map[string]string{"parent": "wire", "macvlan_mode": mode})
+			one := l.join(s, m+"1", nil, EndpointRequest{Network: m, IP: netip.MustParseAddr("192.0.2.11")})
+			l.serve(one.NetNS, "tcp4", ":80")
+			l.reaches("the wire to a container", outside, "tcp4", "192.0.2.11:80")
+			id := fmt.Sprintf("%064x", l.ids)
+			if mode == "bridge" || mode == "private" {
+				two := l.join(s, m+"2", nil, EndpointRequest{Network: m, IP: netip.MustParseAddr("192.0.2.12")})
+				if mode == "bridge" {
+					l.reaches("container to container", two.NetNS, "tcp4", "192.0.2.11:80")
+				} else {
+					l.blocked("container to container", two.NetNS, "tcp4", "192.0.2.11:80")
+				}
+				two.Close()
+				if err := s.Leave(t.Context(), fmt.Sprintf("%064x", l.ids)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Leave(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			one.Close()
+			if _, err := s.Remove(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "x", Driver: "macvlan", Options: map[string]string{"parent": "nope"}}); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a parent that does not exist: %v", err)
+	}
+	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "x", Driver: "ipvlan"}); !errors.Is(err, fault.NotImplemented) {
+		t.Errorf("ipvlan: %v", err)
+	}
+	t.Run("without a parent", func(t *testing.T) {
+		if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "nowhere", Driver: "macvlan"}); errors.Is(err, fault.NotImplemented) {
+			t.Skip(err)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		a := l.join(s, "a", nil, EndpointRequest{Network: "nowhere"})
+		b := l.join(s, "b", nil, EndpointRequest{Network: "nowhere"})
+		l.serve(a.NetNS, "tcp4", ":80")
+		l.reaches("two containers on a network that leads nowhere", b.NetNS, "tcp4", at(a, 80))
+	})
+	t.Run("vlan", func(t *testing.T) {
+		_, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "vlan", Driver: "macvlan", Options: map[string]string{"parent": "wire.20"}})
+		if errors.Is(err, fault.NotImplemented) {
+			t.Skip(err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := l.run("ip", "-d", "link", "show", "wire.20"); !strings.Contains(out, "id 20") {
+			t.Errorf("the VLAN's link:\n%s", out)
+		}
+		if _, err := s.Remove(t.Context(), "vlan"); err != nil {
+			t.Fatal(err)
+		}
+		if out := l.run("ip", "-o", "link"); strings.Contains(out, "wire.20") {
+			t.Errorf("the VLAN's link is left:\n%s", out)
+		}
+	})
+}
+
+// macvlan makes a network on the wire.
+func (l *lab) macvlan(s *Service, name string, options map[string]string) {
+	l.t.Helper()
+	l.network(s, name, func(r *mobynet.CreateRequest) {
+		r.Driver, r.Options = "macvlan", options
+		r.IPAM = &mobynet.IPAM{Config: []mobynet.IPAMConfig{{Subnet: netip.MustParsePrefix("192.0.2.0/24"), Gateway: netip.MustParseAddr("192.0.2.1")}}}
+	})
+}
+
+// TestMacvlanPassthru: one container takes the whole interface.
+func TestMacvlanPassthru(t *testing.T) {
+	l := newLab(t)
+	outside := l.machine()
+	s := l.service(l.config())
+	l.macvlan(s, "whole", map[string]string{"parent": "wire", "macvlan_mode": "passthru"})
+	one := l.join(s, "one", nil, EndpointRequest{Network: "whole", IP: netip.MustParseAddr("192.0.2.11")})
+	l.serve(one.NetNS, "tcp4", ":80")
+	l.reaches("the wire to the container", outside, "tcp4", "192.0.2.11:80")
+	_, err := s.Join(t.Context(), JoinRequest{ContainerID: "2", Name: "two", Endpoints: []EndpointRequest{{Network: "whole"}}})
+	if err == nil || !strings.Contains(err.Error(), "one passthru container") {
+		t.Errorf("a second container: %v", err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,12 @@ import (
 
 // Alias marks the links that Sampan made, and so may remove.
 const Alias = "sampan macvlan parent"
+
+// How long, and how often, a MAC address is tried that an ended container has still.
+const (
+	leaveWait  = 2 * time.Second
+	leaveEvery = 10 * time.Millisecond
+)
 
 // maxVLAN is the highest VLAN number (802.1Q).
 const maxVLAN = 4094
@@ -89,7 +96,11 @@ func (m *Macvlan) makeParent() error {
 		}
 		create = netlink.CreateVLAN(name, below.Index, uint16(id))
 	}
-	return m.host.Do(create, netlink.SetAlias(name, Alias), netlink.SetUp(name))
+	err := m.host.Do(create, netlink.SetAlias(name, Alias), netlink.SetUp(name))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fault.New(fault.NotImplemented, "this host's kernel has no such interfaces (modules dummy and 8021q); name one that exists with -o parent=: %w", err)
+	}
+	return err
 }
 
 // DummyPrefix starts the names of links that lead nowhere; the network's id
@@ -116,7 +127,14 @@ func (m *Macvlan) Attach(_ context.Context, sb *netns.Sandbox, ep driver.Endpoin
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the interface %s: %w (an interface carries one passthru container, and no macvlan beside a bridge)", ep.ContainerID, m.cfg.Parent, err))
 	}
-	return driver.Configure(sb, ep)
+	// A link of the last run with the same address goes with its namespace, which
+	// the kernel takes its time for.
+	for until := time.Now().Add(leaveWait); ; time.Sleep(leaveEvery) {
+		err := driver.Configure(sb, ep)
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 // Publish does nothing: the container has its own address on the wire.

@@ -130,3 +130,46 @@ func echoes(c net.Conn) error {
 	}
 	return nil
 }
+
+// In the mode "host" the host's own rules for its INPUT decide about published
+// ports; in the other they do not see them.
+func TestFirewallHost(t *testing.T) {
+	for _, c := range []struct {
+		mode    string
+		blocked bool
+	}{{"nat", false}, {"host", true}} {
+		t.Run(c.mode, func(t *testing.T) {
+			d := start(t, "--firewall", c.mode)
+			other := lab.Machine(t, "192.0.2.1/24", "192.0.2.2/24")
+			netLab{t, d}.run("web", "-p", "18700:80", "-p", "18701:80")
+			from := func(port int) bool {
+				for range 5 {
+					if other.Run(t, "busybox", "nc", "-w", "1", "192.0.2.1", fmt.Sprint(port)).Out == "hello\n" {
+						return true
+					}
+				}
+				return false
+			}
+			lab.Eventually(t, 10*time.Second, "the server answers", func() bool { return from(18701) })
+			lab.Run(t, nil, "nft", "add", "table", "inet", "admin").Must(t)
+			defer lab.Run(t, nil, "nft", "delete", "table", "inet", "admin")
+			lab.Run(t, nil, "nft", "add chain inet admin input { type filter hook input priority 0; }").Must(t)
+			lab.Run(t, nil, "nft", "add", "rule", "inet", "admin", "input", "tcp", "dport", "18700", "drop").Must(t)
+			if got := from(18700); got == c.blocked {
+				t.Errorf("a port that the host's INPUT drops answers: %v", got)
+			}
+			if !from(18701) {
+				t.Error("the other port does not answer")
+			}
+			// The admin's own rules for forwarded traffic hold in the other mode,
+			// also with the next daemon.
+			lab.Run(t, nil, "nft", "add", "rule", "inet", "sampan-user", "forward", "ip", "saddr", "192.0.2.2", "tcp", "dport", "80", "drop").Must(t)
+			defer lab.Run(t, nil, "nft", "flush", "chain", "inet", "sampan-user", "forward")
+			d.Kill()
+			d.Restart()
+			if got := from(18701); got != c.blocked {
+				t.Errorf("with the admin's rule the port answers %v", got)
+			}
+		})
+	}
+}
