@@ -1,7 +1,7 @@
 // Package lent is where a shim keeps descriptors that the daemon works with, by
 // name: the sockets of a container's resolver. They live as long as the container,
 // and every daemon that comes gets copies, so that what arrives while none is there
-// waits in the kernel. An empty Store takes no memory of its own.
+// waits in the kernel (docs/networking.md, Names). An empty Store takes no memory of its own.
 package lent
 
 import (
