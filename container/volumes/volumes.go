@@ -5,6 +5,7 @@ package volumes
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -148,6 +149,10 @@ func Subpath(m *mounts.Mount) (*os.File, error) {
 	defer root.Close()
 	f, err := root.Open(m.Subpath, unix.O_PATH, 0)
 	if err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			// Clients take "no such file or directory" for a missing program.
+			err = errors.New("it does not exist")
+		}
 		return nil, fault.New(fault.Invalid, "cannot access path %s of volume %s: %w (create it in the volume first)", m.Subpath, m.Name, err)
 	}
 	return f, nil
