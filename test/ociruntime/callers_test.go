@@ -110,7 +110,7 @@ func (c *caller) run(t *testing.T, runtime string) (results []string) {
 	if err != nil && len(out) == 0 {
 		t.Fatal(err)
 	}
-	for _, parent := range []string{"libpod_parent", "default"} { // podman's and containerd's own
+	for _, parent := range []string{"libpod_parent/*", "libpod_parent", "default"} { // podman's and containerd's own
 		groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
 		for _, dir := range groups {
 			os.Remove(dir)
