@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container/cp"
 	"github.com/sampan-containers/sampan/cli/container/logs"
 	"github.com/sampan-containers/sampan/cli/container/nsenter"
+	"github.com/sampan-containers/sampan/cli/container/recreate"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/manifest"
@@ -61,7 +62,7 @@ func entries() []entry {
 	}{
 		{"attach", container.NewAttach}, {"commit", container.NewCommit}, {"cp", cp.New}, {"create", container.NewCreate}, {"diff", container.NewDiff}, {"events", system.NewEvents}, {"export", container.NewExport}, {"history", image.NewHistory},
 		{"import", image.NewImport}, {"inspect", system.NewInspect}, {"kill", container.NewKill}, {"load", image.NewLoad}, {"logs", logs.New}, {"nsenter", nsenter.New},
-		{"pause", container.NewPause}, {"port", container.NewPort}, {"rename", container.NewRename}, {"restart", container.NewRestart},
+		{"pause", container.NewPause}, {"port", container.NewPort}, {"recreate", recreate.New}, {"rename", container.NewRename}, {"restart", container.NewRestart},
 		{"rm", container.NewRm}, {"rmi", image.NewRmi}, {"save", image.NewSave}, {"start", container.NewStart}, {"stats", stats.New},
 		{"stop", container.NewStop}, {"tag", image.NewTag}, {"top", container.NewTop}, {"unpause", container.NewUnpause},
 		{"update", container.NewUpdate}, {"wait", container.NewWait},

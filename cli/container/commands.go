@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container/cp"
 	"github.com/sampan-containers/sampan/cli/container/logs"
 	"github.com/sampan-containers/sampan/cli/container/nsenter"
+	"github.com/sampan-containers/sampan/cli/container/recreate"
 	"github.com/sampan-containers/sampan/cli/container/stats"
 )
 
@@ -20,7 +21,7 @@ import (
 func Commands(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		NewAttach(a), NewCommit(a), cp.New(a), NewCreate(a), NewDiff(a), NewExec(a), NewExport(a), NewInspect(a), NewKill(a), logs.New(a), NewLs(a),
-		nsenter.New(a), NewPause(a), NewPort(a), NewPrune(a), NewRename(a), NewRestart(a), NewRm(a), NewRun(a), NewStart(a), stats.New(a), NewStop(a),
+		nsenter.New(a), recreate.New(a), NewPause(a), NewPort(a), NewPrune(a), NewRename(a), NewRestart(a), NewRm(a), NewRun(a), NewStart(a), stats.New(a), NewStop(a),
 		NewTop(a), NewUnpause(a), NewUpdate(a), NewWait(a),
 	}
 }

@@ -159,3 +159,57 @@ func TestCopyBetweenContainers(t *testing.T) {
 		}
 	}
 }
+
+// The same settings with a new image, or other variables, labels and mounts.
+func TestRecreate(t *testing.T) {
+	d := start(t)
+	d.Sampan("network", "create", "net1").Must(t)
+	id := d.Sampan("run", "-d", "--name", "app", "--network", "net1", "--network-alias", "web", "--restart", "always", "--stop-timeout", "0", "-m", "64m", "-e", "A=1", "-e", "B=2",
+		"-l", "tier=front", "-v", "/anon", "-v", "named:/named", busybox, "sleep", "1000").Must(t)
+	d.Sampan("exec", "app", "sh", "-c", "echo kept > /anon/f; echo kept > /named/f; echo lost > /tmp/f").Must(t)
+	d.Sampan("commit", "-c", "ENV NEW=image", "-c", "LABEL from=image", "app", "next:1").Must(t)
+	inspect := func(format string) string { return d.Sampan("inspect", "-f", format, "app").Must(t) }
+
+	d.Sampan("recreate", "--image", "next:1", "-e", "B=3", "--env-rm", "A", "-l", "tier=back", "app").Must(t)
+	if got := inspect("{{.Id}}"); got == id {
+		t.Error("it is the same container")
+	}
+	for _, tc := range [][2]string{
+		{"{{.Config.Image}} {{.State.Status}} {{.HostConfig.Memory}} {{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}}", "next:1 running 67108864 always 0"},
+		{`{{index .Config.Labels "tier"}} {{index .Config.Labels "from"}}`, "back image"},
+		{"{{len .Mounts}} {{len .NetworkSettings.Networks}}", "2 1"},
+	} {
+		if got := inspect(tc[0]); got != tc[1] {
+			t.Errorf("%s: %q, want %q", tc[0], got, tc[1])
+		}
+	}
+	if got := d.Sampan("exec", "app", "sh", "-c", "echo $B $NEW; cat /anon/f /named/f").Must(t); got != "3 image\nkept\nkept" {
+		t.Errorf("inside: %q", got)
+	}
+	if got := inspect("{{(index .NetworkSettings.Networks.net1.Aliases 0)}}"); got != "web" {
+		t.Errorf("alias %q", got)
+	}
+	// One that cannot start leaves the old one as it was.
+	before := inspect("{{.Id}}")
+	if r := d.Sampan("recreate", "-v", "/no/such/dir/on/the/host:/x:ro,badoption", "app"); r.Code == 0 {
+		t.Error("a mount with a wrong option was taken")
+	}
+	if r := d.Sampan("recreate", "--image", "nosuch:1", "app"); r.Code == 0 {
+		t.Error("a missing image was taken")
+	}
+	if got := inspect("{{.Id}} {{.Name}} {{.State.Running}}"); got != before+" /app true" {
+		t.Errorf("after failures: %q, want %s", got, before)
+	}
+	if got := len(strings.Fields(d.Sampan("ps", "-aq").Must(t))); got != 1 {
+		t.Errorf("%d containers", got)
+	}
+	d.Sampan("stop", "app").Must(t)
+	d.Sampan("recreate", "--volume-rm", "/named", "app").Must(t)
+	if got := inspect("{{.State.Status}} {{len .Mounts}}"); got != "created 1" {
+		t.Errorf("a stopped one: %q", got)
+	}
+	d.Sampan("rm", "-fv", "app").Must(t)
+	d.Sampan("network", "rm", "net1").Must(t)
+	d.Sampan("volume", "prune", "-af").Must(t)
+	d.Sampan("rmi", "next:1").Must(t)
+}
