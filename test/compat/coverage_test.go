@@ -17,8 +17,8 @@ const (
 // groups are those of the API that the cases must cover.
 var groups = []string{"system", "container", "exec", "volume", "image"}
 
-// elsewhere are the routes whose cases are tests of their own, by name; a file
-// named here must hold the test.
+// elsewhere are the routes that need a registry: the tests of the folder named
+// have their cases.
 var elsewhere = map[string]string{
 	"POST /auth":                      "registry/",
 	"POST /images/{name}/push":        "registry/",
