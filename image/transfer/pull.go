@@ -126,17 +126,21 @@ func (p *puller) run() error {
 	if err != nil {
 		return explain(p.ref, err)
 	}
-	if err := p.out.status(p.asked(), "Pulling from %s", reference.Path(p.ref)); err != nil {
+	id := p.asked()
+	if _, byDigest := p.ref.(reference.Digested); byDigest {
+		id = p.ref.String() // as Docker has it
+	}
+	if err := p.out.status(id, "Pulling from %s", reference.Path(p.ref)); err != nil {
 		return err
 	}
-	id := digest.Digest("")
+	got := digest.Digest("")
 	if current != nil {
-		id = current.ID
-	} else if id, err = p.image(); err != nil {
+		got = current.ID
+	} else if got, err = p.image(); err != nil {
 		return explain(p.ref, err)
 	}
-	p.s.images.Publish(events.ActionPull, id, reference.FamiliarString(p.ref))
-	p.changed = old == nil || old.ID != id
+	p.s.images.Publish(events.ActionPull, got, reference.FamiliarString(p.ref))
+	p.changed = old == nil || old.ID != got
 	return p.out.status("", "Digest: %s", p.top)
 }
 

@@ -128,6 +128,7 @@ func (r *Registry) serve(w http.ResponseWriter, q *http.Request) {
 	if trick != nil && trick(w, q) {
 		return
 	}
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	path := strings.TrimPrefix(q.URL.Path, "/v2/")
 	switch {
 	case path == "":
@@ -161,8 +162,9 @@ func (r *Registry) manifest(w http.ResponseWriter, q *http.Request, ref string) 
 	if q.Method == http.MethodPut {
 		raw, _ := io.ReadAll(q.Body)
 		r.Lock()
-		r.put(ref, Manifest{q.Header.Get("Content-Type"), raw})
+		d := r.put(ref, Manifest{q.Header.Get("Content-Type"), raw})
 		r.Unlock()
+		w.Header().Set("Docker-Content-Digest", d.String())
 		w.WriteHeader(http.StatusCreated)
 		return
 	}
@@ -172,7 +174,7 @@ func (r *Registry) manifest(w http.ResponseWriter, q *http.Request, ref string) 
 	if !ok {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`)
+		_, _ = io.WriteString(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":"unknown tag"}]}`)
 		return
 	}
 	w.Header().Set("Content-Type", m.MediaType)
@@ -203,9 +205,10 @@ func (r *Registry) blob(w http.ResponseWriter, q *http.Request, d digest.Digest)
 	if !ok {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, `{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}`)
+		_, _ = io.WriteString(w, `{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry","detail":"unknown blob"}]}`)
 		return
 	}
+	w.Header().Set("Docker-Content-Digest", d.String())
 	r.Send(w, q, raw, len(raw))
 }
 
@@ -242,6 +245,8 @@ func (r *Registry) upload(w http.ResponseWriter, q *http.Request, path string) {
 	switch q.Method {
 	case http.MethodPost:
 		if d := digest.Digest(q.URL.Query().Get("mount")); d != "" && r.Blobs[d] != nil {
+			w.Header().Set("Docker-Content-Digest", d.String())
+			w.Header().Set("Location", "/v2/"+name+"/blobs/"+d.String())
 			w.WriteHeader(http.StatusCreated)
 			return
 		}
@@ -282,5 +287,7 @@ func (r *Registry) upload(w http.ResponseWriter, q *http.Request, path string) {
 		return
 	}
 	r.Blobs[d] = buf.Bytes()
+	w.Header().Set("Docker-Content-Digest", d.String())
+	w.Header().Set("Location", "/v2/"+name+"/blobs/"+d.String())
 	w.WriteHeader(http.StatusCreated)
 }

@@ -30,6 +30,7 @@ func TestParity(t *testing.T) {
 	}{
 		{"system", compareSystem},
 		{"images", compareImages},
+		{"registry", compareRegistry},
 		{"networks", compareNetworks},
 		{"containers", compareContainers},
 		{"user networks", compareUserNetworks},
