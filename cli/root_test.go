@@ -120,6 +120,7 @@ func checkFlag(t *testing.T, cmd *cobra.Command, want compatFlag) {
 // ownFlags are what Docker's users wished for and Docker does not have; each is in
 // docs/differences.md.
 var ownFlags = map[string]bool{
+	"env": true, "env-rm": true, "label": true, "label-rm": true, "volume": true, "volume-rm": true, // update: by a restart
 	"health-action": true, // run, create: restart or stop an unhealthy container
 	"grep":          true, // logs: lines that match, chosen by the daemon
 	"dry-run":       true, // image prune, network prune: what would be removed

@@ -11,6 +11,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/recreate"
 	"github.com/sampan-containers/sampan/cli/value"
 )
 
@@ -22,6 +23,7 @@ type updateOptions struct {
 	pids                        int64
 	restart                     string
 	publish                     value.List
+	changes                     recreate.Changes
 }
 
 func (o *updateOptions) register(fs *pflag.FlagSet) {
@@ -42,6 +44,7 @@ func (o *updateOptions) register(fs *pflag.FlagSet) {
 	fs.Var(&o.swap, "memory-swap", "Limit of memory plus swap (-1 for unlimited swap)")
 	fs.Int64Var(&o.pids, "pids-limit", 0, "Limit of processes (-1 for unlimited)")
 	fs.VarP(&o.publish, "publish", "p", "Publish one more port, also while the container runs (see port add)")
+	o.changes.Register(fs)
 	fs.StringVar(&o.restart, "restart", "", "Restart policy to apply when the container ends")
 }
 
@@ -65,8 +68,11 @@ func (o *updateOptions) request(set func(string) bool) (client.ContainerUpdateOp
 func NewUpdate(a *app.App) *cobra.Command {
 	var o updateOptions
 	cmd := named(&cobra.Command{
-		Use:               "update [OPTIONS] CONTAINER [CONTAINER...]",
-		Short:             "Update the limits and the restart policy of one or more containers",
+		Use:   "update [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Update the limits and the restart policy of one or more containers",
+		Long: "Update the limits and the restart policy of one or more containers, at once.\n\n" +
+			"Variables, labels and mounts are changed by a restart: the container is replaced by one with the\n" +
+			"same settings, image and volumes (see recreate).",
 		Args:              app.MinArgs(1),
 		ValidArgsFunction: complete.Containers(a, complete.All),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,6 +101,9 @@ func NewUpdate(a *app.App) *cobra.Command {
 				got, err := conn.ContainerUpdate(cmd.Context(), name, req)
 				for _, w := range got.Warnings {
 					fmt.Fprintf(a.Err.Text(), "WARNING: %s\n", w)
+				}
+				if err == nil && o.changes.Given() {
+					err = o.changes.Apply(cmd.Context(), conn, name)
 				}
 				return err
 			})

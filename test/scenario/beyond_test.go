@@ -203,6 +203,10 @@ func TestRecreate(t *testing.T) {
 	if got := len(strings.Fields(d.Sampan("ps", "-aq").Must(t))); got != 1 {
 		t.Errorf("%d containers", got)
 	}
+	d.Sampan("update", "-e", "C=4", "-l", "tier=middle", "-m", "96m", "--memory-swap", "-1", "app").Must(t)
+	if got := inspect(`{{.Config.Image}} {{.HostConfig.Memory}} {{index .Config.Labels "tier"}}`) + " " + d.Sampan("exec", "app", "sh", "-c", "echo $B$C").Must(t); got != "next:1 100663296 middle 34" {
+		t.Errorf("after update: %q", got)
+	}
 	d.Sampan("stop", "app").Must(t)
 	d.Sampan("recreate", "--volume-rm", "/named", "app").Must(t)
 	if got := inspect("{{.State.Status}} {{len .Mounts}}"); got != "created 1" {

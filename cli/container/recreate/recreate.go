@@ -14,6 +14,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
@@ -24,6 +25,7 @@ import (
 
 type options struct {
 	image        string
+	sameImage    bool // also where the name means another by now
 	env, volumes value.List
 	labels       value.List
 	change
@@ -58,18 +60,9 @@ image. Volumes go over to the new container; other files that were changed are l
 			if err != nil {
 				return err
 			}
-			if o.set, err = value.Env(nil, o.env.Values); err != nil {
+			if err := o.complete(); err != nil {
 				return err
 			}
-			if o.labelled, err = value.Labels(nil, o.labels.Values); err != nil {
-				return err
-			}
-			for _, v := range o.volumes.Values {
-				if !strings.Contains(v, ":") {
-					return fmt.Errorf("--volume %s: want SOURCE:DESTINATION[:OPTIONS]", v)
-				}
-			}
-			o.binds = o.volumes.Values
 			var batch app.Batch
 			for _, name := range args { // one after the other: each may share namespaces with the last
 				err := replace(cmd.Context(), conn, name, &o)
@@ -83,13 +76,58 @@ image. Volumes go over to the new container; other files that were changed are l
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&o.image, "image", "", "Another image")
+	o.register(fs)
+	return cmd
+}
+
+// Changes are the options of other commands that lead here: update.
+type Changes struct{ options }
+
+// Register adds the flags that change variables, labels and mounts.
+func (c *Changes) Register(fs *pflag.FlagSet) {
+	c.env = value.NewList(value.CheckEnv)
+	c.register(fs)
+}
+
+// Given tells whether any was used.
+func (c *Changes) Given() bool {
+	return len(c.env.Values)+len(c.labels.Values)+len(c.volumes.Values)+len(c.dropEnv)+len(c.dropLabels)+len(c.dropMounts) > 0
+}
+
+// Apply replaces a container by one with the changes and the very same image.
+func (c *Changes) Apply(ctx context.Context, conn *connect.Conn, name string) error {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	o := c.options
+	o.sameImage = true
+	return replace(ctx, conn, name, &o)
+}
+
+// complete reads the values of the flags.
+func (o *options) complete() (err error) {
+	if o.set, err = value.Env(nil, o.env.Values); err != nil {
+		return err
+	}
+	if o.labelled, err = value.Labels(nil, o.labels.Values); err != nil {
+		return err
+	}
+	for _, v := range o.volumes.Values {
+		if !strings.Contains(v, ":") {
+			return fmt.Errorf("--volume %s: want SOURCE:DESTINATION[:OPTIONS]", v)
+		}
+	}
+	o.binds = o.volumes.Values
+	return nil
+}
+
+func (o *options) register(fs *pflag.FlagSet) {
 	fs.VarP(&o.env, "env", "e", "Set an environment variable (NAME[=VALUE])")
 	fs.StringArrayVar(&o.dropEnv, "env-rm", nil, "Leave out an environment variable")
 	fs.VarP(&o.labels, "label", "l", "Set a label (NAME[=VALUE])")
 	fs.StringArrayVar(&o.dropLabels, "label-rm", nil, "Leave out a label")
 	fs.VarP(&o.volumes, "volume", "v", "Mount a volume or a directory, in place of what is at its path")
 	fs.StringArrayVar(&o.dropMounts, "volume-rm", nil, "Leave out the mount at a path of the container")
-	return cmd
 }
 
 // replace does one container.
@@ -172,6 +210,11 @@ func plan(ctx context.Context, conn *connect.Conn, old *container.InspectRespons
 	c := own(old.Config, base, old.ID)
 	if o.image != "" {
 		c.Image = o.image
+	}
+	if o.sameImage {
+		if now, err := conn.ImageInspect(ctx, c.Image); err != nil || now.ID != old.Image {
+			c.Image = old.Image
+		}
 	}
 	hc := *old.HostConfig
 	keepVolumes(&hc, old.Mounts)
