@@ -12,11 +12,13 @@ import (
 	"github.com/sampan-containers/sampan/test/lab"
 )
 
-// hears tells whether a server behind an address says hello.
+// hears tells whether a server behind an address says hello. The servers here
+// take one connection, and a moment until the next.
 func hears(address string) bool {
-	for range 5 {
+	for range 40 {
 		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
+			time.Sleep(10 * time.Millisecond)
 			continue
 		}
 		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
@@ -25,6 +27,7 @@ func hears(address string) bool {
 		if err == nil && line == "hello\n" {
 			return true
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return false
 }
