@@ -22,6 +22,7 @@ func cloneShared(args *cloneArgs, size uintptr, m *machine) (pid, errno uintptr)
 // startShared is where such a child begins. It must not touch what belongs to the
 // goroutine that waits for it.
 //
+//lint:ignore U1000 cloneShared calls it
 //go:nosplit
 //go:norace
 func startShared(m *machine) {
