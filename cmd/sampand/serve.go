@@ -110,6 +110,7 @@ func (d *daemon) wait(signals <-chan os.Signal) (upgrade bool, err error) {
 			return false, nil
 		case <-d.asked:
 			d.log.Info("ending, since a client has stopped everything")
+			d.byClient = true
 			return false, nil
 		case err := <-d.failed:
 			return false, err
@@ -131,14 +132,21 @@ func (d *daemon) stop(e *engine.Engine, signals <-chan os.Signal) error {
 		defer cancel()
 	}
 	go func() {
-		for n := 0; ; n++ {
+		n := 0
+		if d.byClient {
+			n = -1 // the service manager's own signal follows: the same wish, not impatience
+		}
+		for {
 			if sig := <-signals; sig == syscall.SIGHUP || sig == syscall.SIGUSR2 {
 				continue
 			}
 			if n > 0 {
 				os.Exit(1)
 			}
-			cancel()
+			if n == 0 {
+				cancel()
+			}
+			n++
 		}
 	}()
 	return e.Stop(ctx)

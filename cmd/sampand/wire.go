@@ -58,7 +58,8 @@ type daemon struct {
 	containers *container.Service
 	api        *server.Server
 	listeners  []net.Listener
-	failed     chan error    // a listener that broke
+	failed     chan error // a listener that broke
+	byClient   bool
 	asked      chan struct{} // a client has stopped everything
 }
 

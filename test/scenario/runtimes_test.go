@@ -208,6 +208,8 @@ func TestInit(t *testing.T) {
 	term.Type("echo g$((1))o; cat\n")
 	term.Expect("g1o")
 	term.Type("\x03")
+	term.Expect("^C")
+	term.Expect("/ # ") // what is typed before is thrown away with the line
 	term.Type("echo int$?\n")
 	term.Expect("int130")
 	term.Type("exit 6\n")
