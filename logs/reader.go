@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -46,8 +45,6 @@ type ReadConfig struct {
 const (
 	blockSize = 64 << 10
 	maxEntry  = logfile.MaxEntry
-	// rotations bounds the search for older files.
-	rotations = 1 << 16
 )
 
 // Format is how entries lie in a file.
@@ -63,6 +60,7 @@ const (
 type Log struct {
 	path   string
 	format Format
+	step   func() // for tests: called before each look at a name
 }
 
 // Open names the log whose current file is path.
@@ -70,7 +68,7 @@ func Open(path string, format Format) (*Log, error) {
 	if path == "" {
 		return nil, errors.New("open a container's log: no path")
 	}
-	return &Log{filepath.Clean(path), format}, nil
+	return &Log{path: filepath.Clean(path), format: format}, nil
 }
 
 // errStop ends a read without an error.
@@ -248,45 +246,67 @@ func (r *reader) advance() (bool, error) {
 	if !r.cfg.Follow {
 		return false, nil
 	}
-	if len(r.files) == 1 {
-		now, err := os.Stat(r.log.path)
-		if err != nil || os.SameFile(r.files[0].info, now) {
-			return false, nil // unchanged, or in the middle of a rotation
-		}
-		// Written between the last read and the rename, and nothing after it.
-		if err := r.drain(); err != nil {
-			return false, err
-		}
+	newer, err := r.newer()
+	if errors.Is(err, errRotating) {
+		return true, r.ctx.Err() // nothing is known until it goes on
 	}
-	return r.relist()
-}
-
-// relist finds the files that are newer than the current one.
-func (r *reader) relist() (bool, error) {
-	all, err := r.log.openAll()
-	if err != nil || len(all) == 0 {
-		return false, err
-	}
-	newer := all
-	if len(r.files) == 1 {
-		cur, err := r.files[0].now()
-		if err != nil {
-			closeAll(all)
-			return false, fmt.Errorf("follow the container's log: %w", err)
-		}
-		for i, p := range all {
-			if p.is(cur) {
-				closeAll(all[:i+1])
-				newer = all[i+1:]
-				break
-			}
-		}
+	if err != nil {
+		return false, fmt.Errorf("follow the container's log: %w", err)
 	}
 	if len(newer) == 0 {
 		return false, nil
 	}
+	// The next file begins when this one is finished, which may have been after
+	// the last read.
+	if err := r.drain(); err != nil {
+		closeAll(newer)
+		return false, err
+	}
 	r.next(newer)
 	return true, nil
+}
+
+// newer opens the files behind the current one, oldest first.
+func (r *reader) newer() ([]*part, error) {
+	if len(r.files) == 0 {
+		return r.log.openAll()
+	}
+	var list []*part
+	for last := r.files[0]; len(list) < ahead; {
+		q, gone, err := r.log.newer(last)
+		if err != nil {
+			closeAll(list)
+			return nil, err
+		}
+		if gone && len(list) == 0 {
+			return r.afterLost(last)
+		}
+		if q == nil {
+			break
+		}
+		list = append(list, q)
+		last = q
+	}
+	return list, nil
+}
+
+// afterLost opens the files behind one that has none of the log's names any more.
+func (r *reader) afterLost(p *part) ([]*part, error) {
+	all, err := r.log.openAll()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	n, err := p.links()
+	if err != nil {
+		closeAll(all)
+		return nil, err
+	}
+	if n > 0 {
+		// Moved by hand, not rotated away: the old files here are older than it.
+		closeAll(all[:len(all)-1])
+		all = all[len(all)-1:]
+	}
+	return all, nil
 }
 
 func (r *reader) next(files []*part) {
