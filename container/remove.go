@@ -13,7 +13,8 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 )
 
-// Remove deletes a container. A running one is fault.Conflict unless Force is set.
+// Remove deletes a container. A running one is fault.Conflict unless Force is set;
+// then it is ended, and again if it is started meanwhile.
 func (s *Service) Remove(ctx context.Context, ref string, o RemoveOptions) error {
 	if o.Link {
 		return notYet("links between containers are not available")
@@ -22,27 +23,37 @@ func (s *Service) Remove(ctx context.Context, ref string, o RemoveOptions) error
 	if err != nil {
 		return err
 	}
-	if st := e.Record().State; st.Running() || st.Status == container.StateRestarting {
-		if !o.Force {
-			if st.Status == container.StatePaused {
-				return fault.New(fault.Conflict, "cannot remove container %q: container is paused and must be unpaused first", "/"+e.Record().Name)
+	for {
+		if st := e.Record().State; st.Running() || st.Status == container.StateRestarting {
+			if !o.Force {
+				if st.Status == container.StatePaused {
+					return fault.New(fault.Conflict, "cannot remove container %q: container is paused and must be unpaused first", "/"+e.Record().Name)
+				}
+				return fault.New(fault.Conflict, "cannot remove container %q: container is running: stop the container before removing or force remove", "/"+e.Record().Name)
 			}
-			return fault.New(fault.Conflict, "cannot remove container %q: container is running: stop the container before removing or force remove", "/"+e.Record().Name)
+			if err := s.forceEnd(ctx, e); err != nil {
+				return err
+			}
 		}
-		if err := s.forceEnd(ctx, e); err != nil {
+		if err := e.Acquire(ctx); err != nil {
+			if e.IsRemoved() {
+				return nil // by --rm, at the end we just brought about
+			}
+			return err
+		}
+		if !e.Record().State.Running() {
+			break
+		}
+		// A start had the lock: somebody's, or that of its restart policy.
+		e.Release()
+		if !o.Force {
+			return fault.New(fault.Conflict, "cannot remove container %q: it was started again meanwhile", "/"+e.Record().Name)
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
-	if err := e.Acquire(ctx); err != nil {
-		if e.IsRemoved() {
-			return nil // by --rm, at the end we just brought about
-		}
-		return err
-	}
 	defer e.Release()
-	if e.Record().State.Running() {
-		return fault.New(fault.Conflict, "cannot remove container %q: it was started again meanwhile", "/"+e.Record().Name)
-	}
 	e.StopTimer()
 	return s.remove(context.WithoutCancel(ctx), e, o.Volumes)
 }
