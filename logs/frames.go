@@ -19,8 +19,11 @@ func (r *reader) drainFrames() error {
 			return err
 		}
 		n, err := r.frameSize()
-		if err != nil || n == 0 {
-			return err
+		if err != nil {
+			return r.frameFault(err)
+		}
+		if n == 0 {
+			return nil
 		}
 		whole := n + 2*logfile.LengthSize
 		if whole > r.buf.Size() {
@@ -28,7 +31,7 @@ func (r *reader) drainFrames() error {
 		}
 		b, err := r.buf.Peek(whole)
 		if err != nil {
-			return readFault(err)
+			return r.frameFault(err)
 		}
 		if int(binary.BigEndian.Uint32(b[whole-logfile.LengthSize:])) != n {
 			r.skip = true
@@ -46,11 +49,23 @@ func (r *reader) drainFrames() error {
 	return nil
 }
 
-// frameSize is the length of the next entry; 0: there is none yet, or no more.
+// frameFault handles that an entry cannot be read wholly, or not yet.
+func (r *reader) frameFault(err error) error {
+	if errors.Is(err, io.EOF) && r.rereads() {
+		n := r.buf.Buffered()
+		if n > 0 {
+			r.buf = nil
+		}
+		return r.back(n)
+	}
+	return readFault(err)
+}
+
+// frameSize is the length of the next entry; 0: the rest of the file holds none.
 func (r *reader) frameSize() (int, error) {
 	head, err := r.buf.Peek(logfile.LengthSize)
 	if err != nil {
-		return 0, readFault(err)
+		return 0, err
 	}
 	n := binary.BigEndian.Uint32(head)
 	if n == 0 || n > logfile.MaxEntry {

@@ -182,12 +182,33 @@ func (r *reader) drainLines() error {
 			r.partial = append(r.partial, b...)
 		}
 		if errors.Is(err, io.EOF) {
+			n := len(r.partial)
+			if r.rereads() {
+				r.partial = r.partial[:0]
+				return r.back(n)
+			}
 			return nil
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return fmt.Errorf("read the container's log: %w", err)
 		}
 	}
+}
+
+// rereads tells whether the beginning of an entry at the end of the current file is to
+// be read again with its rest: a writer whose disk is full, or the next one after a
+// crash, takes it back and writes something else there.
+func (r *reader) rereads() bool { return r.cfg.Follow && !r.files[0].packed }
+
+// back moves the current file's offset back by n.
+func (r *reader) back(n int) error {
+	if n == 0 {
+		return nil
+	}
+	if _, err := r.files[0].f.Seek(-int64(n), io.SeekCurrent); err != nil {
+		return fmt.Errorf("read the container's log: %w", err)
+	}
+	return nil
 }
 
 // source is the current file, up to where a plain read ends.
