@@ -146,6 +146,7 @@ func (e *engine) reachability(t *testing.T) map[string]bool {
 	})
 	serve(t, machine.ns)
 	servers = append(servers, machine)
+	settle(host, servers)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	out := map[string]bool{}
@@ -177,6 +178,20 @@ func (e *engine) reachability(t *testing.T) map[string]bool {
 	}
 	wg.Wait()
 	return out
+}
+
+// settle waits until the host reaches the containers' IPv6 addresses: the kernel
+// takes a second or two to make sure that nobody else has its own.
+func settle(host *place, servers []*place) {
+	const patience = 15 * time.Second
+	deadline := time.Now().Add(patience)
+	for _, to := range servers {
+		for _, a := range to.addrs {
+			for !a.Is4() && !answers(host.ns, "tcp", netip.AddrPortFrom(a, servedPort).String()) && time.Now().Before(deadline) {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+	}
 }
 
 func family(a netip.Addr) string {

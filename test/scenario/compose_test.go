@@ -93,10 +93,17 @@ func (c *composer) in(service string, argv ...string) string {
 // TestCompose brings up a project of three services with both versions of
 // Compose, unchanged, and uses it as people do.
 func TestCompose(t *testing.T) {
+	v2, err := filepath.Abs("../../.cache/compose/docker-compose")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, version := range []struct{ name, program string }{
-		{"v1", "/usr/bin/docker-compose"}, {"v2", lab.Cache(t, "compose/docker-compose")},
+		{"v1", "/usr/bin/docker-compose"}, {"v2", v2},
 	} {
 		t.Run(version.name, func(t *testing.T) {
+			if _, err := os.Stat(version.program); err != nil {
+				t.Skipf("%s is not there: test/compose.sh builds Compose v2, in minutes; make test-soak does that", version.program)
+			}
 			d := start(t)
 			c := &composer{t: t, program: version.program, dir: t.TempDir()}
 			if err := os.WriteFile(filepath.Join(c.dir, "docker-compose.yml"), []byte(composeFile), 0o600); err != nil {

@@ -39,7 +39,8 @@ const (
 // bodies. Each must get an answer below 500 with a sentence, or 501.
 func TestHostileRequests(t *testing.T) {
 	d := start(t)
-	d.Sampan("run", "-d", "--name", "victim", busybox, "sleep", "100000").Must(t)
+	// It ends at SIGTERM: a queue of stops of ten seconds each would look like a hang.
+	d.Sampan("run", "-d", "--init", "--name", "victim", busybox, "sleep", "100000").Must(t)
 	routes, err := compat.Routes("../../server/testdata/api.tsv")
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func TestUpdate(t *testing.T) {
 				{[]string{"--cpus", "1"}, "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set"},
 				{[]string{"--cpuset-cpus", "999"}, "999"},
 				{[]string{"--restart", "sometimes"}, "policy"},
-				{[]string{"--cpu-rt-runtime", "1000"}, "not available"},
+				{[]string{"--cpu-rt-runtime", "1000"}, "real-time"},
 			} {
 				r := c.do(append(append([]string{"update"}, tc.args...), "web")...)
 				if r.Code != 1 || !strings.Contains(r.Err, tc.want) || tc.args[0] != "--restart" && !strings.Contains(r.Err, "Cannot update container "+id) {
