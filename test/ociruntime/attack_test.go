@@ -119,7 +119,7 @@ func overwrite(l *lab) bool {
 			exec 5<$p/exe || continue
 			while read line; do :; done </fifo
 			while test -d $p; do :; done
-			for try in $(seq 300); do echo evil >/proc/self/fd/5; done 2>/dev/null
+			for try in $(seq 20000); do echo evil >/proc/self/fd/5 && break; done 2>/dev/null
 			echo done >/tried; exit
 		done; done`)
 	allCaps(s)
