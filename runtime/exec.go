@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -66,8 +67,11 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 		}
 	}
 	// The first process stays outside of the PID namespace, so nobody in the container
-	// can trace it; the visible one gets a copy of the memory when it is forked.
-	o.Share = p.ns.creates(unix.CLONE_NEWPID) && p.mayShare()
+	// can trace it; the visible one gets a copy of the memory when it is forked. But the
+	// thread that clones it sleeps until then, and a working directory on a file system
+	// that does not answer makes that long: a supervisor that has only the one for its
+	// goroutines must not wait with it.
+	o.Share = p.ns.creates(unix.CLONE_NEWPID) && p.mayShare() && goruntime.GOMAXPROCS(0) > 1
 	w, err := startWatch(program, o, p.ns.creates(unix.CLONE_NEWPID))
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", c.ID, err)
