@@ -80,6 +80,11 @@ func TestNetworksSurviveKills(t *testing.T) {
 	d.Sampan("network", "prune", "-f").Must(t)
 	d.Kill()
 	d.Restart()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s\n%s\n%s\n%s", lab.Run(t, nil, "ip", "-o", "link").Out, lab.Run(t, nil, "nft", "list", "table", "inet", "sampan0").Out, d.Sampan("network", "ls").Out, d.Sampan("ps", "-a").Out)
+		}
+	})
 	lab.Eventually(t, 10*time.Second, "no bridge, link or port is left", func() bool {
 		links := lab.Run(t, nil, "ip", "-o", "link").Must(t)
 		rules := lab.Run(t, nil, "nft", "list", "table", "inet", "sampan0").Must(t)
