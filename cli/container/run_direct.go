@@ -105,7 +105,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	}
 	wait := startWait(waitCtx, r.conn, r.id, condition)
 	if f != nil {
-		f.id = r.id
+		f.id, f.early = r.id, true
 		f.start()
 	}
 	err = r.follow(ctx, s, wait)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -26,6 +27,9 @@ type forwarder struct {
 	signals chan os.Signal
 	started chan struct{}
 	stop    chan struct{}
+	// early: the container exists and may not have been started yet, so that a
+	// signal may come too soon for it.
+	early bool
 }
 
 // forwardSignals takes over the signals that would end this program. Those
@@ -74,8 +78,26 @@ func (f *forwarder) close() {
 	close(f.stop)
 }
 
+// How often a signal is offered to a container that is being started.
+const (
+	earlyTries = 100
+	earlyPause = 20 * time.Millisecond
+)
+
 func (f *forwarder) send(ctx context.Context, s os.Signal) {
-	_, err := f.conn.ContainerKill(ctx, f.id, client.ContainerKillOptions{Signal: unix.SignalName(s.(syscall.Signal))})
+	var err error
+	for try := 0; ; try++ {
+		_, err = f.conn.ContainerKill(ctx, f.id, client.ContainerKillOptions{Signal: unix.SignalName(s.(syscall.Signal))})
+		if !f.early || !errdefs.IsConflict(err) || try == earlyTries {
+			break
+		}
+		select {
+		case <-f.stop:
+			return
+		case <-time.After(earlyPause):
+		}
+	}
+	f.early = f.early && err != nil // one that took a signal runs
 	// A container that has just ended needs no signal.
 	if err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
 		f.app.PrintError(fmt.Errorf("forward %s to container %s: %w", unix.SignalName(s.(syscall.Signal)), short(f.id), err))
