@@ -89,7 +89,9 @@ func (c *conn) ready(ev uint32) {
 }
 
 // receive takes what has arrived of one frame. It tells whether there may be
-// more at once.
+// more of it at once. After a whole one it is the others' turn: a daemon that
+// always has a further request ready would else keep the loop to itself, and
+// clients that have left, and their descriptors, would pile up.
 func (c *conn) receive() bool {
 	if !c.inBody {
 		return c.receiveHeader()
@@ -99,7 +101,8 @@ func (c *conn) receive() bool {
 		return false
 	}
 	if c.got == len(c.payload) {
-		return c.frame()
+		c.frame()
+		return false
 	}
 	return true
 }
@@ -123,7 +126,8 @@ func (c *conn) receiveHeader() bool {
 	c.header, c.inBody, c.got = h, true, 0
 	c.payload = make([]byte, h.Length)
 	if h.Length == 0 {
-		return c.frame()
+		c.frame()
+		return false
 	}
 	return true
 }
@@ -142,13 +146,12 @@ func (c *conn) advance(n int, err error) bool {
 }
 
 // frame handles a complete frame.
-func (c *conn) frame() bool {
+func (c *conn) frame() {
 	h, payload, files := c.header, c.payload, c.files
 	c.inBody, c.got, c.payload, c.files = false, 0, nil, nil
 	c.s.mem.drop(c.s, len(payload)+frameGarbage)
 	left := c.handle(h, payload, files)
 	closeAll(left)
-	return c.fd >= 0
 }
 
 // recvFiles reads into buf and collects descriptors, with close-on-exec.

@@ -336,6 +336,34 @@ func TestChurn(t *testing.T) {
 	r.mustNotGrow(before)
 }
 
+// Clients that have left are let go while requests keep coming, each of which is
+// there before the one before it is answered.
+func TestRequestsInARow(t *testing.T) {
+	s := newSpawner(t)
+	r := plain(t, "sleep", "1000")
+	r.start.Config.OpenStdin = true
+	r.mustBegin(s)
+	if err := unix.Kill(r.shim.ShimPid(), unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const many = 2 * maxClients
+	errs := make(chan error, many)
+	for range many {
+		mine, theirs := socketPair(t)
+		mine.Close()
+		go func() { errs <- r.shim.Attach(ctx(t), handle.Attach{Conn: theirs, Stdin: true, Stdout: true}) }()
+	}
+	time.Sleep(100 * time.Millisecond) // until the requests fill the connection
+	if err := unix.Kill(r.shim.ShimPid(), unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for range many {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // More than one frame's worth of descriptors: a published range of ports.
 func TestManyPorts(t *testing.T) {
 	s := newSpawner(t)
