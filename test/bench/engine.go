@@ -126,8 +126,9 @@ func (e *engine) importImage(tar, name string) error {
 	return err
 }
 
-// links counts the containers' network links in the engine's namespace.
-func (e *engine) links() int {
+// count counts the links of a kind in the engine's namespace: "veth" are the
+// containers', "bridge" the networks'.
+func (e *engine) count(kind string) int {
 	if e.daemon == nil {
 		return 0
 	}
@@ -144,11 +145,25 @@ func (e *engine) links() int {
 	all, _ := h.LinkList()
 	n := 0
 	for _, link := range all {
-		if link.Type() == "veth" {
+		if link.Type() == kind {
 			n++
 		}
 	}
 	return n
+}
+
+// waitCount waits until there are as few links of a kind.
+func (e *engine) waitCount(ctx context.Context, kind string, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, goneWait)
+	defer cancel()
+	for e.count(kind) > want {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: more than %d links of the kind %s are left", e.name, want, kind)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // remains names the first thing of an ended container that still exists, or "".
@@ -161,7 +176,7 @@ func (e *engine) remains() string {
 			}
 		}
 	}
-	if n := e.links(); n > 0 {
+	if n := e.count("veth"); n > 0 {
 		return fmt.Sprintf("%d links", n)
 	}
 	if pids := processes(e.shimName); len(pids) > 0 {

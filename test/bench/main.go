@@ -4,9 +4,9 @@
 // loop-mounted ext4 and a network namespace of its own. test/bench/run.sh
 // starts it in mount and pid namespaces that end with it.
 //
-// With arguments (runtime, engine, life, dns, memory) only these parts run, and
-// nothing is written. Any other argument selects the rows of engine and life that contain it
-// ("exec", "20 at once").
+// With arguments (runtime, engine, life, network, dns, memory) only these parts run, and
+// nothing is written; network:traffic is a part of the group network. Any other argument
+// selects the rows of engine and life that contain it ("exec", "20 at once").
 package main
 
 import (
@@ -32,9 +32,12 @@ func main() {
 
 func fields(s string) []string { return strings.Fields(s) }
 
-// selects tells whether an argument is a part of a row's name.
+// selects tells whether an argument that is no group is a part of a row's name.
 func selects(args []string, row string) bool {
-	return slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(row, arg) })
+	return slices.ContainsFunc(args, func(arg string) bool {
+		group, _, _ := strings.Cut(arg, ":")
+		return group != "network" && strings.Contains(row, arg)
+	})
 }
 
 func run(ctx context.Context, parts []string) error {
@@ -92,6 +95,9 @@ func run(ctx context.Context, parts []string) error {
 		rep.printRow(os.Stdout, res)
 	}
 	if err := rep.measureLifeRows(ctx, dir, parts, []*engine{ours, peer}); err != nil {
+		return err
+	}
+	if err := rep.measureNetwork(ctx, parts, ours, peer); err != nil {
 		return err
 	}
 	if wanted("dns") {

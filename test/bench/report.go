@@ -15,6 +15,7 @@ type report struct {
 	runtimes map[string]time.Duration
 	rows     []result
 	life     []lifeResult
+	network  []netLine
 	dns      []dnsLine
 	memory   []memoryLine
 	images   []imageResult
@@ -89,6 +90,11 @@ func (r *report) write(path string) error {
 	r.lifeHead(&b)
 	for _, res := range r.life {
 		r.printLife(&b, res)
+	}
+	b.WriteString("\n## Networks\n\n")
+	netHead(&b)
+	for _, l := range r.network {
+		printNetLine(&b, l)
 	}
 	b.WriteString("\n## Names\n")
 	r.printDNS(&b)
