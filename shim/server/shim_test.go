@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -498,5 +499,52 @@ func TestStartGivenUp(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the hanging shim is still there")
 		}
+	}
+}
+
+// A container is not started for a daemon that has gone: its successor has looked
+// for the shim's socket already, perhaps before it was there, and would never find
+// what runs.
+func TestStartWhoseDaemonHasGone(t *testing.T) {
+	r := plain(t, "touch", filepath.Join(t.TempDir(), "started"))
+	raw, err := json.Marshal(r.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.start.Config.RunDir, "config.json"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		stays bool
+	}{{"gone", false}, {"there", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			daemon, control := socketPair(t)
+			order := wire.Append(nil, wire.TypeHello, 0, 0, &wire.Hello{Version: wire.Version, Min: wire.Min})
+			if _, err := daemon.Write(wire.Append(order, wire.TypeCreate, 1, 0, &r.start.Config)); err != nil {
+				t.Fatal(err)
+			}
+			if !c.stays {
+				daemon.Close()
+			}
+			shim := exec.Command(self, "shim", r.start.Config.ID)
+			shim.ExtraFiles = []*os.File{control}
+			err := shim.Run()
+			control.Close()
+			_, started := os.Stat(r.spec.Process.Args[1])
+			if c.stays != (err == nil) || c.stays != (started == nil) {
+				t.Errorf("the shim ends with %v, the command's file: %v", err, started)
+			}
+			if _, err := os.Stat(filepath.Join(r.start.Config.RunDir, socketName)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the socket is left: %v", err)
+			}
+			if _, err := os.Stat(r.start.Config.ExitPath); c.stays != (err == nil) {
+				t.Errorf("exit record: %v", err)
+			}
+		})
 	}
 }

@@ -68,6 +68,9 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 	if s.log, err = openLog(&cfg.Log, s.logBuf, s.warn); err != nil {
 		return nil, err
 	}
+	if hungUp(controlFD) {
+		return nil, errForsaken // before anything is touched that may be a later run's by now
+	}
 	if s.exitPath != "" {
 		if err := exitrecord.Prepare(s.exitPath); err != nil {
 			return nil, err
@@ -75,6 +78,12 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 	}
 	if err := s.listen(); err != nil {
 		return nil, err
+	}
+	// The successor of a daemon that died before this may have looked for the socket
+	// when it was not there yet, and then takes the container for one that does not
+	// run: it must not. A daemon that is there now, or its successor, finds it.
+	if hungUp(controlFD) {
+		return nil, errForsaken
 	}
 	p := &proc{s: s, tty: cfg.Terminal, stdinOnce: cfg.StdinOnce}
 	s.init = p
@@ -95,6 +104,15 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 		s.root, _ = unix.FcntlInt(root.Fd(), unix.F_DUPFD_CLOEXEC, 0) // -1 where it fails
 	}
 	return clients, s.adopt(p, started, cfg)
+}
+
+var errForsaken = errors.New("the daemon ended before the container was started")
+
+// hungUp tells whether the other end of a socket is closed.
+func hungUp(fd int) bool {
+	p := [1]unix.PollFd{{Fd: int32(fd)}}
+	n, err := unix.Poll(p[:], 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
 }
 
 func (s *shim) launcherFor(cfg *wire.Config) launcher.Launcher {
