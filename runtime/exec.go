@@ -35,6 +35,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	p := &plan{
 		b: launch.NewBuilder(), process: process, linux: linux, group: c.Cgroup, warn: c.warn,
 		stdio: e.Stdio, preserve: e.Preserve, ns: &namespaces{create: c.private},
+		nested: os.Geteuid() != 0 || !privs.InitialUserNS(),
 	}
 	defer p.close()
 	var master *os.File
@@ -71,7 +72,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	// thread that clones it sleeps until then, and a working directory on a file system
 	// that does not answer makes that long: a supervisor that has only the one for its
 	// goroutines must not wait with it.
-	o.Share = p.ns.creates(unix.CLONE_NEWPID) && p.mayShare() && goruntime.GOMAXPROCS(0) > 1
+	o.Share = p.ns.creates(unix.CLONE_NEWPID) && p.mayShare() && !p.nested && goruntime.GOMAXPROCS(0) > 1
 	w, err := startWatch(program, o, p.ns.creates(unix.CLONE_NEWPID))
 	if err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", c.ID, err)

@@ -50,3 +50,18 @@ func owns(user, ns *os.File) bool {
 	var owner, own unix.Stat_t
 	return unix.Fstat(fd, &owner) == nil && unix.Fstat(int(user.Fd()), &own) == nil && owner.Dev == own.Dev && owner.Ino == own.Ino
 }
+
+// ownsNet tells whether the network namespace that is joined, or stays, belongs to the
+// container's user namespace.
+func (l *launcher) ownsNet() bool {
+	user, net := l.user, l.ns.join[unix.CLONE_NEWNET]
+	if l.nested && user == nil {
+		user, _ = os.Open("/proc/self/ns/user") // nil, and false, is fine
+		defer user.Close()
+		if net == nil {
+			net, _ = os.Open("/proc/self/ns/net")
+			defer net.Close()
+		}
+	}
+	return owns(user, net)
+}

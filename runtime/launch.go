@@ -151,6 +151,7 @@ func (l *launcher) openRoot() error {
 	if l.entry, err = rootfs.NewEntry(template); err != nil {
 		return err
 	}
+	l.nested = l.entry.Nested()
 	label := l.linux.MountLabel
 	if label != "" && !privs.SELinux() {
 		l.warn("linux.mountLabel " + label + " has no effect: this kernel has no SELinux, or it is off")
@@ -161,10 +162,11 @@ func (l *launcher) openRoot() error {
 		Spec:     l.spec,
 		Bundle:   l.s.Bundle,
 		UserNS:   user,
-		OwnNet:   l.ns.creates(unix.CLONE_NEWNET) || owns(l.user, l.ns.join[unix.CLONE_NEWNET]),
+		Nested:   l.nested,
+		OwnNet:   l.ns.creates(unix.CLONE_NEWNET) || l.ownsNet(),
 		OwnPID:   l.ns.creates(unix.CLONE_NEWPID),
 		PIDNS:    l.ns.join[unix.CLONE_NEWPID],
-		Cgroups:  l.group.Paths(),
+		Cgroups:  l.group.Visible(),
 		ReadOnly: l.spec.Root != nil && l.spec.Root.Readonly || l.s.Overlay != nil && l.s.Overlay.ReadOnly,
 		Label:    label,
 		InOrder:  l.s.TableInOrder,
@@ -425,7 +427,7 @@ func (l *launcher) run() (*Container, error) {
 // mayShare tells whether the child may work in this process's memory: it must be
 // alone in its PID namespace until its execve, and end in it without a stop.
 func (l *launcher) mayShare() bool {
-	return l.ns.creates(unix.CLONE_NEWPID) && l.user == nil && !l.early && !l.late && !l.s.Hold && !l.hooks.waits && l.plan.mayShare()
+	return l.ns.creates(unix.CLONE_NEWPID) && l.user == nil && !l.nested && !l.early && !l.late && !l.s.Hold && !l.hooks.waits && l.plan.mayShare()
 }
 
 // mayShare is the part that a container and an exec have in common. Memory whose

@@ -37,6 +37,7 @@ type plan struct {
 	preserve []*os.File
 	until    []*os.File // what the child needs until its execve, and the program must not have
 	die      bool
+	nested   bool               // the caller is not in the machine's first user namespace, or not root
 	bounce   *launch.Trampoline // what the execve goes by, or nil
 	filter   []unix.SockFilter
 	flags    uint
@@ -270,6 +271,7 @@ func (p *plan) settle(own [3]bool) error {
 	return privs.Settle(p.b, privs.Config{
 		Process: p.process,
 		UserNS:  p.ns.private(unix.CLONE_NEWUSER),
+		Nested:  p.nested,
 		Filter:  p.filter, Flags: p.flags,
 		Die:   p.die,
 		Warn:  p.warn,

@@ -69,6 +69,9 @@ type Options struct {
 	// Warn receives one sentence for each setting that the kernel no longer
 	// has and that is safe to leave out (kernel memory limits). Nil drops them.
 	Warn func(string)
+	// Rootless leaves the device filter out where the caller may not set it, and Tolerate
+	// the hierarchies in which he may not make the group: see rootless.go.
+	Rootless, Tolerate bool
 }
 
 // Group is one container's control group in every hierarchy.
@@ -77,6 +80,8 @@ type Group struct {
 	parts  []part
 	layout Layout
 	dir    *os.File // the v2 part, for CLONE_INTO_CGROUP
+	denied bool     // some hierarchies were left out: Options.Tolerate
+	noRoot bool     // Options.Rootless
 }
 
 // part is the group's directory in one hierarchy.
@@ -126,7 +131,7 @@ func (m *machine) create(path string, res *specs.LinuxResources, o Options) (_ *
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{path: path, layout: m.layout}
+	g := &Group{path: path, layout: m.layout, noRoot: o.Rootless}
 	defer func() {
 		if retErr != nil {
 			g.undo()
@@ -136,7 +141,7 @@ func (m *machine) create(path string, res *specs.LinuxResources, o Options) (_ *
 		if h.v2 && m.layout == Hybrid && !m.needsV2(res) {
 			continue
 		}
-		if err := g.make(m, h); err != nil {
+		if err := g.make(m, h); err != nil && !g.leaveOut(o, err) {
 			return nil, err
 		}
 	}

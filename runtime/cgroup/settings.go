@@ -68,8 +68,8 @@ func (g *Group) apply(res *specs.LinuxResources, devices *deviceSet, fresh bool,
 			return err
 		}
 	}
-	if devices != nil {
-		if err := g.applyDevices(devices); err != nil {
+	if devices != nil && !g.Empty() {
+		if err := g.applyDevices(devices); err != nil && !g.noRoot {
 			return err
 		}
 	}
@@ -92,8 +92,11 @@ func v2Form(file, value string) (string, string, error) {
 func (g *Group) write(s *setting) error {
 	p := g.with(s.controller)
 	if p == nil {
-		if s.spare {
+		switch {
+		case s.spare:
 			return nil
+		case g.denied:
+			return noGroup(s.limit)
 		}
 		return fault.New(fault.Unavailable, "%s cannot be applied: this machine has no %s controller mounted", s.limit, s.controller)
 	}
@@ -200,6 +203,9 @@ func (g *Group) applyUnified(files map[string]string) error {
 		return nil
 	}
 	p := g.unified()
+	if p == nil && g.denied {
+		return noGroup("linux.resources.unified")
+	}
 	if p == nil {
 		return fault.New(fault.Unavailable, "unified limits cannot be applied: this machine has no cgroup v2 mounted")
 	}

@@ -18,6 +18,7 @@ package cli
 import (
 	"errors"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/sampan-containers/sampan/fault"
@@ -49,6 +50,7 @@ type command struct {
 	run     func(*call) (int, error)
 	hidden  bool   // not in help
 	seal    bool   // runtime.SealSelf is needed, whatever the specification says
+	enters  bool   // goes on as root of a user namespace where the caller is not root
 	missing string // why there is no run, for a verb that cannot be carried out
 }
 
@@ -56,7 +58,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{name: "checkpoint", args: "<container-id>", about: "checkpoint a running container", missing: "a container cannot be checkpointed yet"},
-		{name: "create", args: "<container-id>", about: "create a container", run: createCommand, seal: true},
+		{name: "create", args: "<container-id>", about: "create a container", run: createCommand, seal: true, enters: true},
 		{name: "delete", args: "<container-id>", about: "delete any resources held by the container often used with detached container", run: deleteCommand},
 		{name: "events", args: "<container-id>", about: "display container events such as OOM notifications, cpu, memory, and IO usage statistics", run: eventsCommand},
 		{name: "exec", args: "<container-id> <command> [command options]  || -p process.json <container-id>", about: "execute new process inside the container", run: execCommand, seal: true},
@@ -83,6 +85,10 @@ type call struct {
 	root string
 	args []string // behind the verb
 	log  *logger
+
+	rootless, rootful bool // --rootless: groups that may not be made are left out, or are not
+	entered           bool // in the container's user namespace: see inUserNamespace
+	sticky            bool // root is in a user's runtime directory
 }
 
 // Main runs the command line and returns the exit code.
@@ -121,24 +127,31 @@ func oneLine(s string) string {
 
 func (c *call) dispatch() (int, error) {
 	var version, help, debug, systemd bool
-	var logFile, logFormat, rootless, criu string
+	var logFile, logFormat, noRoot, criu string
 	global := flags{
 		{names: "root", text: &c.root, about: "where the records of containers lie (default " + defaultRoot + ")"},
 		{names: "log", text: &logFile, about: "log file; errors go to standard error too"},
 		{names: "log-format", text: &logFormat, about: "format of the log file"},
 		{names: "debug", set: &debug, about: "log what is done"},
 		{names: "systemd-cgroup", set: &systemd, about: "not supported"},
-		{names: "rootless", text: &rootless, about: "not supported, other than false or auto"},
+		{names: "rootless", text: &noRoot, about: "ignore cgroup permission errors: true, false or auto (for a user who is not root, and in a user namespace)"},
 		{names: "criu", text: &criu, about: "accepted for compatibility; there is no checkpoint yet"},
 		{names: "version v", set: &version, about: "print the version"},
 		{names: "help h", set: &help, about: "print this"},
 	}
-	rest, err := global.parse(c.Args[1:], false)
+	args := c.Args[1:]
+	if len(args) > 0 && args[0] == enteredFlag {
+		c.entered, args = true, args[1:]
+		c.Args = append(c.Args[:1:1], args...)
+	}
+	rest, err := global.parse(args, false)
 	if err != nil {
 		return 0, err
 	}
 	if c.root == "" {
-		c.root = defaultRoot
+		if err := c.stateRoot(); err != nil {
+			return 0, err
+		}
 	}
 	if err := c.log.open(logFile, logFormat, debug); err != nil {
 		return 0, err
@@ -152,8 +165,9 @@ func (c *call) dispatch() (int, error) {
 		return 0, c.help(global)
 	case systemd:
 		return 0, fault.New(fault.NotImplemented, "--systemd-cgroup is not supported; control groups are made directly, below a delegated parent if you give one in linux.cgroupsPath")
-	case rootless != "" && rootless != "false" && rootless != "auto":
-		return 0, fault.New(fault.NotImplemented, "--rootless is not supported yet; run as root, or as root of a user namespace")
+	}
+	if err := c.setRootless(noRoot); err != nil {
+		return 0, err
 	}
 	c.verb, c.args = rest[0], rest[1:]
 	for _, cmd := range commands() {
@@ -163,7 +177,7 @@ func (c *call) dispatch() (int, error) {
 		if cmd.run == nil {
 			return 0, fault.New(fault.NotImplemented, "%s: %s", cmd.name, cmd.missing)
 		}
-		if cmd.seal {
+		if cmd.seal && !(cmd.enters && os.Geteuid() != 0) {
 			if err := runtime.SealSelf(); err != nil {
 				return 0, err
 			}

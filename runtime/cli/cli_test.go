@@ -21,6 +21,7 @@ import (
 
 	"github.com/sampan-containers/sampan/kernel/fdpass"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/example"
 )
 
 // asRuntime makes the test binary behave as the runtime: what is tested is a process
@@ -74,7 +75,7 @@ func newLab(t *testing.T, change func(*specs.Spec)) *lab {
 // spec writes the bundle's config.json anew.
 func (l *lab) spec(change func(*specs.Spec)) {
 	l.t.Helper()
-	s := exampleSpec()
+	s := example.Spec()
 	s.Process.Terminal = false
 	s.Process.Args = []string{"/bin/sleep", "100"}
 	if change != nil {

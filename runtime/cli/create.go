@@ -15,8 +15,8 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ahead"
-	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/hook"
+	"github.com/sampan-containers/sampan/runtime/rootless"
 )
 
 // launchOptions are the options that run, create and exec share.
@@ -48,6 +48,9 @@ func createCommand(c *call) (int, error) {
 		return 0, err
 	}
 	o.detach = true
+	if code, done, err := c.withoutRoot(o.bundle, true); done || err != nil {
+		return code, err
+	}
 	k, ct, err := c.create(args[0], &o, true)
 	if err != nil {
 		return 0, err
@@ -61,6 +64,10 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	bundle, spec, raw, err := loadBundle(o.bundle, hold)
 	if err != nil {
 		return nil, nil, err
+	}
+	recorded := spec
+	if c.entered {
+		spec = rootless.Entered(spec)
 	}
 	if runtime.NeedsSeal(spec, hold) {
 		if err := runtime.SealSelf(); err != nil {
@@ -89,15 +96,10 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 			k.close()
 		}
 	}()
-	group := groupPath(id, spec)
-	var res *specs.LinuxResources
-	if spec.Linux != nil {
-		res = spec.Linux.Resources
-	}
-	if err := k.leaveHints(spec, bundle, group); err != nil {
+	if err := k.leaveHints(spec, bundle, c.groupPath(id, spec)); err != nil {
 		return nil, nil, err
 	}
-	g, err := cgroup.Create(group, res, cgroup.Options{Warn: c.log.warn})
+	g, group, err := c.makeGroup(id, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,7 +139,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	c.log.debugf("container %s: process %d", id, ct.Pid)
 	k.record = record{
 		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
-		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Config: raw, Spec: spec,
+		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Config: raw, Spec: recorded,
 		KeepKeyring: o.keyring,
 	}
 	if !filepath.IsAbs(k.Rootfs) {
@@ -177,15 +179,6 @@ func (o *launchOptions) sendPidfd(pidfd *os.File) error {
 		return fmt.Errorf("send the pidfd: %w", err)
 	}
 	return nil
-}
-
-// groupPath: without linux.cgroupsPath the group lies at the top. A parent of its
-// own would have to be made and removed in each hierarchy, for each container.
-func groupPath(id string, spec *specs.Spec) string {
-	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
-		return spec.Linux.CgroupsPath
-	}
-	return "/sampan-" + id
 }
 
 // abandon ends a container that was launched, but could not be recorded.

@@ -51,7 +51,7 @@ func (c *call) sweep(id string) error {
 		return err
 	}
 	defer k.close()
-	g, err := cgroup.Load(k.hint(hintGroup, groupPath(id, k.specOrEmpty())))
+	g, err := cgroup.Load(k.hint(hintGroup, c.groupPath(id, k.specOrEmpty())))
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}

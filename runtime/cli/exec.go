@@ -106,12 +106,14 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 		return nil, err
 	}
 	g, err := k.group()
-	if err != nil {
+	if err != nil && k.Cgroup != "" {
 		return nil, err
 	}
 	ct, err := runtime.Load(id, k.Pid, k.Spec, g)
 	if err != nil {
-		g.Close()
+		if g != nil {
+			g.Close()
+		}
 		return nil, err
 	}
 	defer ct.Close()
@@ -148,7 +150,10 @@ func subgroups(g *cgroup.Group, list []string) (files []*os.File, retErr error) 
 			}
 		}
 	}()
-	paths := g.Paths()
+	var paths map[string]string
+	if g != nil {
+		paths = g.Paths()
+	}
 	for _, s := range list {
 		controllers, sub, some := strings.Cut(s, ":")
 		if !some {

@@ -85,15 +85,10 @@ func (k *container) signal(sig unix.Signal) error {
 
 // signalAll sends a signal to all processes of the group.
 func (k *container) signalAll(sig unix.Signal) error {
-	g, err := k.group()
-	if errors.Is(err, fault.NotFound) {
+	pids, err := k.procs()
+	if errors.Is(err, fault.Conflict) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	pids, err := g.Procs()
 	if err != nil {
 		return err
 	}

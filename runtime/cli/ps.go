@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -26,15 +25,7 @@ func psCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	g, err := k.group()
-	if errors.Is(err, fault.NotFound) {
-		err = fault.New(fault.Conflict, "container not running: %s", k.id)
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer g.Close()
-	pids, err := g.Procs()
+	pids, err := k.procs()
 	if err != nil {
 		return 0, err
 	}

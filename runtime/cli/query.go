@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/rootless"
 )
 
 // view is what state and list print, with runc's keys.
@@ -138,7 +139,7 @@ func owner(path string) string {
 		return ""
 	}
 	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 {
-		return "#" + strconv.FormatUint(uint64(uid), 10)
+		return rootless.UserName(uid)
 	}
 	return "root"
 }

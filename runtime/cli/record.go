@@ -17,7 +17,6 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/weak"
-	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
 )
 
@@ -85,6 +84,9 @@ func (c *call) make(id string) (*container, error) {
 	// starts it: nobody else may look.
 	if err := os.MkdirAll(c.root, 0o700); err != nil {
 		return nil, fmt.Errorf("make the root of the records: %w", err)
+	}
+	if c.sticky { // what tidies a user's runtime directory leaves it then (XDG base directories)
+		_ = os.Chmod(c.root, 0o700|os.ModeSticky)
 	}
 	k := &container{id: id, path: filepath.Join(c.root, id)}
 	for {
@@ -267,9 +269,6 @@ func (k *container) status() string {
 	}
 	return running
 }
-
-// group finds the container's control group.
-func (k *container) group() (*cgroup.Group, error) { return cgroup.Load(k.Cgroup) }
 
 // hintGroup and hintMount are links beside a record, for what a create that is killed on
 // its way leaves behind and delete --force could not find otherwise: a group of another

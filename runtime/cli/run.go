@@ -21,6 +21,9 @@ func runCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if code, done, err := c.withoutRoot(o.bundle, false); done || err != nil {
+		return code, err
+	}
 	signals := -1
 	if !o.detach {
 		// From here on a signal is for the container.
@@ -77,7 +80,11 @@ func reap(pid int) int {
 // destroy takes away what a container that has ended left: processes, group, record.
 func (c *call) destroy(k *container, g *cgroup.Group) error {
 	ctx := context.Background() // Kill and Remove have their own limit
-	if g != nil && !g.RemoveEmpty() {
+	if g == nil || g.Empty() {
+		if err := k.endWithoutGroup(ctx); err != nil {
+			return err
+		}
+	} else if !g.RemoveEmpty() {
 		if err := g.Kill(ctx); err != nil {
 			return err
 		}

@@ -28,14 +28,16 @@ type sigaction struct {
 const (
 	lastSignal = 64
 
+	saSiginfo  = 4
 	saOnStack  = 0x08000000 // the stack of a goroutine has no room for a handler
 	saRestart  = 0x10000000
 	saRestorer = 0x04000000
 )
 
 // signalHandler and signalReturn are the addresses of the handler and of what it
-// returns to.
+// returns to; sentHandler takes what a process has sent alone.
 func signalHandler() uintptr
+func sentHandler() uintptr
 func signalReturn() uintptr
 
 // forwarded reports whether a signal is meant for the container. Not meant for it are
@@ -51,7 +53,9 @@ func forwarded(n unix.Signal) bool {
 
 // catch collects the signals that are for the container, before there is one to pass
 // them on to: until then they wait in the pipe that it returns.
-func catch() (signals int, err error) {
+func catch() (signals int, err error) { return catchBy(signalHandler()) }
+
+func catchBy(handler uintptr) (signals int, err error) {
 	if signalPipe >= 0 {
 		return -1, errors.New("signals are collected already")
 	}
@@ -61,7 +65,7 @@ func catch() (signals int, err error) {
 	}
 	signalPipe = int32(pipe[1])
 	action := sigaction{
-		handler: signalHandler(), flags: saOnStack | saRestart | saRestorer, restorer: signalReturn(), mask: ^uint64(0),
+		handler: handler, flags: saSiginfo | saOnStack | saRestart | saRestorer, restorer: signalReturn(), mask: ^uint64(0),
 	}
 	for n := unix.Signal(1); n <= lastSignal; n++ {
 		if !forwarded(n) {

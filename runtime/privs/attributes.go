@@ -33,7 +33,7 @@ func OOMScore(b *launch.Builder, proc launch.Arg, want int, warn func(string)) e
 	if want == now {
 		return nil
 	}
-	if want < now && !Has(unix.CAP_SYS_RESOURCE) {
+	if want < now && !mayRaise() {
 		warn(fmt.Sprintf("the OOM score adjustment stays at %d instead of %d: lowering it needs CAP_SYS_RESOURCE", now, want))
 		return nil
 	}

@@ -30,7 +30,6 @@ const defaultFiles = 1024
 // Rlimits adds the resource limits. A hard limit that the caller may not raise is
 // cut to the caller's own, with a warning.
 func Rlimits(b *launch.Builder, limits []specs.POSIXRlimit, warn func(string)) error {
-	mayRaise := Has(unix.CAP_SYS_RESOURCE)
 	seen := map[int]bool{}
 	for _, l := range limits {
 		name := strings.TrimPrefix(strings.ToUpper(l.Type), "RLIMIT_")
@@ -48,7 +47,7 @@ func Rlimits(b *launch.Builder, limits []specs.POSIXRlimit, warn func(string)) e
 		if err := unix.Getrlimit(number, &now); err != nil {
 			return fmt.Errorf("read resource limit %s: %w", name, err)
 		}
-		if l.Hard > now.Max && !mayRaise {
+		if l.Hard > now.Max && !mayRaise() {
 			warn(fmt.Sprintf("resource limit %s stays at %d instead of %d: raising it needs CAP_SYS_RESOURCE", name, now.Max, l.Hard))
 			l.Hard = now.Max
 			l.Soft = min(l.Soft, l.Hard)

@@ -23,6 +23,7 @@ import (
 type Config struct {
 	Process *specs.Process
 	UserNS  bool              // the process is in another user namespace than the caller
+	Nested  bool              // the caller is not in the machine's first user namespace, or is not root
 	Filter  []unix.SockFilter // seccomp program, or empty
 	Flags   uint              // of the seccomp program
 	Die     bool              // SIGKILL when the parent dies
@@ -70,7 +71,7 @@ func Settle(b *launch.Builder, c Config) error {
 	caps.dropBounding(b)
 	b.At("keep capabilities while the user changes")
 	b.Prctl(unix.PR_SET_KEEPCAPS, launch.Int(1), launch.Int(0), launch.Int(0), launch.Int(0))
-	if err := ids(b, p.User); err != nil {
+	if err := ids(b, p.User, c.UserNS || c.Nested); err != nil {
 		return err
 	}
 	if c.Die {
@@ -113,7 +114,7 @@ func ownStdio(b *launch.Builder, uid uint32, which [3]bool) {
 // noID is -1 as uid_t or gid_t: "leave alone", so it is no id.
 const noID = 0xffffffff
 
-func ids(b *launch.Builder, u specs.User) error {
+func ids(b *launch.Builder, u specs.User, nested bool) error {
 	for _, id := range append([]uint32{u.UID, u.GID}, u.AdditionalGids...) {
 		if id == noID && !weak.Off("ids") {
 			return fault.New(fault.Invalid, "user and group ids end at 4294967294; 4294967295 means \"no id\" to the kernel")
@@ -124,8 +125,12 @@ func ids(b *launch.Builder, u specs.User) error {
 		*(*uint32)(unsafe.Pointer(&groups.Bytes()[4*i])) = g
 	}
 	unmapped := "the id is not in the user namespace's map"
-	b.At("set the supplementary groups", launch.Hint{Errno: syscall.EINVAL, Text: unmapped})
-	b.Call(unix.SYS_SETGROUPS, launch.Int(len(u.AdditionalGids)), groups.Addr())
+	b.At("set the supplementary groups", launch.Hint{Errno: syscall.EINVAL, Text: unmapped},
+		launch.Hint{Errno: syscall.EPERM, Text: "cannot set any additional groups in a rootless container whose map is one group: setgroups is given up there"})
+	set := b.Call(unix.SYS_SETGROUPS, launch.Int(len(u.AdditionalGids)), groups.Addr())
+	if nested && len(u.AdditionalGids) == 0 {
+		set.Ignore(syscall.EPERM) // the caller's groups stay where setgroups was given up
+	}
 	b.At("set the group id "+strconv.FormatUint(uint64(u.GID), 10), launch.Hint{Errno: syscall.EINVAL, Text: unmapped})
 	g, id := launch.Word(uintptr(u.GID)), launch.Word(uintptr(u.UID))
 	if !weak.Off("groups") {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -136,3 +137,13 @@ func MappedRoot(maps []specs.LinuxIDMapping) uint32 {
 	}
 	return 0
 }
+
+// InitialUserNS reports whether the caller is in the machine's first user namespace, or in
+// one that cannot be told from it: some rights of root hold only there.
+var InitialUserNS = sync.OnceValue(func() bool {
+	name, err := os.Readlink("/proc/self/ns/user")
+	return err != nil || name == "user:[4026531837]" // PROC_USER_INIT_INO in linux/proc_ns.h
+})
+
+// mayRaise reports whether the caller may raise limits that hold for the whole machine.
+func mayRaise() bool { return Has(unix.CAP_SYS_RESOURCE) && InitialUserNS() }

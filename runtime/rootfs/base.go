@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -23,68 +24,70 @@ const (
 	baseSource = "sampan" // how a base is called in the mount table
 )
 
-// newBase makes a base as a detached mount.
-func newBase() (*os.File, error) {
+// newBase makes a base as a detached mount. nested says that the caller may make no
+// device nodes: it is in a user namespace.
+func newBase() (_ *os.File, nested bool, _ error) {
 	base, err := mountapi.New("tmpfs", 0,
 		mountapi.Param{Key: "source", Value: baseSource},
 		mountapi.Param{Key: "size", Value: "4k"},
 		mountapi.Param{Key: "nr_inodes", Value: "16"},
 		mountapi.Param{Key: "mode", Value: "0555"})
 	if err != nil {
-		return nil, fmt.Errorf("make the base of root file systems: %w", err)
+		return nil, false, fmt.Errorf("make the base of root file systems: %w", err)
 	}
-	if err := fillBase(base); err != nil {
+	if nested, err = fillBase(base); err != nil {
 		base.Close()
-		return nil, fmt.Errorf("fill the base of root file systems: %w", err)
+		return nil, false, fmt.Errorf("fill the base of root file systems: %w", err)
 	}
-	return base, nil
+	return base, nested, nil
 }
 
-func fillBase(base *os.File) error {
+func fillBase(base *os.File) (nested bool, _ error) {
 	dir := int(base.Fd())
 	for _, name := range []string{baseEmpty, baseProc, baseSys} {
 		if err := unix.Mkdirat(dir, name, 0o555); err != nil {
-			return err
+			return nested, err
 		}
 		if err := unix.Fchmodat(dir, name, 0o555, 0); err != nil { // whatever the umask
-			return err
+			return nested, err
 		}
 	}
 	err := unix.Mknodat(dir, baseNull, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3)))
 	mode := uint32(0o666)
 	if errors.Is(err, unix.EPERM) {
 		// In a user namespace: an empty file that cannot be written masks as well.
+		nested = true
 		err, mode = unix.Mknodat(dir, baseNull, unix.S_IFREG|0o444, 0), 0o444
 	}
 	if err != nil {
-		return err
+		return nested, err
 	}
 	if err := unix.Fchmodat(dir, baseNull, mode, 0); err != nil {
-		return err
+		return nested, err
 	}
 	fs, err := unix.Fspick(dir, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
 	if err != nil {
-		return err
+		return nested, err
 	}
 	defer unix.Close(fs)
 	if err := unix.FsconfigSetFlag(fs, "ro"); err != nil {
-		return err
+		return nested, err
 	}
-	return unix.FsconfigReconfigure(fs)
+	return nested, unix.FsconfigReconfigure(fs)
 }
 
 // NewTemplate makes a mount namespace that holds nothing but a base. Entering a
 // copy of it is much cheaper than copying the host's mount table and leaving
 // that again (0.3 ms against 0.9, or 3.6 with 1,000 mounts on the host).
 func NewTemplate() (*os.File, error) {
-	base, err := newBase()
+	base, nested, err := newBase()
 	if err != nil {
 		return nil, err
 	}
 	defer base.Close()
 	b := launch.NewBuilder()
 	defer b.Release()
-	enterFresh(b, base)
+	enterFresh(b, base, nested)
 	b.At("hold a mount namespace")
 	b.Orphan()
 	b.Wait()
@@ -110,18 +113,23 @@ func NewTemplate() (*os.File, error) {
 type Entry struct {
 	template *os.File // the caller's
 	base     *os.File // ours, when there is no template
+	nested   bool
 }
+
+// Nested reports whether the caller was found to be in a user namespace, where nobody
+// makes device nodes. It costs nothing to know.
+func (e *Entry) Nested() bool { return e.nested }
 
 // NewEntry prepares the way: through a template, or without one.
 func NewEntry(template *os.File) (*Entry, error) {
 	if template != nil {
 		return &Entry{template: template}, nil
 	}
-	base, err := newBase()
+	base, nested, err := newBase()
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{base: base}, nil
+	return &Entry{base: base, nested: nested}, nil
 }
 
 // Compile adds the steps. Afterwards root and current directory are the base.
@@ -133,7 +141,7 @@ func (e *Entry) Compile(b *launch.Builder) {
 		b.Unshare(unix.CLONE_NEWNS)
 		return
 	}
-	enterFresh(b, e.base)
+	enterFresh(b, e.base, e.nested)
 }
 
 // AttachAt adds the steps that attach a root over a base at a directory of the mount
@@ -184,7 +192,7 @@ func (e *Entry) Close() {
 
 // enterFresh copies the host's mount namespace, puts the base over its root and
 // drops everything else.
-func enterFresh(b *launch.Builder, base *os.File) {
+func enterFresh(b *launch.Builder, base *os.File, nested bool) {
 	CopyTable(b)
 	b.At("change to the base of the root file system")
 	root := b.Slot()
@@ -193,6 +201,13 @@ func enterFresh(b *launch.Builder, base *os.File) {
 	b.MoveMount(fd, launch.In(root))
 	b.Close(root)
 	b.Fchdir(fd)
+	if nested {
+		// While the host's are still in sight. Where that cannot be, the container gets
+		// those of the host: see Plan.kernelFS.
+		b.At("show procfs and sysfs to the user namespace")
+		b.Mount("proc", baseProc, "proc", 0, "").Ignore(syscall.EPERM)
+		b.Mount("sysfs", baseSys, "sysfs", 0, "").Ignore(syscall.EPERM)
+	}
 	// Old and new root on one place: pivot_root(2), "pivot_root(".", ".")".
 	dot := b.Str(".")
 	b.Call(unix.SYS_PIVOT_ROOT, dot, dot)

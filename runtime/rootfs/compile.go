@@ -138,7 +138,15 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 		m.change(b, target)
 	case fileSystem:
 		b.Fchdir(launch.In(target))
-		b.Mount(m.what, ".", m.fstype, m.opt.ms, strings.Join(m.opt.data, ","))
+		made := b.Mount(m.what, ".", m.fstype, m.opt.ms, strings.Join(m.opt.data, ","))
+		if m.tree != nil { // the kernel may refuse: see Plan.kernelFS
+			mounted, refused := b.Label(), b.Label()
+			made.Else(refused, syscall.EPERM)
+			b.Goto(mounted)
+			b.Mark(refused)
+			b.MoveMount(launch.Int(int(m.tree.Fd())), launch.In(target))
+			b.Mark(mounted)
+		}
 		if m.opt.propagation != 0 || !m.opt.all.empty() {
 			top := b.Slot()
 			b.Openat2(launch.In(t.Root), m.where, pathFlags, 0, how).Into(top)

@@ -67,7 +67,7 @@ func (p *Plan) prepareDevices() error {
 			p.addDevice(d)
 		}
 	}
-	if !p.c.UserNS {
+	if !p.c.UserNS && !p.c.Nested {
 		return nil
 	}
 	// A user namespace may not make nodes, but it may attach the host's.

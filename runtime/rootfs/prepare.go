@@ -25,6 +25,7 @@ type Config struct {
 	Spec     *specs.Spec
 	Bundle   string            // base of relative bind sources
 	UserNS   bool              // the mounts are made in another user namespace
+	Nested   bool              // the caller, and so the container, is not in the machine's first one
 	OwnNet   bool              // the network namespace belongs to that user namespace
 	OwnPID   bool              // the PID namespace is new
 	PIDNS    *os.File          // the PID namespace that is joined, or nil
@@ -134,17 +135,17 @@ func (p *Plan) mount(s *specs.Mount) (*mount, error) {
 	case s.Type == "cgroup" || s.Type == "cgroup2":
 		m.kind = cgroupTree
 		err = p.cgroups(m)
-	case s.Type == "sysfs" && p.c.UserNS && !p.c.OwnNet:
+	case s.Type == "sysfs" && (p.c.UserNS || p.c.Nested) && !p.c.OwnNet:
 		// The kernel lets nobody mount a sysfs that shows a network namespace of
 		// a more privileged user namespace; the host's serves, as in runc.
-		m.kind, m.opt.deepBind, m.what = bind, true, "/sys"
 		m.opt.all.apply(flagOptions["ro"])
-		err = p.bind(m, &specs.Mount{Source: "/sys"})
+		err = p.hostKernelFS(m, "/sys")
 	case s.Type == "proc" && p.c.PIDNS != nil:
 		err = p.foreignProc(m)
-	case s.Type == "proc" && p.c.UserNS && !p.c.OwnPID:
-		m.kind, m.opt.deepBind, m.what = bind, true, "/proc"
-		err = p.bind(m, &specs.Mount{Source: "/proc"})
+	case s.Type == "proc" && (p.c.UserNS || p.c.Nested) && !p.c.OwnPID:
+		err = p.hostKernelFS(m, "/proc")
+	case p.c.Nested && (s.Type == "proc" || s.Type == "sysfs"):
+		err = p.kernelFS(m)
 	case s.Type == "":
 		err = fault.New(fault.Invalid, "mount %s at %s: it has neither a type nor the option bind", s.Source, m.where)
 	case o.copyUp:
@@ -224,6 +225,18 @@ func (p *Plan) bind(m *mount, s *specs.Mount) error {
 	return nil
 }
 
+// setAttr sets flags of a copy. In a user namespace those that the host's mount has are
+// locked: they stay, as with runc.
+func (p *Plan) setAttr(m *mount, a mountapi.Attr, deep bool) error {
+	err := mountapi.SetAttr(m.tree, a, deep)
+	if p.c.Nested && a.Clear != 0 && errors.Is(err, unix.EPERM) {
+		p.c.Warn(fmt.Sprintf("mount %s at %s: options that the host's mount has, such as ro, nosuid, nodev and noexec, stay: a user namespace cannot take them off", m.what, m.where))
+		a.Clear = 0
+		return mountapi.SetAttr(m.tree, a, deep)
+	}
+	return err
+}
+
 // shape sets propagation, flags and id map of a copy.
 func (p *Plan) shape(m *mount, s *specs.Mount) error {
 	// Without an option a mount receives from the host and tells it nothing, as
@@ -259,7 +272,7 @@ func (p *Plan) shape(m *mount, s *specs.Mount) error {
 		if a.empty() {
 			continue
 		}
-		if err := mountapi.SetAttr(m.tree, mountapi.Attr{Set: a.set, Clear: a.clear}, a.deep); err != nil {
+		if err := p.setAttr(m, mountapi.Attr{Set: a.set, Clear: a.clear}, a.deep); err != nil {
 			return err
 		}
 	}
@@ -274,6 +287,8 @@ func bindError(source, where string, err error) error {
 			"mount %s at %s: no such file or directory (the source is missing on the host; create it, or use -v NAME:%s)", source, where, where)
 	case errors.Is(err, unix.ENOTDIR):
 		return fault.New(fault.Invalid, "mount %s at %s: a part of the source's path is not a directory", source, where)
+	case errors.Is(err, unix.EINVAL):
+		return fault.New(fault.Invalid, "mount %s at %s: %w (something is mounted below the source, and a user namespace may only take all of it: use rbind)", source, where, err)
 	}
 	return fmt.Errorf("mount %s at %s: open the source: %s", source, where, plain(err))
 }

@@ -130,7 +130,7 @@ func TestBase(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounts need root")
 	}
-	base, err := newBase()
+	base, _, err := newBase()
 	if err != nil {
 		t.Fatal(err)
 	}

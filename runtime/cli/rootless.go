@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/privs"
+	"github.com/sampan-containers/sampan/runtime/rootless"
+)
+
+// enteredFlag is a global option with which this program calls itself in the user
+// namespace that it has made. The container's own namespaces then are those of the
+// specification without that one.
+const enteredFlag = "--in-user-namespace"
+
+// withoutRoot carries out create or run for a caller who is not root: the same command
+// once more, as root of the container's user namespace. done is false for root.
+func (c *call) withoutRoot(dir string, hold bool) (code int, done bool, err error) {
+	if os.Geteuid() == 0 {
+		return 0, false, nil
+	}
+	_, spec, _, err := loadBundle(dir, hold)
+	if err != nil {
+		return 0, true, err
+	}
+	args := append([]string{c.Args[0], enteredFlag}, c.Args[1:]...)
+	// A key of the terminal reaches that process too, and it passes it on.
+	signals, err := catchBy(sentHandler())
+	if err != nil {
+		return 0, true, err
+	}
+	p, err := rootless.Enter(spec, args)
+	if err != nil {
+		return 0, true, err
+	}
+	defer p.PidFD.Close()
+	return follow(p.Pid, p.PidFD, signals, nil), true, nil
+}
+
+// setRootless decides what --rootless means.
+func (c *call) setRootless(option string) error {
+	switch option {
+	case "", "auto":
+		c.rootless = c.entered || os.Geteuid() != 0
+	case "true":
+		c.rootless = true
+	case "false":
+		c.rootful = true
+	default:
+		return fault.New(fault.Invalid, "--rootless %q is not true, false or auto", option)
+	}
+	return nil
+}
+
+// stateRoot is where records lie unless --root says otherwise: without root's rights, and
+// for root of a user namespace that is somebody else's, in the user's runtime directory.
+func (c *call) stateRoot() error {
+	euid := os.Geteuid()
+	if euid == 0 && (os.Getenv("XDG_RUNTIME_DIR") == "" || os.Getenv("USER") == "root" && !c.entered || privs.InitialUserNS()) {
+		c.root = defaultRoot
+		return nil
+	}
+	dir := rootless.RuntimeDir()
+	if dir == "" {
+		if euid == 0 {
+			c.root = defaultRoot
+			return nil
+		}
+		return fault.New(fault.Invalid, "there is no directory for the records of containers: XDG_RUNTIME_DIR is not set, and /run/user/%d is not there; set it, or give --root", euid)
+	}
+	c.root, c.sticky = filepath.Join(dir, filepath.Base(defaultRoot)), true
+	return nil
+}
+
+// makeGroup makes the container's control group. A user who is not root, and root of a
+// user namespace, do without one where they may not make it, unless the specification
+// names it. path is empty then.
+func (c *call) makeGroup(id string, spec *specs.Spec) (g *cgroup.Group, path string, err error) {
+	var res *specs.LinuxResources
+	if spec.Linux != nil {
+		res = spec.Linux.Resources
+	}
+	o := cgroup.Options{Warn: c.log.warn, Rootless: c.rootless}
+	path = c.groupPath(id, spec)
+	own := spec.Linux != nil && spec.Linux.CgroupsPath != ""
+	o.Tolerate = c.rootless && !own
+	g, err = cgroup.Create(path, res, o)
+	denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)
+	if denied && !c.rootless && !c.rootful && !privs.InitialUserNS() {
+		o.Rootless, o.Tolerate = true, !own
+		g, err = cgroup.Create(path, res, o)
+	}
+	if err == nil && g.Empty() {
+		path = ""
+	}
+	return g, path, err
+}
+
+// groupPath: without linux.cgroupsPath the group lies at the top. A parent of its own
+// would have to be made and removed in each hierarchy, for each container. A user's lies
+// where his processes are.
+func (c *call) groupPath(id string, spec *specs.Spec) string {
+	switch {
+	case spec.Linux != nil && spec.Linux.CgroupsPath != "":
+		return spec.Linux.CgroupsPath
+	case c.rootless:
+		return "sampan-" + id
+	}
+	return "/sampan-" + id
+}
+
+// group finds the container's control group; NotFound if it has none.
+func (k *container) group() (*cgroup.Group, error) {
+	if k.Cgroup == "" {
+		return nil, fault.New(fault.NotFound, "container %s has no control group: its user may not make one", k.id)
+	}
+	return cgroup.Load(k.Cgroup)
+}
+
+// procs lists the processes of a container: of its group, or without one of its PID
+// namespace.
+func (k *container) procs() ([]int, error) {
+	g, err := k.group()
+	if err == nil {
+		defer g.Close()
+		return g.Procs()
+	}
+	if k.Cgroup != "" || !k.alive() {
+		if errors.Is(err, fault.NotFound) {
+			err = fault.New(fault.Conflict, "container not running: %s", k.id)
+		}
+		return nil, err
+	}
+	for _, ns := range k.specOrEmpty().Linux.Namespaces {
+		if ns.Type == specs.PIDNamespace && ns.Path == "" {
+			return rootless.Members(k.Pid)
+		}
+	}
+	return []int{k.Pid}, nil // others cannot be told from those that are not the container's
+}
+
+// endWithoutGroup ends the first process, and with it all of its PID namespace.
+func (k *container) endWithoutGroup(ctx context.Context) error {
+	if !k.alive() {
+		return nil
+	}
+	if err := k.signal(unix.SIGKILL); err != nil && !errors.Is(err, fault.Conflict) {
+		return err
+	}
+	return rootless.Ended(ctx, k.Pid)
+}
