@@ -33,6 +33,8 @@ const (
 	blobMode = 0o400
 	// verifyBuffer is what Verify reads at a time.
 	verifyBuffer = 256 << 10
+	// compareUpTo bounds what Put compares byte by byte: configs and manifests.
+	compareUpTo = 1 << 20
 )
 
 // Store is a directory of blobs. It is safe for concurrent use, by one process.
@@ -64,7 +66,8 @@ func Open(root string) (*Store, error) {
 
 // Put reads r to its end, at most limit bytes, and keeps the bytes under their
 // sha256 digest. When want is not empty the digest must equal it
-// (fault.Invalid names both). Putting what is there already changes nothing.
+// (fault.Invalid names both). Putting what is there already changes nothing, unless
+// that is visibly damaged: then it heals.
 func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit int64) (digest.Digest, int64, error) {
 	f, err := os.CreateTemp(s.ingest, "blob-*")
 	if err != nil {
@@ -94,8 +97,8 @@ func (s *Store) Put(ctx context.Context, r io.Reader, want digest.Digest, limit 
 
 func (s *Store) commit(f *os.File, d digest.Digest) error {
 	path := s.path(d)
-	if _, err := os.Lstat(path); err == nil {
-		return nil
+	if same, err := s.same(f, path); same || err != nil {
+		return err
 	}
 	if err := f.Chmod(blobMode); err != nil {
 		return err
@@ -109,6 +112,29 @@ func (s *Store) commit(f *os.File, d digest.Digest) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// same tells whether a blob is there and has the bytes of f; of a large one, as
+// many.
+func (s *Store) same(f *os.File, path string) (bool, error) {
+	have, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	made, err := f.Stat()
+	if err != nil || made.Size() != have.Size() || made.Size() > compareUpTo {
+		return err == nil && made.Size() == have.Size(), err
+	}
+	fresh := make([]byte, made.Size())
+	if _, err := f.ReadAt(fresh, 0); err != nil && err != io.EOF {
+		return false, err
+	}
+	old, err := os.ReadFile(path)
+	// What cannot be read is no reason to refuse what is whole.
+	return err == nil && bytes.Equal(old, fresh), nil
 }
 
 // Read returns a whole blob of at most limit bytes and verifies it. A blob

@@ -155,3 +155,25 @@ func TestDigestsAreNoPaths(t *testing.T) {
 		}
 	}
 }
+
+// A blob that was damaged on disk heals when it is put again.
+func TestPutHeals(t *testing.T) {
+	for name, spoiled := range map[string]string{"shorter": "x", "same size": "hellO", "empty": ""} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			d, _, err := s.Put(t.Context(), strings.NewReader("hello"), "", 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.Chmod(s.path(d), 0o600), os.WriteFile(s.path(d), []byte(spoiled), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := s.Put(t.Context(), strings.NewReader("hello"), d, 5); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Read(d, 5); err != nil || string(got) != "hello" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}

@@ -17,7 +17,6 @@
 package image
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,9 +90,6 @@ type Service struct {
 	InUse func(imageID string) []Container
 	// LayersGone, if set, is called when layers were removed.
 	LayersGone func()
-	// Refetch gets a damaged blob or layer again from where its images came. Nil:
-	// there is no such way.
-	Refetch func(ctx context.Context, d Damage) error
 
 	// mu makes "is it still used" and "take it away" one step, and guards waiting.
 	mu      sync.Mutex

@@ -361,7 +361,7 @@ func start(t *testing.T) (e *engine, bus *event.Bus, socket string, client *http
 	s := server.New(server.Config{Version: "1.2.3"})
 	containerroutes.Register(s, e)
 	execroutes.Register(s, e)
-	imageroutes.Register(s, images{e}, images{e}, images{e})
+	imageroutes.Register(s, images{e}, images{e}, images{e}, images{e})
 	networkroutes.Register(s, networks{}, networks{}, bus)
 	systemroutes.Register(s, systemroutes.Config{
 		ID: "ID", Root: t.TempDir(), Version: "1.2.3", Commit: "abc", StorageDriver: "overlay2", BuilderVersion: "1",

@@ -18,6 +18,8 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/integrity"
+	"github.com/sampan-containers/sampan/image/transfer"
 )
 
 // The fake container "web" has one file, /f; writing breaks off in /cut.
@@ -164,11 +166,13 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-func (images) Check(context.Context) (*image.CheckReport, error) {
-	return &image.CheckReport{Layers: 2, Damaged: []image.Damage{{Kind: "layer", Digest: "sha256:x"}}}, nil
+func (images) Check(context.Context) (*integrity.Report, error) {
+	return &integrity.Report{Layers: 2, Damaged: []image.Damage{{Kind: "layer", Digest: "sha256:x"}}}, nil
 }
 
-func (images) Repair(_ context.Context, report *image.CheckReport) error {
+func (images) Refetch(context.Context, image.Damage, transfer.Logins) error { return nil }
+
+func (images) Repair(_ context.Context, report *integrity.Report, _ integrity.Fetch) error {
 	report.Damaged[0].Repaired = true
 	return fault.New(fault.Conflict, "container web uses it")
 }

@@ -363,11 +363,13 @@ type ImageCheckResult struct {
 	Failed        string
 }
 
-// ImageCheck verifies all blobs and layers. Only our daemon can.
-func (c *Client) ImageCheck(ctx context.Context, repair bool) (ImageCheckResult, error) {
-	q := url.Values{}
-	if repair {
-		q.Set("repair", "1")
+// ImageCheck verifies all blobs and layers. Only our daemon can. A repair may need
+// logins (base64 of JSON, by registry) to fetch what is damaged.
+func (c *Client) ImageCheck(ctx context.Context, repair bool, logins string) (ImageCheckResult, error) {
+	r := post("/sampan/images/check", url.Values{}, nil)
+	flag(r.query, "repair", repair)
+	if logins != "" {
+		r.header = http1.Header{"X-Registry-Config": {logins}}
 	}
-	return fetch[ImageCheckResult](ctx, c, post("/sampan/images/check", q, nil))
+	return fetch[ImageCheckResult](ctx, c, r)
 }

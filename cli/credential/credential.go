@@ -71,6 +71,27 @@ func Get(ctx context.Context, a *app.App, server string) (*Login, error) {
 	return nil, nil
 }
 
+// All is every login that is stored or has a helper of its own, as the header
+// X-Registry-Config; none is "".
+func All(ctx context.Context, a *app.App) (string, error) {
+	cfg := a.Config()
+	logins := map[string]*Login{}
+	for _, server := range slices.Concat(slices.Collect(maps.Keys(cfg.Auths)), slices.Collect(maps.Keys(cfg.CredHelpers))) {
+		login, err := Get(ctx, a, server)
+		if err != nil {
+			return "", err
+		}
+		if login != nil {
+			logins[Key(server)] = login
+		}
+	}
+	if len(logins) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(logins)
+	return base64.URLEncoding.EncodeToString(text), err
+}
+
 // fileKeys are the entries of the file that are for a registry: other tools write
 // it with a scheme or a path.
 func fileKeys(cfg *app.Config, key string) []string {

@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/credential"
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
@@ -32,7 +33,13 @@ func NewCheck(a *app.App) *cobra.Command {
 			if !images && !repair {
 				return host(cmd.Context(), a, conn, all)
 			}
-			got, err := conn.ImageCheck(cmd.Context(), repair)
+			logins := ""
+			if repair { // what is damaged may have to be fetched
+				if logins, err = credential.All(cmd.Context(), a); err != nil {
+					return err
+				}
+			}
+			got, err := conn.ImageCheck(cmd.Context(), repair, logins)
 			if client.NoSuchRoute(err) {
 				return errors.New("this daemon cannot check its images; it is not Sampan's, or an older one")
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/integrity"
 	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/kernel/hostcheck"
 	"github.com/sampan-containers/sampan/network"
@@ -212,7 +213,7 @@ func (d *daemon) openAPI(context.Context) error {
 	systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
 	containerroutes.Register(d.api, d.containers)
 	execroutes.Register(d.api, d.containers)
-	imageroutes.Register(d.api, d.images, archive.New(d.images), d.transfers)
+	imageroutes.Register(d.api, d.images, archive.New(d.images), d.transfers, integrity.New(d.images))
 	distributionroutes.Register(d.api, d.transfers)
 	networkroutes.Register(d.api, d.networks, d.containers, d.events)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/integrity"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -114,7 +115,7 @@ func TestFullDisk(t *testing.T) {
 				if after := free(t, images, root); after < before {
 					t.Errorf("%s: %d free, %d before", what, after, before)
 				}
-				if report, err := images.Check(t.Context()); err != nil || len(report.Damaged) > 0 || images.Count() != 1 {
+				if report, err := integrity.New(images).Check(t.Context()); err != nil || len(report.Damaged) > 0 || images.Count() != 1 {
 					t.Errorf("%s: %+v, %v, %d images", what, report, err, images.Count())
 				}
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/image/integrity"
 	"github.com/sampan-containers/sampan/test/counts"
 )
 
@@ -61,7 +62,7 @@ func TestLoadsRemovalsAndPruneAtOnce(t *testing.T) {
 			return err
 		})
 		wg.Wait()
-		if report, err := s.images.Check(t.Context()); err != nil || len(report.Damaged) > 0 {
+		if report, err := integrity.New(s.images).Check(t.Context()); err != nil || len(report.Damaged) > 0 {
 			t.Fatalf("%+v, %v", report, err)
 		}
 	}

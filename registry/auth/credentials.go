@@ -75,3 +75,44 @@ func decodeBase64(text string) ([]byte, error) {
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(text)
 	return base64.RawStdEncoding.DecodeString(text)
 }
+
+// maxConfig bounds X-Registry-Config, which has a login for each registry.
+const maxConfig = 1 << 20
+
+// ParseConfig reads X-Registry-Config: base64 of JSON, logins by registry as
+// Docker's configuration file names them. What it returns finds one by the
+// registry's name in references.
+func ParseConfig(text string) (func(domain string) Credentials, error) {
+	if len(text) > maxConfig {
+		return nil, fault.New(fault.Invalid, "the logins in the request's header are larger than the limit of %d bytes", maxConfig)
+	}
+	byServer := map[string]Credentials{}
+	if raw, err := decodeBase64(text); err == nil && len(raw) > 0 {
+		if err := json.Unmarshal(raw, &byServer); err != nil {
+			return nil, fault.New(fault.Invalid, "the logins in the request's header cannot be read: %w", err)
+		}
+	}
+	logins := map[string]Credentials{}
+	for server, c := range byServer {
+		logins[Domain(server)] = c.Expand()
+	}
+	return func(domain string) Credentials { return logins[domain] }, nil
+}
+
+// Domain turns what users and configurations call a registry ("", docker.io,
+// https://index.docker.io/v1/, https://quay.io/) into its name in references.
+func Domain(server string) string {
+	host := server
+	for _, scheme := range []string{"https://", "http://"} {
+		host = strings.TrimPrefix(host, scheme)
+	}
+	host, _, _ = strings.Cut(host, "/")
+	switch host {
+	case "", "index.docker.io", "registry-1.docker.io":
+		return hub
+	}
+	return host
+}
+
+// hub is Docker Hub.
+const hub = "docker.io"

@@ -15,24 +15,9 @@ import (
 	"github.com/sampan-containers/sampan/registry/hosts"
 )
 
-// Host turns what users and configurations call a registry ("", docker.io,
-// https://index.docker.io/v1/, https://quay.io/) into its name in references.
-func Host(server string) string {
-	host := server
-	for _, scheme := range []string{"https://", "http://"} {
-		host = strings.TrimPrefix(host, scheme)
-	}
-	host, _, _ = strings.Cut(host, "/")
-	switch host {
-	case "", "index.docker.io", "registry-1.docker.io":
-		return hosts.Hub
-	}
-	return host
-}
-
 // Login tries a login at a registry.
 func (c *Client) Login(ctx context.Context, server string, login auth.Credentials) error {
-	host := Host(server)
+	host := auth.Domain(server)
 	if host == "" || strings.ContainsAny(host, " \t\r\n@?#\\") {
 		return fault.New(fault.Invalid, "%q is no registry: use its host[:port]", server)
 	}

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/integrity"
 	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/server"
 )
@@ -23,8 +24,6 @@ type Service interface {
 	Tag(ctx context.Context, ref, repo, tag string) error
 	Delete(ctx context.Context, ref string, force, prune bool) ([]api.DeleteResponse, error)
 	Import(ctx context.Context, r io.Reader, o image.ImportOptions, progress io.Writer) (digest.Digest, error)
-	Check(ctx context.Context) (*image.CheckReport, error)
-	Repair(ctx context.Context, report *image.CheckReport) error
 	Prune(ctx context.Context, o image.PruneOptions) (*api.PruneReport, error)
 }
 
@@ -38,17 +37,25 @@ type Archives interface {
 type Transfer interface {
 	Pull(ctx context.Context, name string, o transfer.PullOptions, progress io.Writer) error
 	Push(ctx context.Context, name string, o transfer.PushOptions, progress io.Writer) error
+	Refetch(ctx context.Context, d image.Damage, logins transfer.Logins) error
+}
+
+// Integrity verifies and repairs.
+type Integrity interface {
+	Check(ctx context.Context) (*integrity.Report, error)
+	Repair(ctx context.Context, report *integrity.Report, fetch integrity.Fetch) error
 }
 
 type routes struct {
 	images    Service
 	archives  Archives
 	transfers Transfer
+	integrity Integrity
 }
 
 // Register adds the routes to s.
-func Register(s *server.Server, images Service, archives Archives, transfers Transfer) {
-	r := routes{images, archives, transfers}
+func Register(s *server.Server, images Service, archives Archives, transfers Transfer, checks Integrity) {
+	r := routes{images, archives, transfers, checks}
 	s.Handle("GET /images/json", r.list)
 	s.Handle("GET /images/{name}/json", r.inspect)
 	s.Handle("GET /images/{name}/history", r.history)

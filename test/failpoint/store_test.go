@@ -32,6 +32,7 @@ import (
 
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/image/archive"
+	"github.com/sampan-containers/sampan/image/integrity"
 	"github.com/sampan-containers/sampan/image/transfer"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/registry/client"
@@ -296,7 +297,7 @@ func reopen(t *testing.T, root string) *engine {
 // whole verifies every image that is visible.
 func whole(t *testing.T, e *engine, when string) {
 	t.Helper()
-	report, err := e.images.Check(t.Context())
+	report, err := integrity.New(e.images).Check(t.Context())
 	if err != nil || len(report.Damaged) > 0 {
 		t.Errorf("%s: %+v, %v", when, report, err)
 	}

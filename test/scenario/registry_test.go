@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -354,8 +355,36 @@ func TestLoginOverTLS(t *testing.T) {
 	}
 	login("docker", password).Must(t)
 	d.Sampan("pull", name).Must(t)
+	t.Run("repair", func(t *testing.T) { repairs(t, d, name) })
 	if log := d.Log(); strings.Contains(log, password) {
 		t.Error("the password is in the daemon's log")
+	}
+}
+
+// repairs damages all that the image has on disk: everything is fetched again with the
+// login that the client has, and the image runs.
+func repairs(t *testing.T, d *lab.Daemon, name string) {
+	d.Sampan("rmi", "-f", busybox).Must(t) // it shares the layer, and came from no registry
+	damage(t)
+	blobs, err := filepath.Glob(lab.DataRoot + "/blobs/sha256/*")
+	if err != nil || len(blobs) < 3 {
+		t.Fatalf("%v, %v", blobs, err)
+	}
+	for _, blob := range blobs {
+		if err := errors.Join(os.Chmod(blob, 0o600), os.WriteFile(blob, []byte("spoiled"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Restart()
+	nobody := t.TempDir()
+	if r := d.Sampan("--config", nobody, "system", "check", "--repair"); r.Code != 1 || !strings.Contains(r.Err, "no basic auth credentials") {
+		t.Errorf("a repair without the login: exit %d, %s%s", r.Code, r.Out, r.Err)
+	}
+	if out := d.Sampan("system", "check", "--images", "--repair").Must(t); strings.Count(out, "repaired: ") != len(blobs)+1 || !strings.Contains(out, "All images are whole") {
+		t.Errorf("repair:\n%s", out)
+	}
+	if out := d.Sampan("run", "--rm", "--network", "none", name, "cat", "/etc/passwd").Must(t); !strings.HasPrefix(out, "root:") {
+		t.Errorf("the repaired image printed %q", out)
 	}
 }
 

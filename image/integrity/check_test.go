@@ -1,9 +1,11 @@
-package image
+package integrity
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,40 +13,75 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/klauspost/compress/gzip"
+	"github.com/moby/moby/api/types/events"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/state"
 )
+
+type silent struct{}
+
+func (silent) Publish(events.Message) {}
+
+type engine struct {
+	*Service
+	root string
+}
+
+func openEngine(t *testing.T) *engine {
+	t.Helper()
+	root := t.TempDir()
+	store, err := state.Open(filepath.Join(root, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := image.New(image.Config{Root: root, Log: slog.New(slog.DiscardHandler)}, store, silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		images.Wait()
+		if err := errors.Join(images.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &engine{New(images), root}
+}
 
 // arrived is an image with one layer that came as a gzip blob with a manifest.
 func arrived(t *testing.T, e *engine) (id digest.Digest, layer, blob string) {
 	t.Helper()
-	raw := archive(t, "etc/f")
-	var z bytes.Buffer
-	w := gzip.NewWriter(&z)
-	_, _ = w.Write(raw)
+	var raw, z bytes.Buffer
+	w := tar.NewWriter(&raw)
+	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "etc/f", Mode: 0o644, Size: 1})
+	_, _ = w.Write([]byte("f"))
 	_ = w.Close()
-	d, _, err := e.Blobs().Put(t.Context(), bytes.NewReader(z.Bytes()), "", 1<<20)
+	zw := gzip.NewWriter(&z)
+	_, _ = zw.Write(raw.Bytes())
+	_ = zw.Close()
+	d, _, err := e.images.Blobs().Put(t.Context(), bytes.NewReader(z.Bytes()), "", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := e.Layers().Unpack(t.Context(), bytes.NewReader(z.Bytes()), "")
+	info, err := e.images.Layers().Unpack(t.Context(), bytes.NewReader(z.Bytes()), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := []byte(`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["` + info.DiffID.String() + `"]}}`)
-	name, err := ParseName("web", "1")
+	name, err := image.ParseName("web", "1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := Arrival{Config: cfg, Names: []reference.Named{name}, Documents: [][]byte{[]byte(`{"manifest":1}`)},
-		Layers: []ArrivedLayer{{Info: info, Blob: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: int64(z.Len())}}}}
-	if id, err = e.Arrive(t.Context(), a); err != nil {
+	a := image.Arrival{Config: cfg, Names: []reference.Named{name}, Documents: [][]byte{[]byte(`{"manifest":1}`)},
+		Layers: []image.ArrivedLayer{{Info: info, Blob: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: int64(z.Len())}}}}
+	if id, err = e.images.Arrive(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
-	e.release(info.DiffID)
-	return id, filepath.Join(e.Root(), "layers/sha256", info.DiffID.Encoded(), "fs/etc/f"), filepath.Join(e.Root(), "blobs/sha256", d.Encoded())
+	e.images.Unhold([]digest.Digest{info.DiffID}, nil)
+	return id, filepath.Join(e.root, "layers/sha256", info.DiffID.Encoded(), "fs/etc/f"), filepath.Join(e.root, "blobs/sha256", d.Encoded())
 }
 
 func spoil(t *testing.T, path string) {
@@ -80,7 +117,7 @@ func TestCheckAndRepair(t *testing.T) {
 		}, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := openEngine(t, t.TempDir())
+			e := openEngine(t)
 			id, layer, blob := arrived(t, e)
 			tt.spoil(t, id, layer, blob)
 			report, err := e.Check(t.Context())
@@ -92,7 +129,7 @@ func TestCheckAndRepair(t *testing.T) {
 					t.Errorf("%+v", d)
 				}
 			}
-			if err := e.Repair(t.Context(), report); (err == nil) != tt.repaired {
+			if err := e.Repair(t.Context(), report, nil); (err == nil) != tt.repaired {
 				t.Errorf("repair: %v", err)
 			}
 			again, err := e.Check(t.Context())
@@ -104,15 +141,15 @@ func TestCheckAndRepair(t *testing.T) {
 }
 
 func TestRepairLeavesWhatContainersUse(t *testing.T) {
-	e := openEngine(t, t.TempDir())
+	e := openEngine(t)
 	_, layer, _ := arrived(t, e)
 	spoil(t, layer)
-	e.InUse = func(string) []Container { return []Container{{ID: "c1"}} }
+	e.images.InUse = func(string) []image.Container { return []image.Container{{ID: "c1"}} }
 	report, err := e.Check(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Repair(t.Context(), report); !errors.Is(err, fault.Conflict) {
+	if err := e.Repair(t.Context(), report, nil); !errors.Is(err, fault.Conflict) {
 		t.Errorf("got %v", err)
 	}
 	if got, _ := os.ReadFile(layer); string(got) != "spoiled" {
@@ -121,7 +158,7 @@ func TestRepairLeavesWhatContainersUse(t *testing.T) {
 }
 
 func TestRepairFetchesAgain(t *testing.T) {
-	e := openEngine(t, t.TempDir())
+	e := openEngine(t)
 	id, _, blob := arrived(t, e)
 	config := filepath.Join(filepath.Dir(blob), id.Encoded())
 	was, err := os.ReadFile(config)
@@ -129,7 +166,7 @@ func TestRepairFetchesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	spoil(t, config)
-	e.Refetch = func(_ context.Context, d Damage) error {
+	fetch := func(_ context.Context, d image.Damage) error {
 		if d.Digest != id {
 			t.Errorf("asked for %s", d.Digest)
 		}
@@ -137,7 +174,7 @@ func TestRepairFetchesAgain(t *testing.T) {
 	}
 	report, err := e.Check(t.Context())
 	if err == nil {
-		err = e.Repair(t.Context(), report)
+		err = e.Repair(t.Context(), report, fetch)
 	}
 	if err != nil || !report.Damaged[0].Repaired {
 		t.Errorf("%+v, %v", report, err)
