@@ -11,12 +11,12 @@ import (
 	"io"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	"github.com/ulikunitz/xz"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/layer/inflate"
 )
 
 const (
@@ -39,64 +39,92 @@ const (
 	bombRatio = 500
 )
 
+// peekBuffer is for the first bytes; decoders that read more at a time bypass it.
+const peekBuffer = 16 * kib
+
 // magicSize is the longest prefix in magics.
 const magicSize = 6
 
 var magics = []struct {
 	prefix string
-	open   func(*bufio.Reader) (io.Reader, func(), error)
+	open   func(*bufio.Reader) (filler, func(), error)
 }{
 	{"\x1f\x8b", openGzip},
 	{"\x28\xb5\x2f\xfd", openZstd},
-	{"BZh", func(r *bufio.Reader) (io.Reader, func(), error) { return bzip2.NewReader(r), func() {}, nil }},
+	{"BZh", func(r *bufio.Reader) (filler, func(), error) { return plainReader{bzip2.NewReader(r)}, func() {}, nil }},
 	{"\xfd7zXZ\x00", openXz},
 }
 
-func openGzip(r *bufio.Reader) (io.Reader, func(), error) {
-	z, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	return z, func() { z.Close() }, nil
+// filler decompresses into block[history:], before which the last bytes of what
+// came before stand, and returns less than fits only with an error. io.EOF (the
+// data ended) is another one than a decoder's io.ErrUnexpectedEOF (it is cut off).
+type filler interface {
+	Fill(block []byte, history int) (int, error)
 }
 
-func openZstd(r *bufio.Reader) (io.Reader, func(), error) {
+type plainReader struct{ io.Reader }
+
+func (r plainReader) Fill(block []byte, history int) (n int, err error) {
+	block = block[history:]
+	for n < len(block) && err == nil {
+		var k int
+		k, err = r.Read(block[n:])
+		n += k
+	}
+	return n, err
+}
+
+func openGzip(r *bufio.Reader) (filler, func(), error) {
+	return inflate.NewReader(r), func() {}, nil
+}
+
+func openZstd(r *bufio.Reader) (filler, func(), error) {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, nil, err
 	}
-	return z, z.Close, nil
+	return plainReader{z}, z.Close, nil
 }
 
-func openXz(r *bufio.Reader) (io.Reader, func(), error) {
+func openXz(r *bufio.Reader) (filler, func(), error) {
 	z, err := xz.NewReader(bufio.NewReader(&xzFrames{r: r}))
-	return z, func() {}, err
+	return plainReader{z}, func() {}, err
 }
 
 // stream is a tar being decompressed. A goroutine of its own decompresses and
 // hashes, so that this and the extraction use two cores.
 type stream struct {
-	full, free chan []byte
+	full, free chan *block
 	quit       chan struct{}
-	cur, rest  []byte
-	err        error // why full was closed; valid after that
+	cur        *block
+	rest       []byte // of cur
+	err        error  // why full was closed; valid after that
 
 	in  atomic.Int64
 	out int64
 	sum hash.Hash // nil: nobody asks for the digest
 }
 
+// block is decompressed data, behind room for the end of the block before it: gzip
+// refers to that.
+type block struct {
+	buf [inflate.Window + blockSize]byte
+	n   int
+}
+
+func (b *block) data() []byte { return b.buf[inflate.Window : inflate.Window+b.n] }
+
 // newStream begins to read r. close must follow; r may be read until the
 // source's own end or failure even after close, so the owner of r closes it.
 func newStream(ctx context.Context, r io.Reader, sum hash.Hash) *stream {
 	s := &stream{
-		full: make(chan []byte, blocks),
-		free: make(chan []byte, blocks),
+		full: make(chan *block, blocks),
+		free: make(chan *block, blocks),
 		quit: make(chan struct{}),
 		sum:  sum,
 	}
 	for range blocks {
-		s.free <- make([]byte, blockSize)
+		s.free <- new(block)
 	}
 	go s.produce(ctx, r)
 	return s
@@ -110,14 +138,14 @@ func (s *stream) digest() digest.Digest { return digest.NewDigest(digest.SHA256,
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.rest) == 0 {
 		if s.cur != nil {
-			s.free <- s.cur[:cap(s.cur)]
+			s.free <- s.cur
 			s.cur = nil
 		}
-		block, ok := <-s.full
+		next, ok := <-s.full
 		if !ok {
 			return 0, s.err
 		}
-		s.cur, s.rest = block, block
+		s.cur, s.rest = next, next.data()
 	}
 	n := copy(p, s.rest)
 	s.rest = s.rest[n:]
@@ -132,22 +160,25 @@ func (s *stream) produce(ctx context.Context, r io.Reader) {
 		return
 	}
 	defer done()
+	var before []byte // the end of the last block
 	for {
-		var block []byte
+		var next *block
 		select {
-		case block = <-s.free:
+		case next = <-s.free:
 		case <-s.quit:
 			s.err = context.Canceled
 			return
 		}
-		n, err := fill(plain, block)
+		history := copy(next.buf[inflate.Window-len(before):], before)
+		next.n, err = plain.Fill(next.buf[inflate.Window-history:], history)
+		before = next.buf[inflate.Window+next.n-min(inflate.Window, history+next.n) : inflate.Window+next.n]
 		if s.sum != nil {
-			s.sum.Write(block[:n])
+			s.sum.Write(next.data())
 		}
-		s.out += int64(n)
-		if n > 0 {
+		s.out += int64(next.n)
+		if next.n > 0 {
 			select {
-			case s.full <- block[:n]:
+			case s.full <- next:
 			case <-s.quit:
 				s.err = context.Canceled
 				return
@@ -178,17 +209,6 @@ func (s *stream) explain(err error) error {
 	return fault.New(fault.Invalid, "the archive's compressed data is damaged after %d bytes: %w", s.in.Load(), err)
 }
 
-// fill is io.ReadFull, but keeps io.EOF (the data ended) apart from a decoder's
-// io.ErrUnexpectedEOF (the data is cut off).
-func fill(r io.Reader, p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		var k int
-		k, err = r.Read(p[n:])
-		n += k
-	}
-	return n, err
-}
-
 func (s *stream) bomb() error {
 	if in := s.in.Load(); s.out > bombFloor && s.out/bombRatio > in {
 		return fault.New(fault.Invalid, "the archive is a decompression bomb: %d compressed bytes became more than %d", in, s.out)
@@ -196,8 +216,8 @@ func (s *stream) bomb() error {
 	return nil
 }
 
-func (s *stream) decompress(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 64*kib)
+func (s *stream) decompress(r io.Reader) (filler, func(), error) {
+	b := bufio.NewReaderSize(r, peekBuffer)
 	head, err := b.Peek(magicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, s.explain(err)
@@ -212,7 +232,7 @@ func (s *stream) decompress(r io.Reader) (io.Reader, func(), error) {
 		}
 		return z, done, nil
 	}
-	return b, func() {}, nil
+	return plainReader{b}, func() {}, nil
 }
 
 // sourceError marks a failure of the source, which decoders pass on among
