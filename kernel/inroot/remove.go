@@ -57,11 +57,16 @@ type remover struct {
 	path  string
 	top   int // the outermost directory being removed, where deep ones are moved to
 	moved int
-	err   error
+	kept  int   // entries that could not be removed
+	err   error // the first failure
 }
 
 func (w *remover) fail(name string, err error) {
-	if w.err != nil || err == unix.ENOENT {
+	if err == unix.ENOENT {
+		return
+	}
+	w.kept++
+	if w.err != nil {
 		return
 	}
 	if err == unix.EBUSY || err == unix.EXDEV {
@@ -109,7 +114,7 @@ func (w *remover) entry(dir int, name string, isDir bool, depth int) {
 		if depth >= maxDepth && w.moveUp(dir, name) {
 			return
 		}
-		moved := w.moved
+		moved, kept := w.moved, w.kept
 		err = w.content(dir, name, depth)
 		if w.moved != moved {
 			pass-- // what was moved up makes another pass necessary
@@ -121,8 +126,8 @@ func (w *remover) entry(dir int, name string, isDir bool, depth int) {
 			w.fail(shown, err)
 			return
 		}
-		if w.err != nil {
-			return
+		if w.kept != kept {
+			return // what is in it stays, and so does it
 		}
 	}
 	w.fail(shown, unix.ENOTEMPTY)
