@@ -1,7 +1,8 @@
 #!/bin/bash
 # Makes real Debian root file systems by debootstrap, from the mirror that this
 # machine's apt uses: .cache/debian-nginx.tar with bash and nginx, and
-# .cache/debian-databases.tar with PostgreSQL and Redis besides.
+# .cache/debian-databases.tar with PostgreSQL and Redis besides. With "vm": the root
+# of the virtual machine, .cache/debian-vm.tar, in place of the latter.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p .cache
@@ -28,4 +29,8 @@ image() {
 }
 
 image debian-nginx nginx-light,procps
+if [ "${1:-}" = vm ]; then
+  image debian-vm systemd,systemd-sysv,dbus,kmod,procps,iproute2,nftables,iptables,curl,uidmap,criu,e2fsprogs,tmux,util-linux
+  exit
+fi
 image debian-databases nginx-light,procps,postgresql,redis-server

@@ -38,32 +38,48 @@ borrow() {
   done
 }
 
-# make_disk TREE FILE: a Debian root with the kernel's modules, our binaries and
-# the test binaries, at the paths they have on this machine.
+# wanted LAYOUT...: the lines of test/vm/tests that these layouts run.
+wanted() {
+  if [ -n "${SAMPAN_VM_ONLY:-}" ]; then
+    sed 's/^/all /' <<< "$SAMPAN_VM_ONLY"
+    return
+  fi
+  local kinds=all
+  case " $* " in *" v2 "*) kinds+='|v2' ;; esac
+  case " $* " in *" systemd"*) kinds+='|systemd' ;; esac
+  grep -E "^($kinds) " test/vm/tests
+}
+
+# make_disk TREE FILE LAYOUT...: a Debian root with the kernel's modules, our binaries
+# and the test binaries, at the paths they have on this machine.
 make_disk() {
-  local tree=$1 file=$2 package arguments
+  local tree=$1 file=$2 kind package arguments
+  shift 2
   mkdir "$tree"
-  tar -C "$tree" -xf .cache/debian-nginx.tar
+  tar -C "$tree" -xf .cache/debian-vm.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
-  borrow "$tree" nft iptables-nft iptables-legacy iptables-nft-save ip curl docker runc crun
-  cp /etc/protocols /etc/services "$tree/etc/" # nft's names
-  cp -r /usr/lib/x86_64-linux-gnu/xtables "$tree/usr/lib/x86_64-linux-gnu/"
+  borrow "$tree" docker runc crun
   rm -f "$tree/sbin/modprobe"
   ln -s ../bin/busybox "$tree/sbin/modprobe"
   ln -sf ../bin/busybox "$tree/usr/bin/wget"
   # As on a fresh machine nothing is loaded: the kernel asks modprobe.
-  install_modules "$tree" /overlayfs/ /net/netfilter/ /ipv4/netfilter/ /ipv6/netfilter/ /net/bridge/ /net/802/ /net/llc/ \
-    /drivers/net/veth /drivers/net/tun /drivers/net/dummy /drivers/net/macvlan /drivers/block/loop libcrc32c crc32c
-  mkdir -p "$tree$repo/bin" "$tree$repo/.cache" "$tree/vm"
+  install_modules "$tree" /overlayfs/ /net/netfilter/ /ipv4/netfilter/ /ipv6/netfilter/ /net/bridge/ /net/802/ /net/llc/ /net/sctp/ \
+    /net/unix/ /net/netlink/ /ipv4/inet_diag /ipv4/tcp_diag /ipv4/udp_diag /net/packet/ /net/8021q/ \
+    /drivers/net/veth /drivers/net/tun /drivers/net/dummy /drivers/net/macvlan /drivers/net/ipvlan /drivers/block/loop /block/bfq \
+    /drivers/md/dm- libcrc32c crc32c /fs/fuse/ /fs/autofs/
+  mkdir -p "$tree$repo/bin" "$tree$repo/.cache" "$tree/vm" "$tree/etc/systemd/system/multi-user.target.wants"
   cp bin/* "$tree$repo/bin/"
-  ln -f .cache/debian-nginx.tar "$tree$repo/.cache/debian-nginx.tar" 2>/dev/null || cp .cache/debian-nginx.tar "$tree$repo/.cache/"
+  cp -r docs "$tree$repo/"
+  ln -fL .cache/debian-nginx.tar "$tree$repo/.cache/debian-nginx.tar" 2>/dev/null || cp .cache/debian-nginx.tar "$tree$repo/.cache/"
   install -m 755 test/vm/guest "$tree/vm/guest"
+  cp test/vm/sampan-tests.service "$tree/etc/systemd/system/"
+  ln -s ../sampan-tests.service "$tree/etc/systemd/system/multi-user.target.wants/"
   echo "$repo" > "$tree/vm/repo"
-  if [ -n "${SAMPAN_VM_ONLY:-}" ]; then echo "$SAMPAN_VM_ONLY"; else grep -v '^#' test/vm/tests; fi > "$tree/vm/tests"
-  while read -r package arguments; do
+  wanted "$@" > "$tree/vm/tests"
+  while read -r kind package arguments; do
     mkdir -p "$tree$repo/$package"
-    CGO_ENABLED=0 go test -c -o "$tree$repo/$package/vm.test" "./$package"
+    [ -e "$tree$repo/$package/vm.test" ] || CGO_ENABLED=0 go test -c -o "$tree$repo/$package/vm.test" "./$package"
     [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$tree$repo/$package/"
   done < "$tree/vm/tests"
-  mke2fs -q -t ext4 -d "$tree" -L sampan-vm "$file" 2G > /dev/null
+  mke2fs -q -t ext4 -d "$tree" -L sampan-vm "$file" 3G > /dev/null
 }

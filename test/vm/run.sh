@@ -2,22 +2,24 @@
 # The tests that need another kernel than the machine's: Debian's 6.1 in a
 # virtual machine without acceleration, with a Debian root on ext4.
 #
-#   test/vm/run.sh [layout ...]     layouts: v2 (default), v1, hybrid
+#   test/vm/run.sh [layout ...]     v2 and systemd (the default), v1, hybrid,
+#                                   systemd-v1, systemd-hybrid
 #
 # v2 boots with cgroup_no_v1=all and cgroup2 alone on /sys/fs/cgroup, which is
-# what every present distribution does. SAMPAN_VM_ONLY="pkg pattern" runs one
-# test binary's tests alone. Nothing is installed on the machine but qemu; the
+# what every present distribution does; the systemd layouts have systemd and D-Bus
+# as init. SAMPAN_VM_ONLY="package arguments", one a line, runs these test
+# binaries alone. Nothing is installed on the machine but qemu; the
 # kernel is unpacked into .cache/vm. qemu has a deadline and ends with this script.
 set -eu
 cd "$(dirname "$0")/../.."
 repo=$PWD
 cache=.cache/vm
 limit=${SAMPAN_VM_LIMIT:-1500} # seconds for one boot with all its tests
-[ $# -gt 0 ] || set -- v2
+[ $# -gt 0 ] || set -- v2 systemd
 
 [ "$(id -u)" = 0 ] || { echo "make test-vm makes file systems with devices: run it as root"; exit 1; }
 . test/vm/packages.sh
-test/debian.sh
+test/debian.sh vm
 make --no-print-directory build >/dev/null
 work=$(mktemp -d "$cache/run.XXXXXX")
 qemu=
@@ -30,15 +32,20 @@ trap 'exit 1' INT TERM
 
 . test/vm/image.sh
 make_initramfs "$work/initramfs"
-make_disk "$work/root" "$work/disk"
+make_disk "$work/root" "$work/disk" "$@"
 
 # boot LAYOUT: runs the virtual machine and returns the status of its tests.
 boot() {
   local layout=$1 cmdline="console=ttyS0 panic=-1 quiet loglevel=4 sampan.layout=$1"
-  [ "$layout" = v2 ] && cmdline+=" cgroup_no_v1=all"
+  case $layout in
+  v2 | systemd) cmdline+=" cgroup_no_v1=all" ;;
+  systemd-hybrid) cmdline+=" systemd.unified_cgroup_hierarchy=0" ;;
+  systemd-v1) cmdline+=" systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1" ;;
+  esac
   # -accel tcg: nested virtualisation cannot be relied on. snapshot=on: each
   # boot begins with the same disk.
-  setsid qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -nographic -no-reboot -nic none \
+  setsid qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -display none -serial stdio -no-reboot -nic none \
+    -monitor "unix:$work/monitor,server,nowait" \
     -kernel "$kernel" -initrd "$work/initramfs" -append "$cmdline" \
     -drive "file=$work/disk,format=raw,if=virtio,snapshot=on,cache=unsafe" \
     < /dev/null > "$work/console" 2>&1 &
