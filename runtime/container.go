@@ -37,7 +37,7 @@ func (c *Container) Destroy() error {
 	}
 	var errs []error
 	if c.Cgroup != nil {
-		errs = append(errs, RemoveGroup(c.Cgroup))
+		errs = append(errs, removeGroup(c.Cgroup, c.unit))
 	} else if err := pidfd.Signal(c.PidFD, unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		errs = append(errs, err)
 	}

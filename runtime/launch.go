@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/launch"
 	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
 // Launch starts a container. It returns after the execve succeeded, or with Hold
@@ -61,6 +62,8 @@ type launcher struct {
 	place string   // where on the host the root is attached, if it must be
 	user  *os.File // user namespace to join, or nil
 	made  bool     // the group is ours
+	scope *systemd.Scope
+	unit  string // of systemd, that the group belongs to, or ""
 
 	early, late bool // when the final process is forked; see Launch
 	files       int  // how many descriptors the child sends
@@ -103,6 +106,9 @@ func (l *launcher) openGroup() error {
 	path := l.linux.CgroupsPath
 	if path == "" {
 		path = "/sampan/" + l.s.ID
+	}
+	if systemd.IsName(path) {
+		return l.openScope(path)
 	}
 	g, err := cgroup.Create(path, l.linux.Resources, cgroup.Options{Warn: l.warn})
 	if err != nil {
@@ -356,7 +362,7 @@ func (p *plan) forkVisible() {
 func (l *launcher) undo() {
 	l.undoPlace()
 	if l.made {
-		if err := RemoveGroup(l.group); err != nil {
+		if err := removeGroup(l.group, l.unit); err != nil {
 			l.warn("the control group of a container that did not start is left: " + err.Error())
 		}
 	}
@@ -373,6 +379,9 @@ func (l *launcher) undoPlace() {
 }
 
 func (l *launcher) close() {
+	if l.scope != nil {
+		l.scope.Release()
+	}
 	if l.entry != nil {
 		l.entry.Close()
 	}
@@ -385,7 +394,7 @@ func (l *launcher) close() {
 
 // run starts the program and waits for its end in the execve, or at the barrier.
 func (l *launcher) run() (*Container, error) {
-	c := &Container{ID: l.s.ID, Cgroup: l.group, spec: l.spec, bundle: l.s.Bundle, warn: l.warn, private: l.ns.flags()}
+	c := &Container{ID: l.s.ID, Cgroup: l.group, unit: l.unit, spec: l.spec, bundle: l.s.Bundle, warn: l.warn, private: l.ns.flags()}
 	program, err := l.b.Finish()
 	if err != nil {
 		return nil, err

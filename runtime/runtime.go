@@ -62,8 +62,8 @@ type LaunchSpec struct {
 	Namespaces map[specs.LinuxNamespaceType]*os.File
 
 	// Cgroup is the group to join. When nil, one is created at
-	// Spec.Linux.CgroupsPath ("/sampan/ID" if that is empty) with the limits of
-	// Spec.Linux.Resources, and belongs to the Container.
+	// Spec.Linux.CgroupsPath ("/sampan/ID" if that is empty; slice:prefix:name lets
+	// systemd make it) with the limits of Spec.Linux.Resources, and belongs to the Container.
 	Cgroup *cgroup.Group
 
 	// Ahead has made some of the namespaces already; nil is fine. DieWithParent
@@ -108,6 +108,7 @@ type Container struct {
 	Cgroup  *cgroup.Group //
 
 	spec    *specs.Spec
+	unit    string   // of systemd, that Cgroup belongs to, or ""
 	bundle  string   // for the state that others are told
 	private uintptr  // CLONE_NEW* flags of the namespaces that are not the caller's
 	ptmx    *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil

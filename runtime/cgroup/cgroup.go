@@ -13,8 +13,9 @@
 //
 // Limits come from the OCI spec. A limit that the kernel refuses, or for which it
 // has no controller, is an error that names the limit, the file and the reason:
-// nothing is silently left out. systemd is not asked; on a systemd machine the
-// parent group should be delegated (Delegate=yes).
+// nothing is silently left out. systemd is not asked: package systemd does that, and has
+// its groups filled in here. Otherwise, on a systemd machine, the parent group should be
+// delegated (Delegate=yes).
 package cgroup
 
 import (
@@ -72,6 +73,9 @@ type Options struct {
 	// Rootless leaves the device filter out where the caller may not set it, and Tolerate
 	// the hierarchies in which he may not make the group: see rootless.go.
 	Rootless, Tolerate bool
+	// Member is a process that may be in the group already, and then all of its
+	// parts are used: a scope of systemd cannot be without one. 0: none.
+	Member int
 }
 
 // Group is one container's control group in every hierarchy.
@@ -138,10 +142,10 @@ func (m *machine) create(path string, res *specs.LinuxResources, o Options) (_ *
 		}
 	}()
 	for _, h := range m.hierarchies {
-		if h.v2 && m.layout == Hybrid && !m.needsV2(res) {
+		if h.v2 && m.layout == Hybrid && o.Member == 0 && !m.needsV2(res) {
 			continue
 		}
-		if err := g.make(m, h); err != nil && !g.leaveOut(o, err) {
+		if err := g.make(m, h, o.Member); err != nil && !g.leaveOut(o, err) {
 			return nil, err
 		}
 	}
@@ -212,7 +216,7 @@ func checkPath(p string) error {
 }
 
 // make creates the group in one hierarchy, with its parents.
-func (g *Group) make(m *machine, h *hierarchy) error {
+func (g *Group) make(m *machine, h *hierarchy, member int) error {
 	rel, err := m.place(h, g.path)
 	if err != nil {
 		return err
@@ -238,7 +242,7 @@ func (g *Group) make(m *machine, h *hierarchy) error {
 	case err == unix.EEXIST:
 		if pids, perr := p.procs(); perr != nil {
 			return perr
-		} else if len(pids) > 0 {
+		} else if len(pids) > 0 && !(len(pids) == 1 && pids[0] == member) {
 			return fault.New(fault.Conflict, "cgroup %s is in use: %d processes are in %s, one is %d; remove that container first or choose another cgroup path",
 				g.path, len(pids), p.dir(), pids[0])
 		}

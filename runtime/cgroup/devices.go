@@ -121,6 +121,26 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) (*deviceSet, error) {
 	return set, nil
 }
 
+// DeviceException is one entry of a filter in a form that others can read.
+type DeviceException struct {
+	Type         byte  // 'b' or 'c'
+	Major, Minor int64 // -1: any
+	Access       string
+}
+
+// DeviceExceptions returns what a specification's rules come to: what holds for devices
+// that are not listed, and the list of those for which the opposite does.
+func DeviceExceptions(rules []specs.LinuxDeviceCgroup) (allow bool, list []DeviceException, err error) {
+	set, err := deviceRules(rules)
+	if err != nil {
+		return false, nil, err
+	}
+	for _, d := range set.inOrder() {
+		list = append(list, DeviceException{d.kind, d.major, d.minor, set.exceptions[d].String()})
+	}
+	return set.allow, list, nil
+}
+
 func (s *deviceSet) rule(r specs.LinuxDeviceCgroup) error {
 	acc := access(0)
 	for _, c := range r.Access {

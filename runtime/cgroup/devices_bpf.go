@@ -172,7 +172,9 @@ const (
 	programName    = "sampan_dev"
 	cmdProgLoad    = 5
 	cmdProgAttach  = 8
+	systemdName    = "sd_devices"
 	cmdProgGetFdID = 13
+	cmdObjGetInfo  = 15
 	cmdProgQuery   = 16
 )
 
@@ -244,15 +246,51 @@ func attachedProgram(dir int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	switch attr.count {
-	case 0:
-		return -1, nil
-	case 1:
-	default:
-		// All of several programs must allow, so one of ours replaced among
-		// them could not do what was asked.
-		return -1, fmt.Errorf("%d programs are attached; somebody else added some", attr.count)
+	// systemd adds a program of its own to a scope with a DevicePolicy, and puts it
+	// back whenever it reads its units: it is left alone.
+	found := -1
+	for _, id := range ids[:min(attr.count, maxAttached)] {
+		get := struct{ id, next, flags uint32 }{id: id}
+		fd, err := bpf(cmdProgGetFdID, unsafe.Pointer(&get), unsafe.Sizeof(get))
+		if err == nil && programCalled(fd, systemdName) {
+			unix.Close(fd)
+			continue
+		}
+		if err == nil && found >= 0 {
+			// All of several programs must allow, so one of ours replaced among
+			// them could not do what was asked.
+			unix.Close(fd)
+			err = fmt.Errorf("%d programs are attached; somebody else added some", attr.count)
+		}
+		if err != nil {
+			if found >= 0 {
+				unix.Close(found)
+			}
+			return -1, err
+		}
+		found = fd
 	}
-	get := struct{ id, next, flags uint32 }{id: ids[0]}
-	return bpf(cmdProgGetFdID, unsafe.Pointer(&get), unsafe.Sizeof(get))
+	return found, nil
+}
+
+// programCalled reports whether a loaded program has a name.
+func programCalled(fd int, name string) bool {
+	// struct bpf_prog_info up to the name.
+	var info struct {
+		typ, id                   uint32
+		tag                       [8]byte
+		jitedLen, translatedLen   uint32
+		jited, translated, loaded uint64
+		createdBy, mapCount       uint32
+		mapIDs                    uint64
+		name                      [16]byte
+	}
+	attr := struct {
+		fd, length uint32
+		info       uint64
+	}{uint32(fd), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
+	_, err := bpf(cmdObjGetInfo, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(&info)
+	got, _, _ := bytes.Cut(info.name[:], []byte{0})
+	return err == nil && string(got) == name
 }

@@ -57,7 +57,7 @@ func v2CPU(c *specs.LinuxCPU) ([]setting, error) {
 		add("cpu.idle", strconv.FormatInt(*c.Idle, 10), fmt.Sprintf("cpu idle of %d", *c.Idle))
 	}
 	if c.Shares != nil && *c.Shares != 0 && (c.Idle == nil || *c.Idle == 0) {
-		add("cpu.weight", strconv.FormatUint(weightOfShares(*c.Shares), 10), fmt.Sprintf("cpu shares of %d", *c.Shares))
+		add("cpu.weight", strconv.FormatUint(CPUWeight(*c.Shares), 10), fmt.Sprintf("cpu shares of %d", *c.Shares))
 	}
 	quota, period := c.Quota != nil && *c.Quota != 0, c.Period != nil && *c.Period != 0
 	if quota || period {
@@ -80,11 +80,11 @@ func v2CPU(c *specs.LinuxCPU) ([]setting, error) {
 	return list, nil
 }
 
-// weightOfShares maps cpu.shares (2…262144, default 1024) to cpu.weight
+// CPUWeight maps cpu.shares (2…262144, default 1024) to cpu.weight
 // (1…10000, default 100), so that 2, 1024 and 262144 become 1, 100 and 10000:
 // the curve through these points on which runc and crun have settled, since a
 // straight line would give a default container a weight of 39.
-func weightOfShares(shares uint64) uint64 {
+func CPUWeight(shares uint64) uint64 {
 	switch {
 	case shares <= 2:
 		return 1
@@ -94,6 +94,9 @@ func weightOfShares(shares uint64) uint64 {
 	l := math.Log2(float64(shares))
 	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
 }
+
+// IOWeight maps a block I/O weight of v1 (10…1000) to io.weight (1…10000).
+func IOWeight(w uint16) uint64 { return 1 + (uint64(max(w, 10))-10)*9999/990 }
 
 func v2Memory(m *specs.LinuxMemory, warn func(string)) ([]setting, error) {
 	if m == nil {
@@ -161,7 +164,7 @@ func v2Block(b *specs.LinuxBlockIO) ([]setting, error) {
 		}
 		// io.bfq.weight takes the v1 scale; io.weight has 1…10000.
 		list = append(list, setting{controller: "io", file: "io.bfq.weight", value: dev + strconv.Itoa(int(w)),
-			elseFile: "io.weight", elseValue: dev + strconv.FormatUint(1+(uint64(w)-10)*9999/990, 10), limit: limit})
+			elseFile: "io.weight", elseValue: dev + strconv.FormatUint(IOWeight(w), 10), limit: limit})
 		return nil
 	}
 	if b.Weight != nil && *b.Weight != 0 {

@@ -124,12 +124,12 @@ func TestSettings(t *testing.T) {
 func TestWeightOfShares(t *testing.T) {
 	last := uint64(0)
 	for _, tt := range [][2]uint64{{0, 1}, {2, 1}, {1024, 100}, {262144, 10000}, {1 << 40, 10000}} {
-		if got := weightOfShares(tt[0]); got != tt[1] {
+		if got := CPUWeight(tt[0]); got != tt[1] {
 			t.Errorf("%d shares: weight %d, want %d", tt[0], got, tt[1])
 		}
 	}
 	for s := uint64(2); s <= 262144; s *= 2 {
-		w := weightOfShares(s)
+		w := CPUWeight(s)
 		if w < last || w < 1 || w > 10000 {
 			t.Errorf("%d shares: weight %d after %d", s, w, last)
 		}

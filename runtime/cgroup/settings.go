@@ -38,14 +38,7 @@ func (g *Group) apply(res *specs.LinuxResources, devices *deviceSet, fresh bool,
 	if err := checkLimits(res); err != nil {
 		return err
 	}
-	var list []setting
-	var err error
-	v1 := g.layout != V2
-	if v1 {
-		list, err = v1Settings(res, fresh, warn)
-	} else {
-		list, err = v2Settings(res, warn)
-	}
+	list, err := g.settings(res, fresh, warn)
 	if err != nil {
 		return err
 	}
@@ -238,6 +231,28 @@ func (g *Group) Update(res *specs.LinuxResources) error {
 		return err
 	}
 	return g.apply(res, devices, false, func(string) {})
+}
+
+// Check finds what Update would refuse without asking the kernel.
+func (g *Group) Check(res *specs.LinuxResources) error {
+	if err := checkLimits(res); err != nil {
+		return err
+	}
+	if _, err := g.settings(res, false, func(string) {}); err != nil {
+		return err
+	}
+	if _, err := deviceRules(res.Devices); err != nil {
+		return err
+	}
+	return g.checkUsage(res.Memory)
+}
+
+// settings lists what the limits mean in this layout.
+func (g *Group) settings(res *specs.LinuxResources, fresh bool, warn func(string)) ([]setting, error) {
+	if g.layout == V2 {
+		return v2Settings(res, warn)
+	}
+	return v1Settings(res, fresh, warn)
 }
 
 // checkUsage refuses to go below what is in use when the spec asks for that:

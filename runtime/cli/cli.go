@@ -81,10 +81,11 @@ func commands() []command {
 // call is a command with its global options.
 type call struct {
 	*Program
-	verb string
-	root string
-	args []string // behind the verb
-	log  *logger
+	verb    string
+	root    string
+	args    []string // behind the verb
+	systemd bool     // --systemd-cgroup: systemd makes the control groups
+	log     *logger
 
 	rootless, rootful bool // --rootless: groups that may not be made are left out, or are not
 	entered           bool // in the container's user namespace: see inUserNamespace
@@ -126,14 +127,14 @@ func oneLine(s string) string {
 }
 
 func (c *call) dispatch() (int, error) {
-	var version, help, debug, systemd bool
+	var version, help, debug bool
 	var logFile, logFormat, noRoot, criu string
 	global := flags{
 		{names: "root", text: &c.root, about: "where the records of containers lie (default " + defaultRoot + ")"},
 		{names: "log", text: &logFile, about: "log file; errors go to standard error too"},
 		{names: "log-format", text: &logFormat, about: "format of the log file"},
 		{names: "debug", set: &debug, about: "log what is done"},
-		{names: "systemd-cgroup", set: &systemd, about: "not supported"},
+		{names: "systemd-cgroup", set: &c.systemd, about: "let systemd make the control groups; linux.cgroupsPath is of the form slice:prefix:name"},
 		{names: "rootless", text: &noRoot, about: "ignore cgroup permission errors: true, false or auto (for a user who is not root, and in a user namespace)"},
 		{names: "criu", text: &criu, about: "accepted for compatibility; there is no checkpoint yet"},
 		{names: "version v", set: &version, about: "print the version"},
@@ -163,8 +164,6 @@ func (c *call) dispatch() (int, error) {
 		rest = []string{rest[1], "--help"}
 	case help || len(rest) == 0 || rest[0] == "help" || rest[0] == "h":
 		return 0, c.help(global)
-	case systemd:
-		return 0, fault.New(fault.NotImplemented, "--systemd-cgroup is not supported; control groups are made directly, below a delegated parent if you give one in linux.cgroupsPath")
 	}
 	if err := c.setRootless(noRoot); err != nil {
 		return 0, err

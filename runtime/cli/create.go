@@ -96,19 +96,18 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 			k.close()
 		}
 	}()
-	if err := k.leaveHints(spec, bundle, c.groupPath(id, spec)); err != nil {
-		return nil, nil, err
-	}
-	g, group, err := c.makeGroup(id, spec)
+	g, group, release, err := c.makeGroup(k, spec, bundle)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
+		release()
 		if retErr != nil {
 			_ = g.Kill(context.Background())
 			if err := g.Remove(context.Background()); err != nil {
 				c.log.warn(err.Error())
 			}
+			c.stopUnit(group.unitName())
 		}
 	}()
 	l := &runtime.LaunchSpec{
@@ -139,7 +138,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	c.log.debugf("container %s: process %d", id, ct.Pid)
 	k.record = record{
 		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
-		Created: time.Now().UTC(), Cgroup: group, Annotations: spec.Annotations, Config: raw, Spec: recorded,
+		Created: time.Now().UTC(), Cgroup: group.path, Unit: group.unitName(), Annotations: spec.Annotations, Config: raw, Spec: recorded,
 		KeepKeyring: o.keyring,
 	}
 	if !filepath.IsAbs(k.Rootfs) {

@@ -38,6 +38,7 @@ type record struct {
 	Rootfs      string            `json:"rootfs"`
 	Created     time.Time         `json:"created"`
 	Cgroup      string            `json:"cgroup"`
+	Unit        string            `json:"systemd_unit,omitempty"` // the group's, where systemd has made it
 	Annotations map[string]string `json:"annotations,omitempty"`
 	KeepKeyring bool              `json:"no_new_keyring,omitempty"`
 	Config      json.RawMessage   `json:"config"` // the bundle's config.json
@@ -195,6 +196,9 @@ func (r *record) encode() []byte {
 	text(`"rootfs":`, r.Rootfs)
 	text(`"created":`, r.Created.Format(time.RFC3339Nano))
 	text(`"cgroup":`, r.Cgroup)
+	if r.Unit != "" {
+		text(`"systemd_unit":`, r.Unit)
+	}
 	if len(r.Annotations) > 0 {
 		all, _ := json.Marshal(r.Annotations) // of strings
 		b = append(append(append(b, `"annotations":`...), all...), ',')
@@ -272,17 +276,21 @@ func (k *container) status() string {
 
 // hintGroup and hintMount are links beside a record, for what a create that is killed on
 // its way leaves behind and delete --force could not find otherwise: a group of another
-// than the default path, a root in the host's mount table.
+// than the default path, a unit of systemd, a root in the host's mount table.
 const (
 	hintGroup = "cgroup"
+	hintUnit  = "unit"
 	hintMount = "mounted"
 )
 
 // leaveHints is called before the first of these things is made.
-func (k *container) leaveHints(spec *specs.Spec, bundle, group string) error {
+func (k *container) leaveHints(spec *specs.Spec, bundle string, group *groupPlan) error {
 	hints := map[string]string{}
-	if spec.Linux != nil && spec.Linux.CgroupsPath != "" {
-		hints[hintGroup] = group
+	if spec.Linux != nil && spec.Linux.CgroupsPath != "" || group.unit != nil {
+		hints[hintGroup] = group.path
+	}
+	if group.unit != nil {
+		hints[hintUnit] = group.unit.Unit
 	}
 	if place := hostRoot(spec, bundle); place != "" {
 		hints[hintMount] = place

@@ -79,10 +79,10 @@ func (c *call) stateRoot() error {
 	return nil
 }
 
-// makeGroup makes the container's control group. A user who is not root, and root of a
+// ownGroup makes the container's control group, without systemd. A user who is not root, and root of a
 // user namespace, do without one where they may not make it, unless the specification
 // names it. path is empty then.
-func (c *call) makeGroup(id string, spec *specs.Spec) (g *cgroup.Group, path string, err error) {
+func (c *call) ownGroup(id string, spec *specs.Spec) (g *cgroup.Group, path string, err error) {
 	var res *specs.LinuxResources
 	if spec.Linux != nil {
 		res = spec.Linux.Resources

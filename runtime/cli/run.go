@@ -92,6 +92,11 @@ func (c *call) destroy(k *container, g *cgroup.Group) error {
 			return err
 		}
 	}
+	unit := k.Unit
+	if k.Spec == nil {
+		unit = k.hint(hintUnit, "")
+	}
+	c.stopUnit(unit)
 	if err := k.leaveRDT(); err != nil {
 		return err
 	}

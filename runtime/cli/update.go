@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
 // updateOptions are texts, so that what was not given is known.
@@ -71,6 +73,9 @@ func updateCommand(c *call) (int, error) {
 		return 0, err
 	}
 	defer g.Close()
+	if k.Unit != "" {
+		return 0, systemd.Update(context.Background(), k.Unit, g, res)
+	}
 	return 0, g.Update(res)
 }
 

@@ -156,10 +156,6 @@ func cgroupPath(s *specs.Spec) error {
 	if s.Linux == nil || s.Linux.CgroupsPath == "" {
 		return nil
 	}
-	// systemd's form is slice:prefix:name.
-	if p := s.Linux.CgroupsPath; strings.Count(p, ":") == 2 && !strings.Contains(p, "/") {
-		return invalid("linux.cgroupsPath %s is in systemd's form, which is not supported; use a path such as /sampan/NAME", quoted(p))
-	}
 	return text("linux.cgroupsPath", s.Linux.CgroupsPath)
 }
 

@@ -141,7 +141,6 @@ func TestInvalid(t *testing.T) {
 		{"propagation", func(s *specs.Spec) { s.Linux.RootfsPropagation = "sideways" }, `"sideways"`},
 		{"clock", func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"realtime": {}} }, `"realtime"`},
 		{"offset without namespace", func(s *specs.Spec) { without(s, specs.TimeNamespace) }, "time namespace"},
-		{"systemd path", func(s *specs.Spec) { s.Linux.CgroupsPath = "system.slice:sampan:x" }, "systemd"},
 		{"hook", func(s *specs.Spec) { s.Hooks.Poststop[0].Path = "true" }, "hooks.poststop[0].path"},
 		{"hook timeout", func(s *specs.Spec) { s.Hooks.Poststop[0].Timeout = ptr(0) }, "timeout of 0"},
 	}

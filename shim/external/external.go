@@ -34,6 +34,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 	"github.com/sampan-containers/sampan/shim/launcher"
 )
 
@@ -155,7 +156,7 @@ func (c *container) create(s *runtime.LaunchSpec, spec *specs.Spec) error {
 		return err
 	}
 	// A runtime that keeps its groups elsewhere leaves those calls without an answer.
-	group, _ := cgroup.Load(spec.Linux.CgroupsPath)
+	group, _ := cgroup.Load(systemd.GroupPath(spec.Linux.CgroupsPath))
 	known := *spec
 	known.Hooks = nil // the runtime's to run
 	if c.own, err = runtime.Load(c.id, pid, &known, group); err != nil {
@@ -183,7 +184,7 @@ func (c *container) discard(spec *specs.Spec) {
 		unix.Wait4(c.own.Pid, nil, unix.WALL, nil)
 		return
 	}
-	if g, err := cgroup.Load(spec.Linux.CgroupsPath); err == nil {
+	if g, err := cgroup.Load(systemd.GroupPath(spec.Linux.CgroupsPath)); err == nil {
 		_ = runtime.RemoveGroup(g)
 	}
 }
