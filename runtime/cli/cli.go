@@ -23,6 +23,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/cli/quiet"
 )
 
 // Exit codes beside those of the container's process.
@@ -94,7 +95,7 @@ type call struct {
 
 // Main runs the command line and returns the exit code.
 func (p *Program) Main() int {
-	quiet()
+	quiet.Watcher()
 	c := &call{Program: p, log: &logger{}}
 	code, err := c.dispatch()
 	return c.report(code, err)

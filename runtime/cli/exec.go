@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/speccheck"
 )
 
@@ -71,9 +72,9 @@ func execCommand(c *call) (int, error) {
 	if o.detach {
 		return 0, nil
 	}
-	var s *session
+	var s *tty.Session
 	if p.Console != nil && o.console == "" {
-		if s, err = attach(p.Console); err != nil {
+		if s, err = tty.Attach(p.Console); err != nil {
 			return 0, err
 		}
 	}

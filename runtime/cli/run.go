@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
 )
@@ -39,9 +40,9 @@ func runCommand(c *call) (int, error) {
 		k.close()
 		return 0, ct.Close()
 	}
-	var s *session
+	var s *tty.Session
 	if ct.Console != nil && o.console == "" {
-		if s, err = attach(ct.Console); err != nil {
+		if s, err = tty.Attach(ct.Console); err != nil {
 			abandon(ct)
 			return 0, errors.Join(err, c.destroy(k, ct.Cgroup))
 		}

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/runtime/cli/tty"
 )
 
 // Signals for the container are written into a pipe by a handler of a few
@@ -80,7 +82,7 @@ func catchBy(handler uintptr) (signals int, err error) {
 }
 
 // follow passes signals on to a process until it ends, and returns its exit code.
-func follow(pid int, pidfd *os.File, signals int, s *session) int {
+func follow(pid int, pidfd *os.File, signals int, s *tty.Session) int {
 	wait := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}, {Fd: int32(signals), Events: unix.POLLIN}}
 	for wait[0].Revents == 0 {
 		if _, err := unix.Poll(wait, -1); err != nil {
@@ -96,13 +98,13 @@ func follow(pid int, pidfd *os.File, signals int, s *session) int {
 			case unix.Signal(sig) != unix.SIGWINCH:
 				_ = unix.PidfdSendSignal(int(pidfd.Fd()), unix.Signal(sig), nil, 0)
 			case s != nil:
-				s.resize()
+				s.Resize()
 			}
 		}
 	}
 	code := reap(pid)
 	if s != nil {
-		s.finish()
+		s.Finish()
 	}
 	return code
 }

@@ -1,4 +1,5 @@
-package cli
+// Package quiet makes the Go runtime of a short-lived program less busy with itself.
+package quiet
 
 import (
 	"strconv"
@@ -6,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quiet slows down the thread by which the Go runtime watches all others. It wakes up
+// Watcher slows down the thread by which the Go runtime watches all others. It wakes up
 // every 20 µs, and takes a processor away from each thread that it finds in a
 // system call to start another one for it: the command line is a chain of system
 // calls, goes from thread to thread by that, and spends a tenth of its time so. With
@@ -15,7 +16,7 @@ import (
 //
 // The watcher is the first thread that the runtime starts. Where that is not so, or may
 // not be set, nothing is gained and nothing lost.
-func quiet() {
+func Watcher() {
 	const slack = "4000000" // nanoseconds
 	fd, err := unix.Open("/proc/self/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
