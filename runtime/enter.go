@@ -58,7 +58,7 @@ func (l *launcher) enterRoot() {
 		if l.ns.creates(unix.CLONE_NEWNS) {
 			rootfs.CopyTable(b)
 		}
-		l.entry.AttachAt(b, l.tree, l.place, l.root, l.user != nil)
+		l.entry.AttachAt(b, l.tree, l.place, l.root, l.user != nil && !l.nested)
 		return // the root directory is still the host's: see leaveHost
 	case l.ns.joins(unix.CLONE_NEWNS):
 		b.Openat(launch.Cwd(), "/", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Root)
@@ -69,7 +69,7 @@ func (l *launcher) enterRoot() {
 		l.entry.Compile(b)
 		b.At("attach the root file system")
 		b.Openat(launch.Cwd(), ".", unix.O_PATH|unix.O_DIRECTORY, 0).Into(l.tree.Base)
-		if l.user != nil {
+		if l.user != nil && !l.nested {
 			rootfs.ShowKernelFS(b)
 		}
 		// Over the base: no way leads back below a mount that covers the root of

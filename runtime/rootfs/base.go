@@ -202,16 +202,31 @@ func enterFresh(b *launch.Builder, base *os.File, nested bool) {
 	b.Close(root)
 	b.Fchdir(fd)
 	if nested {
-		// While the host's are still in sight. Where that cannot be, the container gets
-		// those of the host: see Plan.kernelFS.
-		b.At("show procfs and sysfs to the user namespace")
-		b.Mount("proc", baseProc, "proc", 0, "").Ignore(syscall.EPERM)
-		b.Mount("sysfs", baseSys, "sysfs", 0, "").Ignore(syscall.EPERM)
+		showHostKernelFS(b)
 	}
 	// Old and new root on one place: pivot_root(2), "pivot_root(".", ".")".
 	dot := b.Str(".")
 	b.Call(unix.SYS_PIVOT_ROOT, dot, dot)
 	b.Umount(".", unix.MNT_DETACH)
+}
+
+// showHostKernelFS does the same for a caller in a user namespace, while the host's mounts
+// are still in sight: without them the kernel would allow it none, and of a PID or network
+// namespace that belongs to others only what is mounted already.
+func showHostKernelFS(b *launch.Builder) {
+	b.At("show procfs and sysfs to the user namespace")
+	for _, fs := range [][2]string{{"proc", baseProc}, {"sys", baseSys}} {
+		fstype := fs[0]
+		if fstype == "sys" {
+			fstype = "sysfs"
+		}
+		refused, done := b.Label(), b.Label()
+		b.Mount(fstype, fs[1], fstype, 0, "").Else(refused, syscall.EPERM)
+		b.Goto(done)
+		b.Mark(refused)
+		b.Mount("/"+fs[0], fs[1], "", unix.MS_BIND|unix.MS_REC, "")
+		b.Mark(done)
+	}
 }
 
 // ShowKernelFS mounts procfs and sysfs in the base, where the current directory is.
