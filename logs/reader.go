@@ -109,19 +109,16 @@ func (r *reader) run() error {
 		watch = newWatcher(r.ctx, filepath.Dir(r.log.path), r.cfg.Done, r.cfg.Until)
 		defer watch.close()
 	}
-	var err error
-	if r.files, err = r.log.openAll(); err != nil {
+	if err := r.openFiles(); err != nil {
 		return err
 	}
 	// What is written from here on belongs to a reader who follows: a container
 	// that writes without end would keep a plain read busy for ever.
-	if n := len(r.files); n > 0 {
+	if n := len(r.files); n > 0 && r.cfg.Tail < 0 {
+		var err error
 		if r.end, err = r.files[n-1].end(); err != nil {
 			return fmt.Errorf("read the container's log: %w", err)
 		}
-	}
-	if err := r.seekTail(); err != nil {
-		return fmt.Errorf("read the end of the container's log: %w", err)
 	}
 	if err := r.seekSince(); err != nil {
 		return fmt.Errorf("find the beginning in the container's log: %w", err)
@@ -145,6 +142,19 @@ func (r *reader) run() error {
 	}
 }
 
+// openFiles opens the files that are to be read, and moves to where that begins if it
+// is a number of entries.
+func (r *reader) openFiles() (err error) {
+	if r.cfg.Tail < 0 {
+		r.files, err = r.log.openAll()
+		return err
+	}
+	if r.files, err = r.openTail(); err != nil {
+		return fmt.Errorf("read the end of the container's log: %w", err)
+	}
+	return nil
+}
+
 // drain delivers everything that the current file holds.
 func (r *reader) drain() error {
 	if len(r.files) == 0 {
@@ -155,7 +165,7 @@ func (r *reader) drain() error {
 		if err != nil {
 			return fmt.Errorf("read the container's log: %w", err)
 		}
-		r.buf = bufio.NewReaderSize(source, blockSize)
+		r.buf = bufio.NewReaderSize(source, r.bufferSize())
 	}
 	if r.log.format == Local {
 		return r.drainFrames()
@@ -222,6 +232,19 @@ func (r *reader) source() (io.Reader, error) {
 	}
 	at, err := p.f.Seek(0, io.SeekCurrent)
 	return io.LimitReader(p.f, max(r.end-at, 0)), err
+}
+
+// bufferSize is what a read of the current file needs: the end of a log is small.
+func (r *reader) bufferSize() int {
+	p := r.files[0]
+	if p.packed || r.cfg.Follow || len(r.files) > 1 {
+		return blockSize
+	}
+	at, err := p.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return blockSize
+	}
+	return int(min(max(r.end-at, 16), blockSize))
 }
 
 // whole handles the end of a line.

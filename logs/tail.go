@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -14,39 +15,38 @@ import (
 	"github.com/sampan-containers/sampan/logs/logfile"
 )
 
-// seekTail drops the files before the last cfg.Tail entries and moves to the
-// first of these. It reads no more than those entries and one block; compressed
-// files, which have no way backwards, are read twice.
-func (r *reader) seekTail() error {
-	if r.cfg.Tail < 0 {
-		return nil
-	}
+// openTail opens the files that hold the last cfg.Tail entries, oldest first, and
+// moves to the first of these. It opens and reads no more than those and one block;
+// compressed files, which have no way backwards, are read twice.
+func (r *reader) openTail() (files []*part, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(files)
+			files = nil
+		}
+		slices.Reverse(files)
+	}()
 	want := r.cfg.Tail
-	for i := len(r.files) - 1; i >= 0; i-- {
-		p := r.files[i]
+	p, err := r.log.openFrom(0, missing)
+	for ; p != nil && err == nil; p, err = r.log.older(p) {
+		files = append(files, p)
 		var found int
-		var err error
-		switch {
-		case p.packed:
-			found, err = r.countPacked(p)
-			if err == nil && found >= want {
+		if p.packed {
+			if found, err = r.countPacked(p); found >= want {
 				r.pass = found - want
 			}
-		default:
-			found, err = r.seekLast(p, i == len(r.files)-1, want)
+		} else {
+			found, err = r.seekLast(p, len(files) == 1, want)
 		}
-		if err != nil {
-			return err
+		if want -= found; err != nil || want <= 0 {
+			break
 		}
-		if want -= found; want > 0 {
-			continue
-		}
-		closeAll(r.files[:i])
-		r.files = r.files[i:]
-		return nil
 	}
-	return nil
+	return files, err
 }
+
+// firstBlock is what is read first of the end of a file: a screenful of lines.
+const firstBlock = 8 << 10
 
 // tornTries is how often the end of a file is looked at again that ends in the
 // middle of an entry: that is being written.
@@ -169,11 +169,13 @@ func ignoreEOF(err error) error {
 // lastLines finds the offset of the last n lines of f before end, and how many
 // of them there are. An unfinished last line does not count.
 func lastLines(f *os.File, end int64, n int) (offset int64, found int, err error) {
-	var block [blockSize]byte
 	// The newline that begins the wanted part is the one before n further ones.
-	seen := 0
+	seen, block := 0, make([]byte, firstBlock)
 	for pos := end; pos > 0; {
-		size := min(pos, blockSize)
+		if pos < end && len(block) < blockSize {
+			block = make([]byte, blockSize)
+		}
+		size := min(pos, int64(len(block)))
 		pos -= size
 		b := block[:size]
 		if _, err := f.ReadAt(b, pos); err != nil {

@@ -143,9 +143,14 @@ func (s *StreamWriter) Close() error {
 		s.timer.Stop()
 		s.timer = nil
 	}
-	err := s.flush()
-	if s.err == nil {
-		s.err = io.ErrClosedPipe
+	// The end of the answer goes out with it, when the handler returns.
+	if s.err == nil && len(s.buf) > 0 {
+		_, s.err = s.w.Write(s.buf)
 	}
-	return err
+	s.buf = nil
+	if err := s.err; err != nil {
+		return err
+	}
+	s.err = io.ErrClosedPipe
+	return nil
 }
