@@ -2,6 +2,8 @@ package scenario
 
 import (
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,63 @@ func TestDatabases(t *testing.T) {
 		}
 	})
 	t.Run("postgres", func(t *testing.T) { postgres(t, d) })
+	t.Run("host shutdown", func(t *testing.T) { hostShutdown(t, d) })
+}
+
+// pgReady tells whether the server answers.
+func pgReady(d *lab.Daemon) bool {
+	return d.Sampan("exec", "-u", "postgres", "pg", pgBin+"pg_isready", "-h", "/tmp").Code == 0
+}
+
+// hostShutdown plays the end of the host under load, as the systemd unit does it: the
+// servers end cleanly, and start again with the next boot as if nothing had happened.
+func hostShutdown(t *testing.T, d *lab.Daemon) {
+	before, err := strconv.Atoi(psql(t, d, "select count(*) from pgbench_history"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Sampan("exec", "redis", "redis-cli", "set", "last", "word").Must(t)
+	address := d.Sampan("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "pg").Must(t)
+	d.Sampan("run", "-d", "--name", "load2", databases, pgBin+"pgbench", "-h", address, "-U", "postgres", "-n", "-c", "4", "-j", "2", "-T", "600", "postgres").Must(t)
+	lab.Eventually(t, databaseWait, "transactions are under way", func() bool {
+		n, err := strconv.Atoi(psql(t, d, "select count(*) from pgbench_history"))
+		return err == nil && n > before+100
+	})
+	since := strconv.FormatInt(time.Now().Unix(), 10)
+	stopped := strings.Fields(d.Sampan("system", "stop").Must(t))
+	slices.Sort(stopped)
+	if want := []string{"load2", "pg", "redis", "web"}; !slices.Equal(stopped, want) {
+		t.Errorf("stopped %q, want %q", stopped, want)
+	}
+	d.Stop()
+	d.Restart()
+	lab.Eventually(t, databaseWait, "the server is there again", func() bool { return pgReady(d) })
+	log := d.Sampan("logs", "--since", since, "pg")
+	text := log.Out + log.Err
+	for _, want := range []string{"database system is shut down", "database system was shut down at", "database system is ready to accept connections"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the server's log does not say %q:\n%s", want, text)
+		}
+	}
+	for _, bad := range []string{"not properly shut down", "interrupted", "recovery"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the server's log speaks of %q:\n%s", bad, text)
+		}
+	}
+	if after, err := strconv.Atoi(psql(t, d, "select count(*) from pgbench_history")); err != nil || after <= before+100 {
+		t.Errorf("%d transactions after the shutdown, more than %d before it: %v", after, before+100, err)
+	}
+	becomesWithin(t, d, "redis", container.Healthy, databaseWait)
+	if out := d.Docker("exec", "redis", "redis-cli", "get", "last").Must(t); out != "word" {
+		t.Errorf("redis has %q", out)
+	}
+	becomesWithin(t, d, "web", container.Healthy, databaseWait)
+	if err := page("http://127.0.0.1:8081/"); err != nil {
+		t.Error(err)
+	}
+	if running(t, d, "load2") {
+		t.Error("the load runs again, without a restart policy")
+	}
 }
 
 func becomesWithin(t *testing.T, d *lab.Daemon, name string, want container.HealthStatus, within time.Duration) {
@@ -69,7 +128,7 @@ func redis(t *testing.T, d *lab.Daemon) {
 		t.Errorf("stop: exit code %d, want 0", code)
 	}
 	d.Sampan("rm", "redis").Must(t)
-	d.Sampan("run", "-d", "--name", "redis", "-v", "redisdata:/var/lib/redis", "--user", "redis", "--health-cmd", "tcp:6379", "--health-interval", "100ms", databases,
+	d.Sampan("run", "-d", "--name", "redis", "-v", "redisdata:/var/lib/redis", "--restart", "always", "--user", "redis", "--health-cmd", "tcp:6379", "--health-interval", "100ms", databases,
 		"redis-server", "--appendonly", "yes", "--dir", "/var/lib/redis").Must(t)
 	becomesWithin(t, d, "redis", container.Healthy, databaseWait)
 	if out := d.Docker("exec", "redis", "redis-cli", "get", "key").Must(t); out != "kept" {
@@ -116,9 +175,7 @@ func postgres(t *testing.T, d *lab.Daemon) {
 		return state == "running" && n == 1
 	})
 	becomesWithin(t, d, "pg", container.Healthy, databaseWait)
-	ready := func() bool {
-		return d.Sampan("exec", "-u", "postgres", "pg", pgBin+"pg_isready", "-h", "/tmp").Code == 0
-	}
+	ready := func() bool { return pgReady(d) }
 	lab.Eventually(t, databaseWait, "it has recovered", ready)
 	if now := psql(t, d, "select count(*) from pgbench_history"); now != count {
 		t.Errorf("%s transactions after the crash, %s before", now, count)
@@ -132,7 +189,8 @@ func postgres(t *testing.T, d *lab.Daemon) {
 		t.Errorf("the end of its log: %s%s", out.Out, out.Err)
 	}
 	d.Sampan("rm", "pg").Must(t)
-	d.Sampan("run", "-d", "--name", "pg", "-v", "pgdata:/var/lib/postgresql/data", "--health-cmd", "tcp:5432", "--health-interval", "200ms", databases, "bash", "-c", pgServe).Must(t)
+	d.Sampan("run", "-d", "--name", "pg", "-v", "pgdata:/var/lib/postgresql/data", "--restart", "unless-stopped", "--stop-signal", "INT",
+		"--health-cmd", "tcp:5432", "--health-interval", "200ms", databases, "bash", "-c", pgServe).Must(t)
 	lab.Eventually(t, databaseWait, "the next one serves", ready)
 	if now := psql(t, d, "select count(*) from pgbench_history"); now != count {
 		t.Errorf("%s transactions in the new container, %s before", now, count)
