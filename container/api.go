@@ -72,6 +72,7 @@ type AttachOptions struct {
 	Logs                  bool // what the log holds first
 	Stdin, Stdout, Stderr bool
 	DetachKeys            string // empty: ctrl-p,ctrl-q
+	End                   bool   // tell of the exit code in a last frame, see wire.FrameEnd
 	Hijack                Hijack
 }
 

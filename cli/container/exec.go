@@ -61,8 +61,6 @@ func execute(ctx context.Context, a *app.App, o *execFlags, name string, command
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	if !o.detach {
 		id, s, err := runExec(ctx, a, conn, name, o, req)
 		if !client.NoSuchRoute(err) {
@@ -90,8 +88,10 @@ func followExec(ctx context.Context, a *app.App, conn *connect.Conn, o *execFlag
 		return err
 	}
 	if o.tty {
-		followSize(ctx, a, func(h, w uint) error {
-			_, err := conn.ExecResize(ctx, id, client.ExecResizeOptions{Height: h, Width: w})
+		sizes, stop := context.WithCancel(ctx)
+		defer stop()
+		followSize(sizes, a, func(h, w uint) error {
+			_, err := conn.ExecResize(sizes, id, client.ExecResizeOptions{Height: h, Width: w})
 			return err
 		})
 	}
@@ -99,6 +99,9 @@ func followExec(ctx context.Context, a *app.App, conn *connect.Conn, o *execFlag
 		return nil
 	} else if err != nil {
 		return err
+	}
+	if s.ended {
+		return app.Exit(s.code)
 	}
 	return execStatus(ctx, conn, id)
 }
@@ -114,7 +117,7 @@ func runExec(ctx context.Context, a *app.App, conn *connect.Conn, name string, o
 	if err != nil {
 		return "", nil, err
 	}
-	stream, err := conn.Hijack(ctx, client.ExecRunPath(name), nil, body)
+	stream, err := conn.Hijack(ctx, client.ExecRunPath(name), url.Values{"end": {"1"}}, body)
 	if err != nil {
 		return "", nil, err
 	}

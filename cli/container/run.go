@@ -212,12 +212,25 @@ func (r *runner) follow(ctx context.Context, s *session, wait *exitWait) error {
 				return err
 			})
 		}
-		if err := s.run(ctx); errors.Is(err, errDetached) {
+		if err := r.copyStream(ctx, s); errors.Is(err, errDetached) {
 			return nil
 		} else if err != nil {
-			return engineError(r.app, fmt.Errorf("the stream of container %s: %w", short(r.id), err))
+			return err
 		}
 	}
+	return r.waited(wait)
+}
+
+// copyStream returns errDetached if the user left.
+func (r *runner) copyStream(ctx context.Context, s *session) error {
+	err := s.run(ctx)
+	if err != nil && !errors.Is(err, errDetached) {
+		err = engineError(r.app, fmt.Errorf("the stream of container %s: %w", short(r.id), err))
+	}
+	return err
+}
+
+func (r *runner) waited(wait *exitWait) error {
 	code, err := wait.code()
 	if err != nil {
 		return engineError(r.app, err)

@@ -87,6 +87,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 			stream.use()
 		}
 	}
+	q.Set("end", "1")
 	body := client.Compact{Value: create.Body()}
 	err := r.options.withImage(ctx, a, r.conn, c.Image, func() (err error) {
 		s.stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
@@ -97,22 +98,35 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	}
 	r.id = s.stream.Header.Get(containerHeader)
 	printWarnings(a, warningsOf(s.stream.Header))
-	waitCtx, stopWait := context.WithCancel(ctx)
-	defer stopWait()
-	condition := container.WaitCondition(waitFirstExit)
-	if r.req.Host.AutoRemove {
-		condition = container.WaitConditionRemoved
-	}
-	wait := startWait(waitCtx, r.conn, r.id, condition)
 	if f != nil {
 		f.id, f.early = r.id, true
 		f.start()
 	}
-	err = r.follow(ctx, s, wait)
+	err = r.followToEnd(ctx, s)
 	if failed := (*streamError)(nil); errors.As(err, &failed) {
 		return runError(a, startFailure(failed), fmt.Errorf("Error response from daemon: %w", failed))
 	}
 	return err
+}
+
+// followToEnd follows a stream whose last frame has the exit code.
+func (r *runner) followToEnd(ctx context.Context, s *session) error {
+	if err := r.copyStream(ctx, s); err != nil || s.ended {
+		if errors.Is(err, errDetached) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		return app.Exit(s.code)
+	}
+	// The stream broke off, or no output was asked for: the daemon knows.
+	condition := container.WaitCondition(waitFirstExit)
+	if r.req.Host.AutoRemove {
+		condition = container.WaitConditionRemoved
+	}
+	waitCtx, stopWait := context.WithCancel(ctx)
+	defer stopWait()
+	return r.waited(startWait(waitCtx, r.conn, r.id, condition))
 }
 
 func warningsOf(h http1.Header) []string {

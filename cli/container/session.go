@@ -23,6 +23,9 @@ type session struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	detachKeys     string
+	// ended: a last frame told of the exit code.
+	ended bool
+	code  int
 }
 
 // errDetached ends a session by the detach keys; the process goes on.
@@ -38,6 +41,10 @@ func (s *session) run(ctx context.Context) error {
 			return err
 		}
 		s.stdin = terminal.Detachable(s.stdin, s.detachKeys)
+	}
+	if s.stdin == nil && ctx.Done() == nil {
+		_ = s.stream.CloseWrite()
+		return s.copyOutput()
 	}
 	output := make(chan error, 1)
 	go func() {
@@ -92,7 +99,11 @@ func (s *session) copyOutput() error {
 		_, err := io.Copy(discardNil(s.stdout), s.stream.Reader)
 		return err
 	}
-	return demultiplex(discardNil(s.stdout), discardNil(s.stderr), s.stream.Reader)
+	err := s.demultiplex(discardNil(s.stdout), discardNil(s.stderr), s.stream.Reader)
+	if s.ended && !errors.As(err, new(*streamError)) {
+		return nil // what breaks after the last frame has nothing to say
+	}
+	return err
 }
 
 func discardNil(w io.Writer) io.Writer {
@@ -109,9 +120,12 @@ const (
 	frameStdout = 1
 	frameStderr = 2
 	frameSystem = 3
+	frameEnd    = 4 // Sampan's own: the exit code, four bytes
 	// maxSystemError bounds an error text that is sent inside a stream.
 	maxSystemError = 64 << 10
 )
+
+var errBadEnd = errors.New("the daemon sent an exit code that cannot be read")
 
 // streamError is an error that the daemon sent inside a stream.
 type streamError struct{ text string }
@@ -119,7 +133,7 @@ type streamError struct{ text string }
 func (e *streamError) Error() string { return e.text }
 
 // demultiplex splits a stream without ever holding a whole frame.
-func demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
+func (s *session) demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 	var header [frameHeader]byte
 	for {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -141,6 +155,15 @@ func demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 				return err
 			}
 			return &streamError{string(text)}
+		case frameEnd:
+			var code [4]byte
+			if _, err := io.ReadFull(r, code[:]); err != nil || size != int64(len(code)) {
+				return errors.Join(errBadEnd, err)
+			}
+			s.ended, s.code = true, int(binary.BigEndian.Uint32(code[:]))
+			// The other side waits for this one's input.
+			_ = s.stream.CloseWrite()
+			continue
 		default:
 			return fmt.Errorf("the daemon sent a frame of unknown type %d: the stream cannot be read further", header[0])
 		}

@@ -42,6 +42,7 @@ func New(d Dependencies) *Execs { return &Execs{d} }
 type StartOptions struct {
 	Detach, Tty bool
 	ConsoleSize *[2]uint      // height, width
+	End         bool          // tell of the exit code in a last frame, see wire.FrameEnd
 	Hijack      stream.Hijack // not used with Detach
 }
 
@@ -129,7 +130,7 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 		conn.Close()
 	} else {
 		request.Attach = &handle.Attach{Conn: conn, Initial: initial, Stdin: x.Request.AttachStdin, Stdout: x.Request.AttachStdout,
-			Stderr: x.Request.AttachStderr, Mux: !x.Request.Tty, DetachKeys: x.Keys}
+			Stderr: x.Request.AttachStderr, Mux: !x.Request.Tty, DetachKeys: x.Keys, End: o.End}
 		err = s.run(context.WithoutCancel(ctx), e, x, request)
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -22,7 +23,9 @@ const (
 // those of a create and of an attach; with detach it answers as a create does,
 // once the container runs. Otherwise the answer is that of an attach, and a
 // start that fails says so in a frame of the stream, so that no terminal can
-// have it.
+// have it. With end, a last frame has the exit code (wire.FrameEnd), and the stream
+// ends when the end is on record, or the container is removed if it is to be: the
+// client needs no request to wait for that.
 func (r routes) run(c *server.Call) error {
 	id := r.containers.Announce() // before the body is read: its shim comes up meanwhile
 	o, warnings, err := r.createOptions(c)
@@ -56,10 +59,29 @@ func (r routes) run(c *server.Call) error {
 	h.Headers, h.ErrorFrame = true, true
 	err = r.containers.Attach(ctx, id, container.AttachOptions{
 		Stream: true, Stdin: c.Bool("stdin"), Stdout: c.Bool("stdout"), Stderr: c.Bool("stderr"),
-		DetachKeys: c.Query("detachKeys"), Hijack: h.Take,
+		DetachKeys: c.Query("detachKeys"), End: c.Bool("end"), Hijack: h.Take,
 	})
 	if err == nil {
 		err = r.containers.Start(ctx, id)
 	}
+	if err == nil && c.Bool("end") {
+		err = r.awaitEnd(ctx, id, o.HostConfig.AutoRemove)
+	}
 	return h.Finish(err)
+}
+
+// awaitEnd returns when the container's end is on record, or it is gone.
+func (r routes) awaitEnd(ctx context.Context, id string, removed bool) error {
+	condition := container.WaitFirstExit
+	if removed {
+		condition = container.WaitRemoved
+	}
+	result, err := r.containers.Wait(ctx, id, condition)
+	if err != nil {
+		return nil // gone already
+	}
+	if end := <-result; end.Error != "" {
+		return errors.New(end.Error)
+	}
+	return nil
 }

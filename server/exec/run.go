@@ -12,7 +12,8 @@ const execHeader = "Sampan-Exec"
 
 // run is create and an attached start in one request, for a client that would send
 // the two one after the other. It is not in Docker's API. The body is that of a
-// create, the answer that of a start.
+// create, the answer that of a start; with end, a last frame of its stream has the
+// exit code (wire.FrameEnd).
 func (r routes) run(c *server.Call) error {
 	id, body, err := r.prepare(c)
 	if err != nil {
@@ -21,6 +22,6 @@ func (r routes) run(c *server.Call) error {
 	c.W.Header().Set(execHeader, id)
 	h := c.Hijack()
 	h.Headers = true
-	o := container.ExecStartOptions{Tty: body.Tty, ConsoleSize: body.ConsoleSize, Hijack: h.Take}
+	o := container.ExecStartOptions{Tty: body.Tty, ConsoleSize: body.ConsoleSize, End: c.Bool("end"), Hijack: h.Take}
 	return h.Finish(r.execs.ExecStart(context.WithoutCancel(c.Context()), id, o))
 }

@@ -58,10 +58,11 @@ type Attach struct {
 	Stdin, Stdout, Stderr bool
 	Mux                   bool
 	DetachKeys            []byte // nil = no detaching
+	End                   bool   // tell of the exit code in a last frame
 }
 
 func (a *Attach) message() *wire.Attach {
-	return &wire.Attach{Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, Mux: a.Mux, Initial: a.Initial, DetachKeys: a.DetachKeys}
+	return &wire.Attach{Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, Mux: a.Mux, Initial: a.Initial, DetachKeys: a.DetachKeys, End: a.End && a.Mux}
 }
 
 func (a *Attach) close() {

@@ -42,6 +42,7 @@ type client struct {
 	fd int
 
 	stdin, stdout, stderr, mux bool
+	end                        bool // gets the exit code in a last frame
 	keys                       detach.Finder
 
 	pend     []byte // to be written next
@@ -62,7 +63,7 @@ type client struct {
 // attach adds a client to the process. It takes over fd.
 func (p *proc) attach(fd int, a *wire.Attach) *client {
 	unix.SetNonblock(fd, true)
-	c := &client{p: p, fd: fd, stdout: a.Stdout, stderr: a.Stderr, mux: a.Mux, progress: p.s.now}
+	c := &client{p: p, fd: fd, stdout: a.Stdout, stderr: a.Stderr, mux: a.Mux, end: a.End && a.Mux, progress: p.s.now}
 	c.stdin = a.Stdin && p.in != nil
 	if p.tty {
 		c.keys.Keys = append([]byte(nil), a.DetachKeys...)
@@ -301,7 +302,9 @@ func (c *client) finish() {
 	if len(c.pend) > 0 {
 		return
 	}
-	unix.Shutdown(c.fd, unix.SHUT_WR)
+	if !c.end { // whose stream ends when the daemon has closed the connection too
+		unix.Shutdown(c.fd, unix.SHUT_WR)
+	}
 	if !c.stdin || c.inEOF {
 		c.close()
 		return

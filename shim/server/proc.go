@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/logs/logfile"
+	"github.com/sampan-containers/sampan/shim/wire"
 )
 
 // proc is the container's first process or an exec, with its streams.
@@ -205,7 +206,12 @@ func (p *proc) flow() {
 
 // release closes the clients once they have everything.
 func (p *proc) release() {
+	code := uint32(p.code())
+	end := [...]byte{wire.FrameEnd, 0, 0, 0, 0, 0, 0, 4, byte(code >> 24), byte(code >> 16), byte(code >> 8), byte(code)}
 	for _, c := range p.clients {
+		if c.end && !c.ending {
+			c.send(end[:])
+		}
 		c.finish()
 	}
 }

@@ -201,7 +201,14 @@ type Attach struct {
 	Mux                   bool   // frame the output with Docker's 8 byte headers
 	Initial               []byte // input that arrived with the request
 	DetachKeys            []byte // nil = none
+	// End tells the client of the exit code in a last frame (FrameEnd) and leaves
+	// it to the connection's other holders to end the stream. Needs Mux.
+	End bool
 }
+
+// FrameEnd is the kind of frame, beside Docker's, whose content is the exit code of
+// the process as four bytes, big end first. It is the last one of a stream.
+const FrameEnd = 4
 
 // Encode writes the fields.
 func (m *Attach) Encode(e *Encoder) {
@@ -215,6 +222,7 @@ func (m *Attach) Encode(e *Encoder) {
 	if len(m.DetachKeys) > 0 {
 		e.Raw(6, m.DetachKeys)
 	}
+	e.Bool(7, m.End)
 }
 
 // DecodeAttach reads an Attach; its byte slices share b's memory.
@@ -235,6 +243,8 @@ func DecodeAttach(b []byte) (*Attach, error) {
 			m.Initial = d.Raw()
 		case 6:
 			m.DetachKeys = d.Raw()
+		case 7:
+			m.End = d.Bool()
 		}
 	}
 	return m, d.Err()
