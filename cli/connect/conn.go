@@ -116,8 +116,7 @@ func (c *Conn) Host() string { return c.end.host }
 
 // dial opens a plain connection, starting a daemon where that is allowed.
 func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-	conn, err := d.DialContext(ctx, c.end.network, c.end.addr)
+	conn, err := c.dialOnce(ctx)
 	if err == nil {
 		c.mayStart.Store(false)
 		return conn, nil
@@ -133,9 +132,19 @@ func (c *Conn) dial(ctx context.Context) (net.Conn, error) {
 			}
 			return nil, &NoDaemonError{Host: c.end.host, Reason: err.Error(), Advice: advice}
 		}
-		return d.DialContext(ctx, c.end.network, c.end.addr)
+		return c.dialOnce(ctx)
 	}
 	return nil, c.noDaemon(err)
+}
+
+func (c *Conn) dialOnce(ctx context.Context) (net.Conn, error) {
+	if c.end.network == "unix" {
+		if conn, err := dialLocal(c.end.addr); !errors.Is(err, errBusy) {
+			return conn, err
+		}
+	}
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	return d.DialContext(ctx, c.end.network, c.end.addr)
 }
 
 // missing tells that nobody listens on a UNIX socket.

@@ -69,7 +69,7 @@ func attachTo(ctx context.Context, a *app.App, o *attachFlags, name string) erro
 	}
 	// With a terminal, keys such as ctrl-C reach the process through it.
 	if o.sigProxy && !c.Config.Tty {
-		f := forwardSignals(ctx, a, conn, c.ID)
+		f := forwardSignals(ctx, a, conn, c.ID, nil)
 		f.start()
 		defer f.close()
 	}

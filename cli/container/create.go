@@ -36,6 +36,7 @@ type createOptions struct {
 	pull     string
 	quiet    bool
 	cidFile  string
+	pulling  func(bool) // called before and after a pull, if set
 }
 
 func (o *createOptions) register(fs *pflag.FlagSet) {
@@ -154,6 +155,10 @@ func (o *createOptions) send(ctx context.Context, conn *connect.Conn, req *spec.
 }
 
 func (o *createOptions) pullImage(ctx context.Context, a *app.App, conn *connect.Conn, ref string) error {
+	if o.pulling != nil {
+		o.pulling(true)
+		defer o.pulling(false)
+	}
 	return image.Pull(ctx, a, conn, image.PullRequest{Ref: ref, Platform: o.platform, Quiet: o.quiet, Out: a.Err})
 }
 

@@ -59,12 +59,17 @@ func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args
 	if err := o.streams(a, flags, req); err != nil {
 		return err
 	}
+	direct := o.direct(req)
+	var t *taken
+	if direct && !o.detach && o.sigProxy {
+		t = takeSignals(a)
+	}
 	conn, err := a.Connect()
 	if err != nil {
 		return engineError(a, err)
 	}
-	if o.direct(req) {
-		if err := runDirect(ctx, a, conn, o, req); !client.NoSuchRoute(err) {
+	if direct {
+		if err := runDirect(ctx, a, conn, o, req, t); !client.NoSuchRoute(err) {
 			return err
 		}
 	}
@@ -156,7 +161,7 @@ func (r *runner) foreground(ctx context.Context) error {
 	}
 	wait := <-waiting
 	if r.options.sigProxy {
-		f := forwardSignals(ctx, r.app, r.conn, r.id)
+		f := forwardSignals(ctx, r.app, r.conn, r.id, nil)
 		defer f.close()
 		if err := r.start(ctx, s, wait); err != nil {
 			return err

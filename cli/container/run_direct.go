@@ -38,7 +38,7 @@ func (o *runOptions) direct(req *spec.Request) bool {
 
 // runDirect is `run` in one request; client.NoSuchRoute tells of a daemon that
 // does not have it.
-func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOptions, req *spec.Request) error {
+func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOptions, req *spec.Request, t *taken) error {
 	platform, err := value.Platform(o.platform)
 	if err != nil {
 		return engineError(a, err)
@@ -60,15 +60,16 @@ func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOption
 		return nil
 	}
 	r := &runner{app: a, conn: conn, options: o, req: req}
-	return r.attached(ctx, create)
+	return r.attached(ctx, create, t)
 }
 
 // attached follows a container whose start is part of the request.
-func (r *runner) attached(ctx context.Context, create client.ContainerCreateOptions) error {
+func (r *runner) attached(ctx context.Context, create client.ContainerCreateOptions, t *taken) error {
 	a, c := r.app, r.req.Config
 	var f *forwarder
 	if r.options.sigProxy {
-		f = forwardSignals(ctx, a, r.conn, "")
+		f = forwardSignals(ctx, a, r.conn, "", t)
+		r.options.pulling = f.nothing.Store
 		defer f.close()
 	}
 	s := &session{app: a, detachKeys: a.DetachKeys(r.options.detachKeys)}

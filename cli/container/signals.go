@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,27 +22,50 @@ const queuedSignals = 32
 
 // forwarder passes signals on to a container.
 type forwarder struct {
+	*taken
 	app     *app.App
 	conn    *connect.Conn
 	id      string
-	signals chan os.Signal
 	started chan struct{}
 	stop    chan struct{}
 	// early: the container exists and may not have been started yet, so that a
 	// signal may come too soon for it.
 	early bool
+	// nothing is made yet, and may not be for long: a signal ends the program.
+	nothing atomic.Bool
 }
 
-// forwardSignals takes over the signals that would end this program. Those
+// taken are the signals that would end this program, for it to pass on.
+type taken struct {
+	signals chan os.Signal
+	ready   chan struct{} // closed when they are taken
+}
+
+// takeSignals begins to take them; to be there for each of them takes the runtime
+// a quarter of a millisecond, in which a request can be prepared.
+func takeSignals(a *app.App) *taken {
+	t := &taken{signals: make(chan os.Signal, queuedSignals), ready: make(chan struct{})}
+	a.Term.TakeSignals()
+	go func() {
+		defer close(t.ready)
+		signal.Notify(t.signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM)
+	}()
+	return t
+}
+
+// forwardSignals takes over the signals that would end this program; t is nil or
+// what has taken them already. Those
 // that arrive before start is called wait for it; a second one before that
 // ends the program, since there is nothing to forward it to.
 //
 // Stop, continue and terminal signals stay with this program, so that a shell
 // can suspend it; SIGWINCH is followed by followSize.
-func forwardSignals(ctx context.Context, a *app.App, conn *connect.Conn, id string) *forwarder {
-	f := &forwarder{app: a, conn: conn, id: id, signals: make(chan os.Signal, queuedSignals), started: make(chan struct{}), stop: make(chan struct{})}
-	a.Term.TakeSignals()
-	signal.Notify(f.signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM)
+func forwardSignals(ctx context.Context, a *app.App, conn *connect.Conn, id string, t *taken) *forwarder {
+	if t == nil {
+		t = takeSignals(a)
+	}
+	f := &forwarder{taken: t, app: a, conn: conn, id: id, started: make(chan struct{}), stop: make(chan struct{})}
+	<-t.ready
 	go f.loop(ctx)
 	return f
 }
@@ -55,7 +79,7 @@ func (f *forwarder) loop(ctx context.Context) {
 		case s := <-f.signals:
 			if started == nil {
 				f.send(ctx, s)
-			} else if early = append(early, s); len(early) > 1 {
+			} else if early = append(early, s); len(early) > 1 || f.nothing.Load() {
 				f.app.Term.Die(s.(syscall.Signal))
 			}
 		case <-started:
@@ -72,11 +96,9 @@ func (f *forwarder) loop(ctx context.Context) {
 // start is called once the container runs.
 func (f *forwarder) start() { close(f.started) }
 
-// close gives the signals back.
-func (f *forwarder) close() {
-	signal.Stop(f.signals)
-	close(f.stop)
-}
+// close ends the forwarding. The program is about to end, so that nobody needs the
+// signals back; that would take as long as to take them.
+func (f *forwarder) close() { close(f.stop) }
 
 // How often a signal is offered to a container that is being started.
 const (

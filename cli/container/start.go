@@ -92,7 +92,7 @@ func startAttached(ctx context.Context, a *app.App, o *startOptions, names []str
 		condition = container.WaitConditionRemoved
 	}
 	wait := startWait(ctx, conn, c.ID, condition)
-	f := forwardSignals(ctx, a, conn, c.ID)
+	f := forwardSignals(ctx, a, conn, c.ID, nil)
 	defer f.close()
 	if _, err := conn.ContainerStart(ctx, c.ID, client.ContainerStartOptions{}); err != nil {
 		s.stream.Close()
