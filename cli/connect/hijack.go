@@ -40,6 +40,10 @@ func (s *Stream) CloseWrite() error {
 	return nil
 }
 
+// Late is a body that is made while the daemon prepares for the request, of which
+// it has the head already.
+type Late func() any
+
 // Hijack posts body to an API path and takes the connection over. The client
 // library can do this too, but it drops the text of a refusal, and that text
 // says why a container or command cannot be attached to.
@@ -84,15 +88,19 @@ func (c *Conn) tryHijack(ctx context.Context, version, path string, query url.Va
 }
 
 func (c *Conn) hijackRequest(version, path string, query url.Values, body any) (*http1.Request, error) {
-	payload, contentType := []byte{}, "text/plain"
-	if body != nil {
+	req := &http1.Request{Method: http1.Post, Host: c.httpHost(), Target: client.Target(c.basePath+"/v"+version+path, query), Body: []byte{}, Header: http1.Header{}}
+	contentType := "application/json"
+	switch b := body.(type) {
+	case nil:
+		contentType = "text/plain"
+	case Late:
+		req.Late = func() ([]byte, error) { return json.Marshal(b()) }
+	default:
 		var err error
-		if payload, err = json.Marshal(body); err != nil {
+		if req.Body, err = json.Marshal(body); err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
-		contentType = "application/json"
 	}
-	req := &http1.Request{Method: http1.Post, Host: c.httpHost(), Target: client.Target(c.basePath+"/v"+version+path, query), Body: payload, Header: http1.Header{}}
 	for k, v := range c.headers {
 		req.Header.Set(k, v)
 	}

@@ -89,7 +89,12 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 		}
 	}
 	q.Set("end", "1")
-	body := client.Compact{Value: create.Body()}
+	body := connect.Late(func() any {
+		if t != nil {
+			<-t.ready // a container that exists gets the signals
+		}
+		return client.Compact{Value: create.Body()}
+	})
 	err := r.options.withImage(ctx, a, r.conn, c.Image, func() (err error) {
 		s.stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
 		return err

@@ -63,9 +63,9 @@ func takeSignals(a *app.App) *taken {
 func forwardSignals(ctx context.Context, a *app.App, conn *connect.Conn, id string, t *taken) *forwarder {
 	if t == nil {
 		t = takeSignals(a)
+		<-t.ready
 	}
 	f := &forwarder{taken: t, app: a, conn: conn, id: id, started: make(chan struct{}), stop: make(chan struct{})}
-	<-t.ready
 	go f.loop(ctx)
 	return f
 }

@@ -91,6 +91,9 @@ type Request struct {
 	// nil, in chunks. Only a request without Stream can be sent again.
 	Body   []byte
 	Stream io.Reader
+	// Late makes the body once the head is sent, so that the daemon can prepare for
+	// it meanwhile. It is nil or called in place of the other two.
+	Late func() ([]byte, error)
 }
 
 var lineBreaks = strings.NewReplacer("\r", "", "\n", "")
@@ -105,7 +108,7 @@ func (r *Request) head() []byte {
 		}
 	}
 	switch {
-	case r.Body == nil && r.Stream != nil:
+	case r.Late != nil || r.Body == nil && r.Stream != nil:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	case len(r.Body) > 0 || r.Method == Post || r.Method == Put:
 		b = append(b, "Content-Length: "...)
@@ -117,6 +120,9 @@ func (r *Request) head() []byte {
 
 // Write sends the request in as few writes as there can be.
 func (r *Request) Write(w io.Writer) error {
+	if r.Late != nil {
+		return r.writeLate(w)
+	}
 	if r.Body != nil || r.Stream == nil {
 		_, err := w.Write(append(r.head(), r.Body...))
 		return err
@@ -147,6 +153,20 @@ func (r *Request) Write(w io.Writer) error {
 			return fmt.Errorf("read what is to be sent: %w", err)
 		}
 	}
+}
+
+func (r *Request) writeLate(w io.Writer) error {
+	if _, err := w.Write(r.head()); err != nil {
+		return err
+	}
+	body, err := r.Late()
+	if err != nil {
+		return fmt.Errorf("encode the request: %w", err)
+	}
+	b := append(strconv.AppendInt(make([]byte, 0, len(body)+32), int64(len(body)), 16), "\r\n"...)
+	b = append(b, body...)
+	_, err = w.Write(append(b, lastChunk...))
+	return err
 }
 
 // Response is what the daemon answers.

@@ -22,6 +22,7 @@ func TestRequestIsRead(t *testing.T) {
 		"empty":  {Request{Method: Post, Host: "h", Target: "/a"}, "", 0},
 		"body":   {Request{Method: Post, Host: "h", Target: "/a", Body: []byte("hello")}, "hello", 5},
 		"stream": {Request{Method: Put, Host: "h", Target: "/a", Stream: strings.NewReader(big)}, big, -1},
+		"late":   {Request{Method: Post, Host: "h", Target: "/a", Late: func() ([]byte, error) { return []byte("hello"), nil }}, "hello", -1},
 		"breaks": {Request{Method: Get, Host: "h", Target: "/a", Header: Header{"X": {"1\r\nEvil: 2"}}}, "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
