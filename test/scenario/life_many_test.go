@@ -3,7 +3,10 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +16,10 @@ import (
 )
 
 // load is what a daemon holds.
-type load struct{ NFd, NGoroutines int }
+type load struct {
+	NFd, NGoroutines int
+	memory           int // resident, in KiB
+}
 
 func loadOf(t *testing.T, d *lab.Daemon) load {
 	t.Helper()
@@ -21,7 +27,79 @@ func loadOf(t *testing.T, d *lab.Daemon) load {
 	if err := json.Unmarshal([]byte(d.Sampan("info", "--format", "{{json .}}").Must(t)), &l); err != nil {
 		t.Fatal(err)
 	}
+	l.memory = residentOf(t, d.Pid())
 	return l
+}
+
+// residentOf is what a process has in memory, in KiB.
+func residentOf(t *testing.T, pid int) int {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("process %d has no VmRSS", pid)
+	return 0
+}
+
+// supervisors is what the supervisors hold together: descriptors, and memory in KiB.
+func supervisors(t *testing.T, pids []int) (fds, memory int) {
+	t.Helper()
+	for _, pid := range pids {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds += len(list)
+		memory += residentOf(t, pid)
+	}
+	return fds, memory
+}
+
+// poll looks at the containers again and again, as monitoring does. After the first
+// quarter, in which caches and pools fill, nothing grows: not the daemon, not the
+// supervisors.
+func poll(t *testing.T, d *lab.Daemon, pids []int, look func()) {
+	t.Helper()
+	rounds := counts.Of("life.polls")
+	begun := time.Now()
+	var first load
+	var fds, memory int
+	for i := range rounds {
+		look()
+		if i == rounds/4 {
+			first = loadOf(t, d)
+			fds, memory = supervisors(t, pids)
+		}
+	}
+	var last load
+	lab.Eventually(t, policyWait, "the daemon has no more descriptors and goroutines than after the first quarter", func() bool {
+		last = loadOf(t, d)
+		return last.NFd <= first.NFd && last.NGoroutines <= first.NGoroutines
+	})
+	lastFds, lastMemory := supervisors(t, pids)
+	t.Logf("%d rounds in %v: the daemon %+v, then %+v; %d supervisors %d descriptors and %d KiB, then %d and %d",
+		rounds, time.Since(begun).Round(time.Second), first, last, len(pids), fds, memory, lastFds, lastMemory)
+	// A heap breathes by some megabytes; what is lost in each round would be more.
+	const breath = 8 << 10
+	if last.memory > first.memory+breath {
+		t.Errorf("the daemon grew from %d to %d KiB", first.memory, last.memory)
+	}
+	if lastFds > fds {
+		t.Errorf("the supervisors' descriptors grew from %d to %d", fds, lastFds)
+	}
+	if lastMemory > memory+memory/10 {
+		t.Errorf("the supervisors grew from %d to %d KiB", memory, lastMemory)
+	}
 }
 
 // Many containers are listed, measured and found again by the next daemon, and
@@ -74,13 +152,11 @@ func TestManyContainers(t *testing.T) {
 	if len(shims) != many {
 		t.Errorf("%d supervisors for %d containers", len(shims), many)
 	}
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.Pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(raw)) {
-		if strings.HasPrefix(line, "VmRSS") {
-			t.Log(strings.TrimSpace(line))
-		}
-	}
+	t.Logf("the daemon has %d KiB", residentOf(t, d.Pid()))
+	poll(t, d, slices.Collect(maps.Keys(shims)), func() {
+		look()
+		d.Sampan("ps", "-a", "--size").Must(t)
+		d.Sampan("inspect", "m0").Must(t)
+		d.Sampan("system", "df").Must(t)
+	})
 }
