@@ -26,6 +26,11 @@ if [ "${1:-}" != inside ]; then
   remains > .cache/before
   unshare --mount --net --pid --fork --mount-proc --kill-child "$0" inside
   status=$?
+  if [ "${SAMPAN_COUNTS:-}" = full ]; then
+    test/vm/power.sh || status=1
+  else
+    echo "skipped: power cuts in a virtual machine (test/vm/power.sh; make test-soak does them)"
+  fi
   if ! left=$(remains | comm -13 .cache/before - ) || [ -n "$left" ]; then
     echo "left behind on the machine:"; echo "$left"
     # Deepest first; a group that still has members stays, and is named above.
