@@ -61,7 +61,7 @@ off() {
   kill -9 "$qemu" 2>/dev/null || true
   wait "$qemu" 2>/dev/null || true
   qemu=
-  qemu-img check -q -r leaks -f qcow2 "$work/volatile" > /dev/null || true
+  qemu-img check -q -r leaks -f qcow2 "$work/volatile" > /dev/null 2>&1 || true
   qemu-img commit -q -f qcow2 "$work/volatile"
   rm "$work/volatile"
   tr -d '\r' < "$work/console" > "$cache/console.power"
