@@ -146,7 +146,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if rec.Endpoints, err = s.endpoints(hc, o.NetworkingConfig); err != nil {
 		return nil, nil, err
 	}
-	rec.State.Status = container.StateCreated
+	rec.State.Status, rec.State.Cgroup = container.StateCreated, s.paths.NextCgroup(rec)
 	if _, err := request.LogConfig(rec, ""); err != nil {
 		return nil, nil, err
 	}

@@ -311,7 +311,7 @@ func (s *Service) sweep(ctx context.Context) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, cleanWait)
-		err := s.Groups.Destroy(ctx, filepath.Join("/", s.paths.CgroupRoot(), id))
+		err := s.Groups.Destroy(ctx, s.paths.CgroupOf(id))
 		cancel()
 		if err = errors.Join(err, shm.RemoveRun(s.paths.RunDir(id))); err != nil {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)

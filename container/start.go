@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -67,7 +68,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	m, err := e.Begin(container.StateRunning, func(r *Record) {
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
-		r.State.Remap = remap
+		r.State.Remap, r.State.Cgroup = remap, s.paths.NextCgroup(r)
 		s.networkIDs(r)
 		if health.Command(r.Config) != nil {
 			r.State.Health = health.Begun(r.State.Health)
@@ -273,6 +274,9 @@ func (l *launcher) config() (wire.Config, error) {
 		return c, err
 	}
 	c.Runtime, c.RuntimeArgs = l.runtime.Path, l.runtime.Args
+	if c.Runtime != "" && l.s.paths.Systemd {
+		c.RuntimeArgs = append(slices.Clone(c.RuntimeArgs), "--systemd-cgroup")
+	}
 	for _, p := range l.net.Sockets {
 		c.Ports = append(c.Ports, wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort,
 			ContainerIP: l.net.Joined.Target(), ContainerPort: p.ContainerPort, Splice: p.Splice})

@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/container"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 	"github.com/sampan-containers/sampan/shim/handle"
 )
 
@@ -91,7 +92,12 @@ func (Groups) Frozen(path string) (bool, error) {
 
 // Update applies limits to a group.
 func (Groups) Update(path string, res *specs.LinuxResources) error {
-	_, err := group(path, func(g *cgroup.Group) (struct{}, error) { return struct{}{}, g.Update(res) })
+	_, err := group(path, func(g *cgroup.Group) (struct{}, error) {
+		if unit := systemd.UnitOf(path); unit != "" {
+			return struct{}{}, systemd.Update(context.Background(), unit, g, res)
+		}
+		return struct{}{}, g.Update(res)
+	})
 	return err
 }
 
@@ -103,8 +109,17 @@ func (Groups) Paths(path string) (map[string]string, error) {
 	return group(path, func(g *cgroup.Group) (map[string]string, error) { return g.Paths(), nil })
 }
 
-// Destroy kills every process of a group and removes it. A missing group is no error.
+// Destroy kills every process of a group and removes it, and ends the unit that it may
+// belong to. A missing group is no error.
 func (Groups) Destroy(ctx context.Context, path string) error {
+	err := destroy(ctx, path)
+	if unit := systemd.UnitOf(path); unit != "" && err == nil {
+		err = systemd.Stop(ctx, unit)
+	}
+	return err
+}
+
+func destroy(ctx context.Context, path string) error {
 	g, err := cgroup.Load(path)
 	if errors.Is(err, fault.NotFound) {
 		return nil

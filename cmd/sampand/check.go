@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/ipam"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 	"github.com/sampan-containers/sampan/snapshot"
 )
 
@@ -53,10 +54,8 @@ func (c *config) check() error {
 	if err := c.registry.check(); err != nil {
 		return err
 	}
-	for _, o := range c.execOpts {
-		if o != "native.cgroupdriver=cgroupfs" {
-			return fmt.Errorf("--exec-opt %s: only native.cgroupdriver=cgroupfs is available yet", o)
-		}
+	if err := c.checkCgroups(); err != nil {
+		return err
 	}
 	for _, l := range c.labels {
 		if key, _, ok := strings.Cut(l, "="); !ok || key == "" {
@@ -77,11 +76,44 @@ func (c *config) check() error {
 			return err
 		}
 	}
-	if p := c.cgroupParent; p != "" && filepath.Clean("/"+p) != "/"+strings.Trim(p, "/") {
-		return fmt.Errorf("--cgroup-parent %s: want a path without . and .. such as /containers", p)
-	}
 	_, err := c.network(nil)
 	return err
+}
+
+// The drivers of --exec-opt native.cgroupdriver.
+const (
+	driverFiles   = "cgroupfs"
+	driverSystemd = "systemd"
+)
+
+// cgroupDriver is what --exec-opt says.
+func (c *config) cgroupDriver() string {
+	driver := driverFiles
+	for _, o := range c.execOpts {
+		if name, ok := strings.CutPrefix(o, "native.cgroupdriver="); ok {
+			driver = name
+		}
+	}
+	return driver
+}
+
+func (c *config) checkCgroups() error {
+	for _, o := range c.execOpts {
+		if !strings.HasPrefix(o, "native.cgroupdriver=") {
+			return fmt.Errorf("--exec-opt %s: only native.cgroupdriver=cgroupfs and native.cgroupdriver=systemd are known", o)
+		}
+	}
+	switch driver, p := c.cgroupDriver(), c.cgroupParent; {
+	case driver != driverFiles && driver != driverSystemd:
+		return fmt.Errorf("--exec-opt native.cgroupdriver=%s: want cgroupfs or systemd", driver)
+	case driver == driverSystemd && !systemd.Running():
+		return fmt.Errorf("--exec-opt native.cgroupdriver=systemd: systemd is not the init system of this machine; use cgroupfs")
+	case driver == driverSystemd && systemd.CheckSlice(p) != nil:
+		return fmt.Errorf("--cgroup-parent %s: cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"", p)
+	case driver == driverFiles && p != "" && filepath.Clean("/"+p) != "/"+strings.Trim(p, "/"):
+		return fmt.Errorf("--cgroup-parent %s: want a path without . and .. such as /containers", p)
+	}
+	return nil
 }
 
 // checkUserns reads the maps of --userns-remap.

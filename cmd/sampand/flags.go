@@ -142,7 +142,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringVar(&c.cgroupParent, "cgroup-parent", "", "Set parent cgroup for all containers")
 	f.StringVar(&c.ipcMode, "default-ipc-mode", "private", `Default mode for containers ipc ("shareable" | "private")`)
 	f.StringVar(&c.cgroupns, "default-cgroupns-mode", "", `Default mode for containers cgroup namespace ("host" | "private")`)
-	f.StringArrayVar(&c.execOpts, "exec-opt", nil, "Runtime execution options (native.cgroupdriver=cgroupfs)")
+	f.StringArrayVar(&c.execOpts, "exec-opt", nil, "Runtime execution options (native.cgroupdriver=cgroupfs or systemd)")
 	f.StringArrayVar(&c.cdiDirs, "cdi-spec-dir", cdi.DefaultDirs(), "Directories with CDI specifications of devices")
 	f.StringArrayVar(&c.labels, "label", nil, "Set key=value labels to the daemon")
 	c.registry.define(f)

@@ -178,7 +178,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	d.containers, err = container.New(container.Options{
 		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent, CDIDirs: c.cdiDirs,
 		Defaults: request.Defaults{
-			CgroupV2: layout == cgroup.V2, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
+			CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
 			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
 			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 		},
@@ -237,7 +237,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
 		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
 		StorageDriver: d.snapshots.Name(), LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
-		NetworkDrivers: []string{"bridge", "host", "macvlan", "null"}, CgroupDriver: "cgroupfs", Firewall: d.cfg.firewall,
+		NetworkDrivers: []string{"bridge", "host", "macvlan", "null"}, CgroupDriver: d.cfg.cgroupDriver(), Firewall: d.cfg.firewall,
 		Runtimes:        d.cfg.runtimes.listed(),
 		DefaultRuntime:  d.cfg.defaultRuntime,
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},

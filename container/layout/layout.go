@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
 // defaultCgroup is the group above all containers' groups.
@@ -19,8 +20,11 @@ type Paths struct {
 	ExecRoot string
 	// Base is the layer on top of every image; "" for none.
 	Base string
-	// CgroupParent is the group above the containers'; "" is the default.
+	// CgroupParent is the group above the containers'; "" is the default. With the
+	// systemd driver it is a slice.
 	CgroupParent string
+	// Systemd makes the groups: each is a scope.
+	Systemd bool
 }
 
 // DataDir is where a container keeps what must survive the machine's reboot.
@@ -44,19 +48,51 @@ func (p *Paths) LogPath(r *record.Record) string {
 // ExitPath is the file in which the shim leaves how a run ended.
 func (p *Paths) ExitPath(id string) string { return filepath.Join(p.DataDir(id), "exit.json") }
 
-// Cgroup is the container's group below every hierarchy's root.
+// Cgroup is the container's group below every hierarchy's root: where its last start has put
+// it, whatever driver and parent this daemon was given.
 func (p *Paths) Cgroup(r *record.Record) string {
-	parent := r.HostConfig.CgroupParent
-	if parent == "" {
-		parent = p.CgroupRoot()
+	if r.State.Cgroup != "" {
+		return r.State.Cgroup
 	}
-	return filepath.Join("/", parent, r.ID)
+	return p.group(r.HostConfig.CgroupParent, r.ID)
 }
 
-// CgroupRoot is the group above those of containers that ask for no other.
-func (p *Paths) CgroupRoot() string {
-	if p.CgroupParent != "" {
-		return p.CgroupParent
+// NextCgroup is what State.Cgroup becomes at a start: "" for the usual place.
+func (p *Paths) NextCgroup(r *record.Record) string {
+	if g := p.group(r.HostConfig.CgroupParent, r.ID); g != (&Paths{}).group("", r.ID) {
+		return g
 	}
-	return defaultCgroup
+	return ""
+}
+
+// CgroupOf is the group of a container of which only the id is known.
+func (p *Paths) CgroupOf(id string) string { return p.group("", id) }
+
+func (p *Paths) group(parent, id string) string {
+	if parent == "" {
+		parent = p.CgroupParent
+	}
+	if p.Systemd {
+		return systemd.Name{Slice: parent, Unit: scopePrefix + "-" + id + ".scope"}.Path()
+	}
+	if parent == "" {
+		parent = defaultCgroup
+	}
+	return filepath.Join("/", parent, id)
+}
+
+// scopePrefix begins the names of scopes, as in sampan-ID.scope.
+const scopePrefix = "sampan"
+
+// CgroupsPath is the same for the specification: a scope is named slice:prefix:name.
+func (p *Paths) CgroupsPath(r *record.Record) string {
+	group := p.Cgroup(r)
+	if systemd.UnitOf(group) == "" {
+		return group
+	}
+	slice := filepath.Base(filepath.Dir(group))
+	if slice == "/" {
+		slice = "-.slice"
+	}
+	return slice + ":" + scopePrefix + ":" + r.ID
 }

@@ -66,6 +66,8 @@ type State struct {
 	OtherNetworks map[string]string `json:",omitempty"`
 	// Remap are the id maps of the last start; nil is the host's user namespace.
 	Remap *userns.Remap `json:",omitempty"`
+	// Cgroup is the control group of the last start, where it is not the usual one.
+	Cgroup string `json:",omitempty"`
 	// Health is nil for a container without a health check.
 	Health *container.Health `json:",omitempty"`
 	// Stopped tells that a user ended it: unless-stopped leaves it alone then.

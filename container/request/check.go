@@ -19,6 +19,7 @@ import (
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/systemd"
 	"github.com/sampan-containers/sampan/volume"
 )
 
@@ -260,7 +261,11 @@ func (d *Defaults) checkLimits(_ *container.Config, hc *container.HostConfig) er
 	if hc.ShmSize < 0 {
 		return invalid("SHM size can not be less than 0")
 	}
-	if p := hc.CgroupParent; p != "" && (path.Clean("/"+p) != "/"+strings.Trim(p, "/") || strings.ContainsAny(p, "\x00\n")) {
+	if d.Systemd {
+		if err := systemd.CheckSlice(hc.CgroupParent); err != nil {
+			return invalid("cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\": %v", err)
+		}
+	} else if p := hc.CgroupParent; p != "" && (path.Clean("/"+p) != "/"+strings.Trim(p, "/") || strings.ContainsAny(p, "\x00\n")) {
 		return invalid("invalid cgroup parent %q: want a path such as /web, without . and ..", p)
 	}
 	if hc.CPURealtimePeriod < 0 || hc.CPURealtimePeriod != 0 && hc.CPURealtimeRuntime > hc.CPURealtimePeriod {

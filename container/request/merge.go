@@ -18,6 +18,7 @@ import (
 // Defaults are the daemon's settings that a request falls back on.
 type Defaults struct {
 	CgroupV2     bool               // the machine has the unified hierarchy only
+	Systemd      bool               // systemd makes the control groups
 	Runtime      string             // name of the runtime of containers that name none
 	Runtimes     map[string]Runtime // the others that may be named, beside OwnRuntime
 	Remap        *userns.Remap      // --userns-remap, or nil

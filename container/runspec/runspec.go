@@ -61,7 +61,7 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 		ID: rec.ID, Path: rec.Path, Args: rec.Args,
 		Config: rec.Config, HostConfig: rec.HostConfig,
 		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
-		CgroupsPath: m.Paths.Cgroup(rec), CgroupV2: m.Defaults.CgroupV2,
+		CgroupsPath: m.Paths.CgroupsPath(rec), CgroupV2: m.Defaults.CgroupV2,
 		ShmSource: run.Shm, Defaults: m.Spec, Host: m.Host,
 	}
 	if run.Remap != nil {
