@@ -249,7 +249,7 @@ func (s *Service) remove(ctx context.Context, n *network, idle bool) (*mobynet.I
 		// the next start removes.
 		end := func() error { return n.driver.Remove(ctx) }
 		if b, ok := n.driver.(*bridge.Bridge); ok && n.bridge.Name == "" {
-			end = b.RemoveSoon
+			end = func() error { return b.RemoveSoon(&s.remover) }
 		}
 		if err := end(); err != nil {
 			s.log.Error("take a network out of the kernel", "network", n.record.Name, "error", err)

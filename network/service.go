@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/firewall"
@@ -42,7 +43,8 @@ type Service struct {
 	resolver *dns.Resolver
 	// making serialises the creation and removal of networks: each looks at
 	// what all others use.
-	making sync.Mutex
+	making  sync.Mutex
+	remover bridge.Remover
 
 	mu        sync.Mutex
 	fw        *firewall.Table     // nil until a network needs it
@@ -178,6 +180,7 @@ func (s *Service) Close() error {
 	s.closed = true
 	s.reserve.Close()
 	s.resolver.Close()
+	s.remover.Wait()
 	var err error
 	for _, n := range s.networks {
 		switch {

@@ -368,24 +368,14 @@ func (b *Bridge) Remove(context.Context) error {
 		err = b.host.Do(netlink.DeleteLink(b.cfg.Name))
 	}
 	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
-	if len(names) == 0 {
-		b.host.Close()
-		return err
-	}
-	// Each takes long, and ends by itself as a rule; only the rest is for us.
-	time.AfterFunc(linkGrace, func() {
-		for _, name := range names {
-			b.dropLink(name)
-		}
-		b.host.Close()
-	})
+	b.letGo(names)
 	return err
 }
 
 // RemoveSoon is Remove for a bridge whose name nobody asks for again: its
-// addresses are free at once, and the link, for which the kernel takes 30 ms, goes
-// behind the caller's back. A daemon that dies before leaves it to Sweep.
-func (b *Bridge) RemoveSoon() error {
+// addresses are free at once, and the link goes behind the caller's back. A daemon
+// that dies before leaves it to Sweep.
+func (b *Bridge) RemoveSoon(r *Remover) error {
 	link, err := b.host.LinkByName(b.cfg.Name)
 	if err != nil || link.Alias != alias(b.cfg.Owner) {
 		return b.Remove(context.Background())
@@ -398,12 +388,28 @@ func (b *Bridge) RemoveSoon() error {
 		err = b.host.Do(reqs...)
 	}
 	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
-	go func() {
-		if err := b.Remove(context.Background()); err != nil {
-			b.cfg.Log.Warn("a bridge of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", err)
+	r.add(link.Index, func(failed error) {
+		if failed != nil {
+			b.cfg.Log.Warn("a bridge of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", failed)
 		}
-	}()
+	})
+	b.letGo(b.stopTimers())
 	return err
+}
+
+// letGo closes the bridge, after the links that should be gone. Each takes long to
+// remove and ends by itself as a rule; only the rest is for us.
+func (b *Bridge) letGo(leaving []string) {
+	if len(leaving) == 0 {
+		b.host.Close()
+		return
+	}
+	time.AfterFunc(linkGrace, func() {
+		for _, name := range leaving {
+			b.dropLink(name)
+		}
+		b.host.Close()
+	})
 }
 
 func alias(owner string) string {

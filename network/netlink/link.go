@@ -142,6 +142,25 @@ func DeleteLink(name string) *Request {
 	return r.Raw(ifinfo(unix.AF_UNSPEC, 0, 0, 0)).String(unix.IFLA_IFNAME, name)
 }
 
+// DeleteLinkIndex removes the link with the index.
+func DeleteLinkIndex(index int) *Request {
+	r := NewRequest(fmt.Sprintf("remove link %d", index), unix.RTM_DELLINK, 0)
+	return r.Raw(ifinfo(unix.AF_UNSPEC, index, 0, 0))
+}
+
+// SetGroup puts the link with the index into a group, by which several can be
+// removed at once.
+func SetGroup(index int, group uint32) *Request {
+	r := NewRequest(fmt.Sprintf("put link %d into a group", index), unix.RTM_NEWLINK, 0)
+	return r.Raw(ifinfo(unix.AF_UNSPEC, index, 0, 0)).Uint32(unix.IFLA_GROUP, group)
+}
+
+// DeleteGroup removes every link of a group.
+func DeleteGroup(group uint32) *Request {
+	r := NewRequest("remove a group of links", unix.RTM_DELLINK, 0)
+	return r.Raw(ifinfo(unix.AF_UNSPEC, 0, 0, 0)).Uint32(unix.IFLA_GROUP, group)
+}
+
 // LinkByName returns a link; the error is ENODEV when there is none.
 func (c *Conn) LinkByName(name string) (*Link, error) {
 	r := NewRequest(fmt.Sprintf("look up the link %s", name), unix.RTM_GETLINK, 0)

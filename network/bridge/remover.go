@@ -1,0 +1,114 @@
+package bridge
+
+import (
+	"errors"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/network/netlink"
+)
+
+const (
+	// removalGroup is the link group that bridges are put into to be removed in one
+	// request. Nobody else numbers groups like that ("Smpn").
+	removalGroup = 0x536d706e
+	// removedAtOnce bounds how long one request keeps others from the kernel's
+	// network configuration: a bridge holds its lock for 15 ms.
+	removedAtOnce = 8
+)
+
+// Remover removes bridges behind their networks' back, one request after the
+// other. The kernel waits twice for all readers to be done with a bridge that goes,
+// 30 ms in all: once with its lock held, for each bridge, and once after that, for
+// each request. So those that come while a request is under way share the next one.
+//
+// The zero value is ready. A daemon that dies leaves the rest to Sweep.
+type Remover struct {
+	mu      sync.Mutex
+	waiting []doomed
+	working bool
+	idle    []chan struct{} // closed when working ends
+}
+
+// doomed is a bridge to be removed, and what to do after that.
+type doomed struct {
+	index int
+	after func(error)
+}
+
+// add has a bridge removed. after is told when it is gone, or why it is not.
+func (r *Remover) add(index int, after func(error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(r.waiting, doomed{index, after})
+	if !r.working {
+		r.working = true
+		go r.work()
+	}
+}
+
+// Wait returns when every bridge has been removed that was to be.
+func (r *Remover) Wait() {
+	r.mu.Lock()
+	var idle chan struct{}
+	if r.working {
+		idle = make(chan struct{})
+		r.idle = append(r.idle, idle)
+	}
+	r.mu.Unlock()
+	if idle != nil {
+		<-idle
+	}
+}
+
+func (r *Remover) work() {
+	conn, opened := netlink.Open()
+	if opened == nil {
+		defer conn.Close()
+	}
+	for {
+		r.mu.Lock()
+		n := min(len(r.waiting), removedAtOnce)
+		now := r.waiting[:n:n]
+		if r.waiting = r.waiting[n:]; n == 0 {
+			for _, c := range r.idle {
+				close(c)
+			}
+			r.waiting, r.idle, r.working = nil, nil, false
+		}
+		r.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		together := opened == nil && n > 1 && removeTogether(conn, now)
+		for _, l := range now {
+			err := opened
+			if opened == nil && !together {
+				err = conn.Do(netlink.DeleteLinkIndex(l.index))
+			}
+			if errors.Is(err, unix.ENODEV) {
+				err = nil
+			}
+			l.after(err)
+		}
+	}
+}
+
+// removeTogether removes links by one request; false = some may be left.
+func removeTogether(conn *netlink.Conn, links []doomed) bool {
+	var reqs []*netlink.Request
+	for _, l := range links {
+		reqs = append(reqs, netlink.SetGroup(l.index, removalGroup))
+	}
+	results, err := conn.DoEach(append(reqs, netlink.DeleteGroup(removalGroup))...)
+	if err != nil {
+		return false
+	}
+	for _, err := range results {
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return false
+		}
+	}
+	return true
+}
