@@ -11,6 +11,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/settings"
 	"github.com/sampan-containers/sampan/state"
 )
@@ -49,6 +50,41 @@ func TestCreateAndRemove(t *testing.T) {
 	}
 	if rules := l.run("nft", "list", "table", "inet", "sampan0"); strings.Contains(rules, "br-") {
 		t.Errorf("rules left:\n%s", rules)
+	}
+}
+
+// TestRemovedBridgesGo: bridges that are removed together go by one request, and
+// each by its own where somebody else's link in their group stands in the way.
+func TestRemovedBridgesGo(t *testing.T) {
+	const bridges = 10
+	l := newLab(t)
+	s := l.service(l.config())
+	l.run("ip", "link", "add", "br-mine", "type", "bridge")
+	t.Cleanup(func() { l.run("ip", "link", "del", "br-mine") })
+	t.Cleanup(func() { l.run("ip", "link", "set", "lo", "group", "0") })
+	for _, group := range []string{"0", fmt.Sprint(bridge.RemovalGroup)} { // lo cannot be removed
+		l.run("ip", "link", "set", "lo", "group", group)
+		for i := range bridges {
+			l.network(s, fmt.Sprintf("n%d", i), func(*mobynet.CreateRequest) {})
+		}
+		if n := strings.Count(l.run("ip", "-o", "link"), ": br-"); n != bridges+1 {
+			t.Fatalf("%d bridges are there before the removal, want %d", n, bridges+1)
+		}
+		for i := range bridges {
+			if _, err := s.Remove(t.Context(), fmt.Sprintf("n%d", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if addrs := l.run("ip", "-o", "-4", "addr"); strings.Contains(addrs, ": br-") {
+			t.Errorf("a removed network keeps its address:\n%s", addrs)
+		}
+		s.remover.Wait()
+		if links := l.run("ip", "-o", "link"); strings.Count(links, ": br-") != 1 || !strings.Contains(links, ": br-mine") {
+			t.Errorf("lo in group %s: links after the removal:\n%s", group, links)
+		}
+	}
+	if l.log.String() != "" && strings.Contains(l.log.String(), "WARN") {
+		t.Errorf("the removal warns:\n%s", l.log)
 	}
 }
 

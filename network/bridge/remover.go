@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// removalGroup is the link group that bridges are put into to be removed in one
+	// RemovalGroup is the link group that bridges are put into to be removed in one
 	// request. Nobody else numbers groups like that ("Smpn").
-	removalGroup = 0x536d706e
+	RemovalGroup = 0x536d706e
 	// removedAtOnce bounds how long one request keeps others from the kernel's
 	// network configuration: a bridge holds its lock for 15 ms.
 	removedAtOnce = 8
@@ -99,9 +99,9 @@ func (r *Remover) work() {
 func removeTogether(conn *netlink.Conn, links []doomed) bool {
 	var reqs []*netlink.Request
 	for _, l := range links {
-		reqs = append(reqs, netlink.SetGroup(l.index, removalGroup))
+		reqs = append(reqs, netlink.SetGroup(l.index, RemovalGroup))
 	}
-	results, err := conn.DoEach(append(reqs, netlink.DeleteGroup(removalGroup))...)
+	results, err := conn.DoEach(append(reqs, netlink.DeleteGroup(RemovalGroup))...)
 	if err != nil {
 		return false
 	}
