@@ -494,6 +494,7 @@ func TestRootlessSpec(t *testing.T) {
 	}
 	mine, theirs := spec(ours), spec(runc(t))
 	l := newRootlessLab(t, ours)
+	l.refused("not true, false or auto", "--rootless", "frob", "list") // runc takes it for auto
 	mine.Process.Terminal, mine.Process.Args = false, []string{"/bin/busybox", "id"}
 	l.write(mine)
 	l.own()
