@@ -151,6 +151,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	if l.runtime, err = s.opts.Defaults.FindRuntime(m.Next.HostConfig.Runtime); err != nil {
 		return nil, err
 	}
+	l.run.Profile = l.runtime.Path != ""
 	if l.run.Remap != nil && l.runtime.Path != "" {
 		return nil, notYet("a container of the runtime %s in a user namespace of its own is not available yet (use --userns host)", m.Next.HostConfig.Runtime)
 	}
@@ -272,6 +273,9 @@ func (l *launcher) config() (wire.Config, error) {
 	var err error
 	if c.Log, err = request.LogConfig(rec, l.s.paths.LogPath(rec)); err != nil {
 		return c, err
+	}
+	if l.run.Filter != nil {
+		c.Filter = l.run.Filter.Encode()
 	}
 	c.Runtime, c.RuntimeArgs = l.runtime.Path, l.runtime.Args
 	if c.Runtime != "" && l.s.paths.Systemd {

@@ -33,7 +33,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 		linux = &specs.Linux{}
 	}
 	p := &plan{
-		b: launch.NewBuilder(), process: process, linux: linux, group: c.Cgroup, warn: c.warn,
+		b: launch.NewBuilder(), process: process, linux: linux, compiled: c.compiled, group: c.Cgroup, warn: c.warn,
 		stdio: e.Stdio, preserve: e.Preserve, ns: &namespaces{create: c.private},
 		nested: os.Geteuid() != 0 || !privs.InitialUserNS(),
 	}

@@ -78,6 +78,7 @@ func newLauncher(s *LaunchSpec) (*launcher, error) {
 	case s.Spec.Root == nil && s.Overlay == nil:
 		return nil, fault.New(fault.Invalid, "container %s: the specification has no root", s.ID)
 	}
+	l.compiled = s.Filter
 	l.warn = s.Warn
 	if l.warn == nil {
 		l.warn = func(string) {}
@@ -110,7 +111,7 @@ func (l *launcher) openGroup() error {
 	if systemd.IsName(path) {
 		return l.openScope(path)
 	}
-	g, err := cgroup.Create(path, l.linux.Resources, cgroup.Options{Warn: l.warn})
+	g, err := cgroup.Create(path, l.linux.Resources, cgroup.Options{Warn: l.warn, Machine: l.s.Machine})
 	if err != nil {
 		return err
 	}
@@ -394,7 +395,7 @@ func (l *launcher) close() {
 
 // run starts the program and waits for its end in the execve, or at the barrier.
 func (l *launcher) run() (*Container, error) {
-	c := &Container{ID: l.s.ID, Cgroup: l.group, unit: l.unit, spec: l.spec, bundle: l.s.Bundle, warn: l.warn, private: l.ns.flags()}
+	c := &Container{ID: l.s.ID, Cgroup: l.group, unit: l.unit, spec: l.spec, compiled: l.compiled, bundle: l.s.Bundle, warn: l.warn, private: l.ns.flags()}
 	program, err := l.b.Finish()
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ type plan struct {
 	die      bool
 	nested   bool               // the caller is not in the machine's first user namespace, or not root
 	bounce   *launch.Trampoline // what the execve goes by, or nil
+	compiled *seccomp.Filter    // given by the caller, or nil
 	filter   []unix.SockFilter
 	flags    uint
 
@@ -89,7 +90,13 @@ func (p *plan) procfs() (launch.Arg, error) {
 // compileFilter turns the profile into BPF.
 func (p *plan) compileFilter() error {
 	s := p.linux.Seccomp
-	if s == nil || weak.Off("seccomp") {
+	switch {
+	case weak.Off("seccomp"):
+		return nil
+	case p.compiled != nil:
+		p.filter, p.flags = p.compiled.Program, p.compiled.Flags
+		return nil
+	case s == nil:
 		return nil
 	}
 	var err error

@@ -31,6 +31,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sampan-containers/sampan/runtime/ahead"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/seccomp"
 )
 
 // Errors of Launch, Start and Exec that decide an exit code.
@@ -65,6 +66,8 @@ type LaunchSpec struct {
 	// Spec.Linux.CgroupsPath ("/sampan/ID" if that is empty; slice:prefix:name lets
 	// systemd make it) with the limits of Spec.Linux.Resources, and belongs to the Container.
 	Cgroup *cgroup.Group
+	// Machine is where control groups are, if the caller has found that out; nil is fine.
+	Machine *cgroup.Machine
 
 	// Ahead has made some of the namespaces already; nil is fine. DieWithParent
 	// means the thread of it.
@@ -73,6 +76,9 @@ type LaunchSpec struct {
 	// Template is a mount namespace made by NewTemplate. It spares a copy of the
 	// host's mount table; nil works too.
 	Template *os.File
+
+	// Filter, when set, is used instead of Spec.Linux.Seccomp, also by Exec.
+	Filter *seccomp.Filter
 
 	Stdio    [3]*os.File // used when !Spec.Process.Terminal; nil is /dev/null
 	Preserve []*os.File  // become descriptors 3, 4, … of the program (--preserve-fds)
@@ -107,12 +113,13 @@ type Container struct {
 	Console *os.File      // master of the terminal, or nil; the caller owns it
 	Cgroup  *cgroup.Group //
 
-	spec    *specs.Spec
-	unit    string   // of systemd, that Cgroup belongs to, or ""
-	bundle  string   // for the state that others are told
-	private uintptr  // CLONE_NEW* flags of the namespaces that are not the caller's
-	ptmx    *os.File // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
-	warn    func(string)
+	spec     *specs.Spec
+	compiled *seccomp.Filter // in place of the specification's profile, or nil
+	unit     string          // of systemd, that Cgroup belongs to, or ""
+	bundle   string          // for the state that others are told
+	private  uintptr         // CLONE_NEW* flags of the namespaces that are not the caller's
+	ptmx     *os.File        // O_PATH descriptor of the container's own /dev/pts/ptmx, or nil
+	warn     func(string)
 
 	mu        sync.Mutex // guards what follows
 	held      *watch     // the conversation that waits for Start, or nil

@@ -22,17 +22,11 @@ func seccompProfile(in *Input, sec Security, s *specs.Spec) (*specs.LinuxSeccomp
 	if in.HostConfig.Privileged {
 		return nil, nil
 	}
-	profile := sec.Seccomp
-	if profile == "" || profile == "builtin" {
-		profile = in.Defaults.Seccomp
-		if sec.Seccomp == "builtin" {
-			profile = ""
-		}
-	}
+	profile := chosen(in, sec)
 	switch profile {
 	case SeccompUnconfined:
 		return nil, nil
-	case "", "builtin":
+	case "":
 		p, err := seccomp.GetDefaultProfile(s)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "default seccomp profile: %w", err)
@@ -47,6 +41,22 @@ func seccompProfile(in *Input, sec Security, s *specs.Spec) (*specs.LinuxSeccomp
 		return nil, fault.New(fault.Invalid, "seccomp profile: %w", err)
 	}
 	return p, nil
+}
+
+// chosen is the profile's text, "unconfined", or "" for the built-in one.
+func chosen(in *Input, sec Security) string {
+	profile := sec.Seccomp
+	if profile == "" {
+		profile = in.Defaults.Seccomp
+	}
+	if profile == "builtin" {
+		return ""
+	}
+	return profile
+}
+
+func isBuiltIn(in *Input, sec Security) bool {
+	return !in.HostConfig.Privileged && chosen(in, sec) == ""
 }
 
 // CheckSeccomp refuses a profile that is not JSON of a sensible size.

@@ -19,6 +19,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	rtseccomp "github.com/sampan-containers/sampan/runtime/seccomp"
 	"github.com/sampan-containers/sampan/runtime/speccheck"
 )
 
@@ -71,14 +72,25 @@ const initTarget = "/sbin/docker-init"
 // Build makes the specification. Its errors are fault.Invalid unless they come
 // from reading the host's devices.
 func Build(in *Input) (*specs.Spec, error) {
+	s, _, err := build(in, nil)
+	return s, err
+}
+
+// BuildFiltered is Build with the built-in seccomp profile as a compiled filter: where
+// it is not nil, the specification has no profile.
+func BuildFiltered(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) {
+	return build(in, filters)
+}
+
+func build(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) {
 	hc := in.HostConfig
 	security, err := ParseSecurityOpts(hc.SecurityOpt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	process, err := buildProcess(in, security)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &specs.Spec{
 		Version:     specs.Version,
@@ -102,21 +114,29 @@ func Build(in *Input) (*specs.Spec, error) {
 		s.Hostname, s.Domainname = "", ""
 	}
 	if s.Linux.Sysctl, err = sysctls(hc, in.GIDs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.Mounts = mounts(in)
 	devices, rules, err := devices(in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.Linux.Devices = devices
 	if s.Linux.Resources, err = resources(hc, rules, in.Host); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if s.Linux.Seccomp, err = seccompProfile(in, security, s); err != nil {
-		return nil, err
+	var filter *rtseccomp.Filter
+	if filters != nil && isBuiltIn(in, security) {
+		if filter, err = filters.builtIn(s); err != nil {
+			return nil, nil, err
+		}
 	}
-	return s, Check(s)
+	if filter == nil {
+		if s.Linux.Seccomp, err = seccompProfile(in, security, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s, filter, Check(s)
 }
 
 // Check holds the result to what every config.json must keep, whatever the

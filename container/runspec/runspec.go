@@ -24,6 +24,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/launch"
+	"github.com/sampan-containers/sampan/runtime/seccomp"
 )
 
 // Maker makes specifications.
@@ -34,6 +35,7 @@ type Maker struct {
 	Spec       ocispec.Defaults
 	Host       ocispec.Host
 	CDIDirs    []string // where specifications of devices lie
+	filters    ocispec.Filters
 }
 
 // Run is what one run adds to the record.
@@ -41,6 +43,11 @@ type Run struct {
 	Record *record.Record
 	Shm    string        // what is mounted at /dev/shm; empty: a tmpfs of its own
 	Remap  *userns.Remap // nil: the host's user namespace
+	// Profile: config.json must have the seccomp profile, for a runtime that reads no
+	// compiled filter.
+	Profile bool
+	// Filter is what Make compiled of the profile, or nil.
+	Filter *seccomp.Filter
 	// Held are directories that mounts refer to, open until the shim has started.
 	Held []*os.File
 }
@@ -76,7 +83,12 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 	if in.Mounts, err = m.mounts(run); err != nil {
 		return nil, err
 	}
-	spec, err := ocispec.Build(in)
+	filters := &m.filters
+	if run.Profile {
+		filters = nil
+	}
+	spec, filter, err := ocispec.BuildFiltered(in, filters)
+	run.Filter = filter
 	if err != nil {
 		return nil, err
 	}

@@ -67,6 +67,7 @@ const (
 
 // Options of Create; the zero value is right for most callers.
 type Options struct {
+	Machine *Machine // found ahead, or nil
 	// Warn receives one sentence for each setting that the kernel no longer
 	// has and that is safe to leave out (kernel memory limits). Nil drops them.
 	Warn func(string)
@@ -97,6 +98,19 @@ type part struct {
 
 func (p *part) dir() string { return p.h.mount + p.rel }
 
+// Machine is where the hierarchies are. Who waits for an order to make a group may
+// find that out ahead.
+type Machine struct{ m *machine }
+
+// Find reads where the hierarchies are mounted.
+func Find() (*Machine, error) {
+	m, err := discover()
+	if err != nil {
+		return nil, err
+	}
+	return &Machine{m}, nil
+}
+
 // Mode reports how this machine mounts its controllers.
 func Mode() (Layout, error) {
 	m, err := discover()
@@ -113,11 +127,13 @@ func Mode() (Layout, error) {
 // is taken over when it is empty and refused when there are processes in it
 // (fault.Conflict). On failure everything that was made is removed again.
 func Create(path string, res *specs.LinuxResources, o Options) (*Group, error) {
-	m, err := discover()
-	if err != nil {
-		return nil, err
+	if o.Machine == nil {
+		var err error
+		if o.Machine, err = Find(); err != nil {
+			return nil, err
+		}
 	}
-	return m.create(path, res, o)
+	return o.Machine.m.create(path, res, o)
 }
 
 func (m *machine) create(path string, res *specs.LinuxResources, o Options) (_ *Group, retErr error) {

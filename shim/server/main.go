@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/logs/logfile"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -26,6 +27,9 @@ func run(l launcher.Launcher, lim limits) int {
 		os.Stderr.WriteString("sampan-runtime shim: " + err.Error() + "\n")
 		return 1
 	}
+	// The order comes later than this process, as a rule: what it does not change is
+	// done before. An error comes again at the launch, and is told there.
+	s.machine, _ = cgroup.Find()
 	create, ok := s.receiveCreate()
 	if !ok {
 		return 1

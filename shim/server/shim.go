@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/logs/logfile"
+	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/shim/children"
 	"github.com/sampan-containers/sampan/shim/launcher"
 	"github.com/sampan-containers/sampan/shim/lent"
@@ -18,6 +19,7 @@ import (
 type shim struct {
 	loop
 	launcher launcher.Launcher
+	machine  *cgroup.Machine // until the launch
 
 	id, runDir string
 	exitPath   string

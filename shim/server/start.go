@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
+	"github.com/sampan-containers/sampan/runtime/seccomp"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/external"
 	"github.com/sampan-containers/sampan/shim/launcher"
@@ -93,7 +94,7 @@ func (s *shim) launch(c *create) (clients []int, err error) {
 			return nil, err
 		}
 	}
-	ls.Stdio = st.child
+	ls.Stdio, s.machine = st.child, nil
 	started, err := s.launcherFor(cfg).Launch(ls)
 	st.close()
 	if err != nil {
@@ -203,7 +204,13 @@ func (s *shim) launchSpec(cfg *wire.Config, spec *specs.Spec, files []int) (ls *
 		ID: cfg.ID, Spec: spec, Bundle: cfg.RunDir,
 		Namespaces:    map[specs.LinuxNamespaceType]*os.File{},
 		DieWithParent: true,
+		Machine:       s.machine,
 		Warn:          func(text string) { s.warnings = append(s.warnings, text) },
+	}
+	if len(cfg.Filter) > 0 {
+		if ls.Filter, err = seccomp.DecodeFilter(cfg.Filter); err != nil {
+			return ls, nil, err
+		}
 	}
 	if o := cfg.Overlay; o != nil {
 		ls.Overlay = &runtime.Overlay{Lower: o.Lower, Upper: o.Upper, Work: o.Work, ReadOnly: o.ReadOnly}

@@ -37,6 +37,9 @@ type Config struct {
 	// Kept names descriptors that the shim holds for the daemon, one each, after
 	// the sockets of Ports.
 	Kept []string
+	// Filter is the container's seccomp filter (seccomp.Filter.Encode), compiled from
+	// a profile that is not in config.json then; empty: what config.json says.
+	Filter []byte
 	// Attach are clients present from the first byte on, one descriptor each,
 	// after those.
 	Attach []Attach
@@ -105,6 +108,9 @@ func (c *Config) Encode(e *Encoder) {
 	e.Strings(17, c.Kept)
 	e.String(18, c.Runtime)
 	e.Strings(19, c.RuntimeArgs)
+	if len(c.Filter) > 0 {
+		e.Raw(20, c.Filter)
+	}
 }
 
 // DecodeConfig reads a Config.
@@ -153,6 +159,8 @@ func DecodeConfig(b []byte) (*Config, error) {
 			c.Runtime = d.String()
 		case 19:
 			c.RuntimeArgs = append(c.RuntimeArgs, d.String())
+		case 20:
+			c.Filter = d.Raw()
 		case 17:
 			c.Kept = append(c.Kept, d.String())
 		}
