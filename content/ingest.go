@@ -168,14 +168,21 @@ func (s *Store) Publish(writers ...*Writer) error {
 	if len(writers) == 0 {
 		return nil
 	}
+	return s.PublishAfter(s.sync, writers...)
+}
+
+// PublishAfter is Publish with somebody else's sync of the store's file system,
+// which makes other data durable in the same go. It is called in any case, and
+// nothing is visible if it fails.
+func (s *Store) PublishAfter(sync func() error, writers ...*Writer) error {
 	for _, w := range writers {
 		if err := w.f.Chmod(blobMode); err != nil {
 			return fmt.Errorf("keep blob %s: %w", w.want, err)
 		}
 	}
 	failpoint.Hit("blob.publish.sync")
-	if err := unix.Syncfs(int(writers[0].f.Fd())); err != nil {
-		return writeError(fmt.Errorf("write blobs to disk: %w", err))
+	if err := sync(); err != nil || len(writers) == 0 {
+		return err
 	}
 	for _, w := range writers {
 		failpoint.Hit("blob.publish.rename")
@@ -194,6 +201,28 @@ func (s *Store) Publish(writers ...*Writer) error {
 	}
 	failpoint.Hit("blob.publish.renamed")
 	return syncDir(filepath.Join(s.blobs, digest.SHA256.String()))
+}
+
+// sync writes out the file system of the store.
+func (s *Store) sync() error {
+	d, err := os.Open(s.ingest)
+	if err != nil {
+		return fmt.Errorf("write blobs to disk: %w", err)
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return writeError(fmt.Errorf("write blobs to disk: %w", err))
+	}
+	return nil
+}
+
+// Device is the file system that holds the store, as stat(2) has it.
+func (s *Store) Device() (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(s.ingest, &st); err != nil {
+		return 0, fmt.Errorf("examine %s: %w", s.ingest, err)
+	}
+	return st.Dev, nil
 }
 
 // Hold keeps a blob from Delete and tells whether it is there. Each Hold needs

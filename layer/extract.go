@@ -46,11 +46,9 @@ type extractor struct {
 }
 
 // extract reads the tar to its end, trailing bytes too, into dir/fs.
-func extract(ctx context.Context, r io.Reader, dir string, written func(int64)) (*Info, error) {
-	for _, sub := range []string{"fs", "gone"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), impliedMode); err != nil {
-			return nil, err
-		}
+func extract(ctx context.Context, r io.Reader, dir string, w *workspace, written func(int64)) (*Info, error) {
+	if err := os.Mkdir(filepath.Join(dir, "fs"), impliedMode); err != nil {
+		return nil, err
 	}
 	root, err := inroot.Open(filepath.Join(dir, "fs"))
 	if err != nil {
@@ -65,12 +63,12 @@ func extract(ctx context.Context, r io.Reader, dir string, written func(int64)) 
 		return nil, err
 	}
 	defer dirs.forget()
-	rec, err := newRecipe(r, dir)
+	rec, err := newRecipe(r, dir, w)
 	if err != nil {
 		return nil, err
 	}
 	defer rec.close()
-	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, written: written, buf: make([]byte, copyBuffer)}
+	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, written: written, buf: w.copy[:]}
 	if err := x.entries(ctx, tar.NewReader(rec)); err != nil {
 		return nil, err
 	}
@@ -132,7 +130,11 @@ func tarError(n int, err error) error {
 
 // discard moves a directory that an entry replaces out of the tree.
 func (x *extractor) discard(parent *directory, base string) error {
-	x.gone++
+	if x.gone++; x.gone == 1 {
+		if err := os.Mkdir(filepath.Join(x.dir, "gone"), impliedMode); err != nil {
+			return err
+		}
+	}
 	return unix.Renameat(parent.fd(), base, unix.AT_FDCWD, filepath.Join(x.dir, "gone", strconv.Itoa(x.gone)))
 }
 

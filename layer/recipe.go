@@ -54,18 +54,19 @@ type recipe struct {
 	err  error
 }
 
-func newRecipe(r io.Reader, dir string) (*recipe, error) {
+func newRecipe(r io.Reader, dir string, w *workspace) (*recipe, error) {
 	f, err := os.OpenFile(filepath.Join(dir, recipeFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, pathError("make", recipeFile, err)
 	}
-	z, err := zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(recipeWindow), zstd.WithLowerEncoderMem(true))
-	if err != nil {
+	if w.encoder != nil {
+		w.encoder.Reset(f)
+	} else if w.encoder, err = zstd.NewWriter(f, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(recipeWindow), zstd.WithLowerEncoderMem(true)); err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &recipe{r: r, f: f, z: z, run: make([]byte, 0, recipeRun)}, nil
+	return &recipe{r: r, f: f, z: w.encoder, run: make([]byte, 0, recipeRun)}, nil
 }
 
 func (c *recipe) Read(p []byte) (int, error) {

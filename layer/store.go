@@ -72,6 +72,7 @@ type Store struct {
 	tmp    string
 	trash  *tree.Bin
 	flusher
+	workspaces workspaces
 
 	mu    sync.Mutex // guards infos
 	infos map[digest.Digest]*Info
@@ -161,10 +162,17 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 			st.Discard()
 		}
 	}()
-	z := newStream(ctx, r, digest.SHA256.Hash())
+	w := s.workspaces.get()
+	defer func() {
+		if retErr != nil {
+			w = nil // the stream may be in it still
+		}
+		s.workspaces.put(w)
+	}()
+	z := newStream(ctx, r, digest.SHA256.Hash(), w)
 	defer z.close()
 	failpoint.Hit("layer.stage.extract")
-	if st.Info, err = extract(ctx, z, tmp, s.flusher.wrote); err != nil {
+	if st.Info, err = extract(ctx, z, tmp, w, s.flusher.wrote); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
 	st.Info.DiffID = z.digest()
@@ -177,8 +185,9 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 	return st, nil
 }
 
-// Publish makes staged layers durable with one syncfs and then visible. All of
-// them are held, as by Unpack, unless it fails.
+// Publish makes staged layers durable with one syncfs, with all else on the file
+// system of the store, and then visible. All of them are held, as by Unpack, unless
+// it fails.
 func (s *Store) Publish(staged ...*Staged) (retErr error) {
 	var held []digest.Digest
 	defer func() {
@@ -199,7 +208,7 @@ func (s *Store) Publish(staged ...*Staged) (retErr error) {
 		}
 		fresh = append(fresh, st)
 	}
-	if len(fresh) == 0 {
+	if len(staged) == 0 {
 		return nil
 	}
 	failpoint.Hit("layer.publish.sync")
@@ -324,10 +333,19 @@ func (s *Store) Remove(id digest.Digest) error {
 	return s.trash.Take(s.path(id))
 }
 
+// Device is the file system that holds the store, as stat(2) has it.
+func (s *Store) Device() (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(s.tmp, &st); err != nil {
+		return 0, fmt.Errorf("examine %s: %w", s.tmp, err)
+	}
+	return st.Dev, nil
+}
+
 func (s *Store) path(id digest.Digest) string { return filepath.Join(s.layers, id.Encoded()) }
 
 // flushStep is after how many unpacked bytes writing out begins.
-const flushStep = 32 * mib
+const flushStep = 64 * mib
 
 // flusher has the kernel write out while layers are being unpacked, so that the
 // sync before they become visible has little left to wait for.

@@ -47,11 +47,11 @@ const magicSize = 6
 
 var magics = []struct {
 	prefix string
-	open   func(*bufio.Reader) (filler, func(), error)
+	open   func(*bufio.Reader, *workspace) (filler, func(), error)
 }{
 	{"\x1f\x8b", openGzip},
 	{"\x28\xb5\x2f\xfd", openZstd},
-	{"BZh", func(r *bufio.Reader) (filler, func(), error) { return plainReader{bzip2.NewReader(r)}, func() {}, nil }},
+	{"BZh", openBzip2},
 	{"\xfd7zXZ\x00", openXz},
 }
 
@@ -74,11 +74,16 @@ func (r plainReader) Fill(block []byte, history int) (n int, err error) {
 	return n, err
 }
 
-func openGzip(r *bufio.Reader) (filler, func(), error) {
-	return inflate.NewReader(r), func() {}, nil
+func openGzip(r *bufio.Reader, w *workspace) (filler, func(), error) {
+	w.gzip.Reset(r)
+	return w.gzip, func() {}, nil
 }
 
-func openZstd(r *bufio.Reader) (filler, func(), error) {
+func openBzip2(r *bufio.Reader, _ *workspace) (filler, func(), error) {
+	return plainReader{bzip2.NewReader(r)}, func() {}, nil
+}
+
+func openZstd(r *bufio.Reader, _ *workspace) (filler, func(), error) {
 	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, nil, err
@@ -86,7 +91,7 @@ func openZstd(r *bufio.Reader) (filler, func(), error) {
 	return plainReader{z}, z.Close, nil
 }
 
-func openXz(r *bufio.Reader) (filler, func(), error) {
+func openXz(r *bufio.Reader, _ *workspace) (filler, func(), error) {
 	z, err := xz.NewReader(bufio.NewReader(&xzFrames{r: r}))
 	return plainReader{z}, func() {}, err
 }
@@ -99,6 +104,7 @@ type stream struct {
 	cur        *block
 	rest       []byte // of cur
 	err        error  // why full was closed; valid after that
+	work       *workspace
 
 	in  atomic.Int64
 	out int64
@@ -115,16 +121,18 @@ type block struct {
 func (b *block) data() []byte { return b.buf[inflate.Window : inflate.Window+b.n] }
 
 // newStream begins to read r. close must follow; r may be read until the
-// source's own end or failure even after close, so the owner of r closes it.
-func newStream(ctx context.Context, r io.Reader, sum hash.Hash) *stream {
+// source's own end or failure even after close, so the owner of r closes it. The
+// stream works in w until it is done.
+func newStream(ctx context.Context, r io.Reader, sum hash.Hash, w *workspace) *stream {
 	s := &stream{
 		full: make(chan *block, blocks),
 		free: make(chan *block, blocks),
 		quit: make(chan struct{}),
 		sum:  sum,
+		work: w,
 	}
-	for range blocks {
-		s.free <- new(block)
+	for i := range w.blocks {
+		s.free <- &w.blocks[i]
 	}
 	go s.produce(ctx, r)
 	return s
@@ -226,7 +234,7 @@ func (s *stream) decompress(r io.Reader) (filler, func(), error) {
 		if !bytes.HasPrefix(head, []byte(m.prefix)) {
 			continue
 		}
-		z, done, err := m.open(b)
+		z, done, err := m.open(b, s.work)
 		if err != nil {
 			return nil, nil, s.explain(err)
 		}
@@ -268,7 +276,7 @@ func Decompress(ctx context.Context, r io.Reader) (plain io.Reader, stop func())
 	if head, _ := b.Peek(magicSize); !Compressed(head) {
 		return b, func() {}
 	}
-	s := newStream(ctx, b, nil)
+	s := newStream(ctx, b, nil, &workspace{gzip: inflate.NewReader(nil)})
 	return s, s.close
 }
 

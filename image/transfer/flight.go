@@ -162,7 +162,14 @@ func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.So
 		return nil, err
 	}
 	defer body.Close()
-	download := startFetch(ctx, w, body, f.part)
+	memory := f.s.aheads.get()
+	defer func() {
+		if retErr != nil {
+			memory = nil // the unpacking may still read from it
+		}
+		f.s.aheads.put(memory)
+	}()
+	download := startFetch(ctx, w, body, f.part, memory)
 	staged, err := f.s.images.Layers().Stage(ctx, download, f.diffID)
 	if err != nil && !errors.Is(err, fault.Invalid) {
 		cancel() // no matter of the bytes
@@ -201,9 +208,10 @@ func (f *flight) wait(ctx context.Context) error {
 	}
 }
 
-// publish makes the layers and blobs of landed flights durable together, then
-// visible. Each flight holds its own until its last user leaves it.
-func (s *Service) publish(flights []*flight) error {
+// publish makes the layers and blobs of landed flights, and the documents of their
+// image, durable together, then visible. Each flight holds its own until its last
+// user leaves it.
+func (s *Service) publish(flights []*flight, documents []*content.Writer) error {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	var staged []*layer.Staged
@@ -219,17 +227,43 @@ func (s *Service) publish(flights []*flight) error {
 			writers = append(writers, f.writer)
 		}
 	}
-	if err := s.images.Layers().Publish(staged...); err != nil {
-		return err
-	}
-	if err := s.images.Blobs().Publish(writers...); err != nil {
-		for _, f := range fresh {
-			s.images.Unhold([]digest.Digest{f.diffID}, nil)
-		}
+	if err := s.publishBoth(staged, append(writers, documents...)); err != nil {
 		return err
 	}
 	for _, f := range fresh {
 		f.published = true
 	}
 	return nil
+}
+
+// publishBoth publishes layers and blobs with one sync, if one reaches both.
+func (s *Service) publishBoth(staged []*layer.Staged, writers []*content.Writer) error {
+	blobs, layers := s.images.Blobs(), s.images.Layers()
+	shown := false
+	sync := func() error {
+		err := layers.Publish(staged...)
+		shown = err == nil
+		return err
+	}
+	here, err := layers.Device()
+	if err != nil {
+		return err
+	}
+	there, err := blobs.Device()
+	if err != nil {
+		return err
+	}
+	if here == there && len(staged) > 0 {
+		err = blobs.PublishAfter(sync, writers...)
+	} else if err = sync(); err == nil {
+		err = blobs.Publish(writers...)
+	}
+	if err != nil && shown {
+		var ids []digest.Digest
+		for _, st := range staged {
+			ids = append(ids, st.Info.DiffID)
+		}
+		s.images.Unhold(ids, nil)
+	}
+	return err
 }

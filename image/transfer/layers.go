@@ -2,13 +2,16 @@ package transfer
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/sampan-containers/sampan/content"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/layer"
@@ -29,9 +32,9 @@ type layerSet struct {
 	parts   map[digest.Digest]*part
 }
 
-// layers brings all layers and makes them visible. What it returns is to be left,
-// also after an error.
-func (p *puller) layers(diffIDs []digest.Digest, blobs []ocispec.Descriptor) (*layerSet, error) {
+// layers brings all layers and makes them visible, together with the documents of
+// the image. What it returns is to be left, also after an error.
+func (p *puller) layers(diffIDs []digest.Digest, blobs []ocispec.Descriptor, documents [][]byte) (*layerSet, error) {
 	set := &layerSet{p: p, order: diffIDs, blob: map[digest.Digest]ocispec.Descriptor{}, flights: map[digest.Digest]*flight{}, shared: map[digest.Digest]bool{}, parts: map[digest.Digest]*part{}}
 	var parts []*part
 	var missing []digest.Digest
@@ -70,11 +73,60 @@ func (p *puller) layers(diffIDs []digest.Digest, blobs []ocispec.Descriptor) (*l
 	for _, id := range missing {
 		all = append(all, set.flights[id])
 	}
-	if err := p.s.publish(all); err != nil {
+	if err := set.publish(all, documents); err != nil {
 		return set, fmt.Errorf("keep the layers: %w", err)
 	}
 	failpoint.Hit("image.pull.published")
 	return set, nil
+}
+
+// publish makes what has landed visible, and the documents with it.
+func (set *layerSet) publish(flights []*flight, documents [][]byte) error {
+	blobs := set.p.s.images.Blobs()
+	var writers []*content.Writer
+	defer func() {
+		for _, w := range writers {
+			_ = w.Abandon() // those that were not published
+		}
+	}()
+	// In the order of their digests: another pull may be about to write the same.
+	slices.SortFunc(documents, func(a, b []byte) int {
+		return strings.Compare(digest.FromBytes(a).String(), digest.FromBytes(b).String())
+	})
+	for _, raw := range documents {
+		d := digest.FromBytes(raw)
+		if blobs.Hold(d) {
+			set.blobs = append(set.blobs, d)
+			continue
+		}
+		w, err := blobs.Begin(set.p.ctx, d, int64(len(raw)))
+		if err != nil {
+			return err
+		}
+		if blobs.Hold(d) { // written while we waited
+			set.blobs = append(set.blobs, d)
+			if err := w.Abandon(); err != nil {
+				return err
+			}
+			continue
+		}
+		writers = append(writers, w)
+		if err := errors.Join(w.Reset(), copyTo(w, raw), w.Finish()); err != nil {
+			return err
+		}
+	}
+	if err := set.p.s.publish(flights, writers); err != nil {
+		return err
+	}
+	for _, w := range writers {
+		set.blobs = append(set.blobs, w.Digest())
+	}
+	return nil
+}
+
+func copyTo(w io.Writer, raw []byte) error {
+	_, err := w.Write(raw)
+	return err
 }
 
 func (set *layerSet) join(id digest.Digest, parts *[]*part) {

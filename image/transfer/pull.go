@@ -237,7 +237,14 @@ func (p *puller) image() (digest.Digest, error) {
 	if len(cfg.RootFS.DiffIDs) != len(m.Layers) {
 		return "", fault.New(fault.Invalid, "the image's config names %d layers and its manifest %d", len(cfg.RootFS.DiffIDs), len(m.Layers))
 	}
-	set, err := p.layers(cfg.RootFS.DiffIDs, m.Layers)
+	documents := [][]byte{raw}
+	for _, d := range p.manifests {
+		documents = append(documents, d.raw)
+	}
+	if err := oneMeaning(m.Layers, cfg.RootFS.DiffIDs, documents); err != nil {
+		return "", err
+	}
+	set, err := p.layers(cfg.RootFS.DiffIDs, m.Layers, documents)
 	defer set.leave()
 	if err != nil {
 		return "", err
@@ -247,10 +254,6 @@ func (p *puller) image() (digest.Digest, error) {
 		arrival.Created = *cfg.Created
 	}
 	for _, d := range p.manifests {
-		if err := p.keep(d); err != nil {
-			return "", err
-		}
-		set.blobs = append(set.blobs, d.desc.Digest)
 		arrival.Manifests = append(arrival.Manifests, d.desc.Digest)
 	}
 	if arrival.Names, err = p.names(); err != nil {
@@ -265,13 +268,19 @@ func (p *puller) image() (digest.Digest, error) {
 	return id, err
 }
 
-// keep puts a manifest into the blob store and holds it.
-func (p *puller) keep(d described) error {
-	blobs := p.s.images.Blobs()
-	for !blobs.Hold(d.desc.Digest) {
-		if _, _, err := blobs.Put(p.ctx, bytesReader(d.raw), d.desc.Digest, client.MaxManifest); err != nil {
-			return err
+// oneMeaning refuses an image that gives one blob as two different layers, or as a
+// layer and a document: it lies, and each would wait for the other's Writer.
+func oneMeaning(blobs []ocispec.Descriptor, diffIDs []digest.Digest, documents [][]byte) error {
+	means := map[digest.Digest]digest.Digest{}
+	for _, raw := range documents {
+		means[digest.FromBytes(raw)] = ""
+	}
+	for i, blob := range blobs {
+		other, twice := means[blob.Digest]
+		if twice && other != diffIDs[i] {
+			return fault.New(fault.Invalid, "the image's manifest names blob %s for two different things", blob.Digest)
 		}
+		means[blob.Digest] = diffIDs[i]
 	}
 	return nil
 }

@@ -52,6 +52,7 @@ type Service struct {
 	log       *slog.Logger
 	downloads chan struct{}
 	uploads   chan struct{}
+	aheads    aheads
 
 	// running are the pulls and pushes; closing ends them.
 	running sync.WaitGroup

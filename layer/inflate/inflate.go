@@ -81,6 +81,12 @@ type Reader struct {
 // NewReader begins a stream. Nothing is read yet.
 func NewReader(src io.Reader) *Reader { return &Reader{src: src, first: true} }
 
+// Reset begins another stream with the memory of the one before.
+func (z *Reader) Reset(src io.Reader) {
+	z.src, z.err, z.in, z.pos, z.hold, z.count = src, nil, nil, 0, 0, 0
+	z.step, z.first, z.seen, z.length = atMember, true, 0, 0
+}
+
 // Fill decompresses into block[history:] and returns how much. block[:history]
 // must hold the end of what was decompressed before: all of it, or Window bytes. It
 // returns less than fits only with an error, which is io.EOF at the stream's end.
