@@ -45,6 +45,8 @@ func (s *Service) Publish(action events.Action, id digest.Digest, name string) {
 type ArrivedLayer struct {
 	Info *layer.Info
 	Blob ocispec.Descriptor
+	// Dropped says that Blob was verified and is not kept.
+	Dropped bool
 }
 
 // Arrival is an image whose layers are all there, held or leased.
@@ -95,6 +97,12 @@ func (s *Service) Arrive(ctx context.Context, a Arrival) (digest.Digest, error) 
 	failpoint.Hit("image.arrive.record")
 	err = s.store.Update(func(tx *state.Tx) error {
 		for _, l := range a.Layers {
+			if l.Dropped {
+				if err := putDropped(tx, l.Info.DiffID, l.Blob); err != nil {
+					return err
+				}
+				continue
+			}
 			if err := putLayerBlob(tx, l.Info.DiffID, l.Blob); err != nil {
 				return err
 			}

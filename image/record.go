@@ -234,19 +234,24 @@ func (s *Service) inUse(tx *state.Tx) (*used, error) {
 
 // forgetBlobs drops what is recorded of the blobs of layers that nobody needs.
 func (u *used) forgetBlobs(tx *state.Tx) error {
-	var gone []string
-	err := tx.Each(blobBucket, func(diffID string, _ []byte) error {
-		if !u.layers[digest.Digest(diffID)] {
-			gone = append(gone, diffID)
+	for _, bucket := range []string{blobBucket, droppedBucket} {
+		var gone []string
+		err := tx.Each(bucket, func(diffID string, _ []byte) error {
+			if !u.layers[digest.Digest(diffID)] {
+				gone = append(gone, diffID)
+			}
+			return nil
+		})
+		for _, diffID := range gone {
+			if err == nil {
+				err = tx.Delete(bucket, diffID)
+			}
 		}
-		return nil
-	})
-	for _, diffID := range gone {
-		if err == nil {
-			err = tx.Delete(blobBucket, diffID)
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // sweep removes layers, chains and blobs that no record and no lease needs: what

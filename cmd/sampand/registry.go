@@ -26,6 +26,7 @@ type registryOptions struct {
 	table                          registryTable
 	downloads, uploads, attempts   int
 	httpProxy, httpsProxy, noProxy string
+	keepBlobs                      bool
 }
 
 func (o *registryOptions) define(f *pflag.FlagSet) {
@@ -35,6 +36,7 @@ func (o *registryOptions) define(f *pflag.FlagSet) {
 	f.IntVar(&o.downloads, "max-concurrent-downloads", transfer.DefaultDownloads, "Set the max concurrent downloads")
 	f.IntVar(&o.uploads, "max-concurrent-uploads", transfer.DefaultUploads, "Set the max concurrent uploads")
 	f.IntVar(&o.attempts, "max-download-attempts", client.DefaultLimits().Attempts, "Set the max download attempts for each pull")
+	f.BoolVar(&o.keepBlobs, "keep-blobs", true, "Keep the compressed layers of a pull beside their files, so that push and save need not make them again")
 	f.StringVar(&o.httpProxy, "http-proxy", "", "HTTP proxy URL to use for outgoing traffic")
 	f.StringVar(&o.httpsProxy, "https-proxy", "", "HTTPS proxy URL to use for outgoing traffic")
 	f.StringVar(&o.noProxy, "no-proxy", "", "Comma-separated list of hosts or IP addresses for which the proxy is skipped")

@@ -145,7 +145,7 @@ func (d *daemon) openImages(context.Context) (err error) {
 	d.images, err = image.New(image.Config{Root: d.cfg.dataRoot, BoxBinary: d.cfg.boxBinary, Log: d.log}, d.store, d.events)
 	if err == nil {
 		r := &d.cfg.registry
-		d.transfers = transfer.New(transfer.Config{Downloads: r.downloads, Uploads: r.uploads, Log: d.log}, d.images, r.client())
+		d.transfers = transfer.New(transfer.Config{Downloads: r.downloads, Uploads: r.uploads, DropBlobs: !r.keepBlobs, Log: d.log}, d.images, r.client())
 	}
 	return err
 }

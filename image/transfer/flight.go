@@ -18,15 +18,16 @@ import (
 // landed its layer is staged and its blob finished; whichever of the pulls is
 // complete first makes them visible.
 type flight struct {
-	s      *Service
-	diffID digest.Digest
-	blob   ocispec.Descriptor
-	part   *part
-	cancel context.CancelFunc
-	landed chan struct{} // closed: the fields below are valid
-	err    error
-	staged *layer.Staged
-	writer *content.Writer // nil when the blob was in the store
+	s       *Service
+	diffID  digest.Digest
+	blob    ocispec.Descriptor
+	part    *part
+	cancel  context.CancelFunc
+	landed  chan struct{} // closed: the fields below are valid
+	err     error
+	staged  *layer.Staged
+	writer  *content.Writer // nil when the blob was in the store, or was dropped
+	dropped bool
 
 	users     int  // guarded by Service.mu
 	published bool // guarded by Service.publishing
@@ -223,6 +224,13 @@ func (s *Service) publish(flights []*flight, documents []*content.Writer) error 
 		}
 		fresh = append(fresh, f)
 		staged = append(staged, f.staged)
+		if f.writer != nil && s.dropBlobs {
+			// Before the sync, so that little of it has gone to the disk.
+			if err := f.writer.Abandon(); err != nil {
+				return err
+			}
+			f.writer, f.dropped = nil, true
+		}
 		if f.writer != nil {
 			writers = append(writers, f.writer)
 		}

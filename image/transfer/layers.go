@@ -161,7 +161,7 @@ func (set *layerSet) arrived() []image.ArrivedLayer {
 		one := image.ArrivedLayer{}
 		if f := set.flights[id]; f != nil {
 			one.Info = f.staged.Info
-			one.Blob = f.blob
+			one.Blob, one.Dropped = f.blob, f.dropped
 		} else if info, err := set.p.s.images.Layers().Stat(id); err == nil {
 			one.Info = info
 			if slices.Contains(set.blobs, set.blob[id].Digest) && set.known(id) {

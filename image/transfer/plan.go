@@ -39,11 +39,13 @@ type plan struct {
 type made struct {
 	blob   ocispec.Descriptor
 	diffID digest.Digest
+	absent bool
 }
 
 type layerPlan struct {
 	diffID digest.Digest
 	blob   ocispec.Descriptor
+	absent bool // not in the blob store, see DroppedBlobs
 }
 
 // plan takes the manifest that the image came with, if all of it is still here,
@@ -63,7 +65,7 @@ func (p *pusher) plan(parts map[digest.Digest]*part) (*plan, error) {
 }
 
 // asItCame reads a manifest and returns nil unless it is this image's and every
-// layer it names is in the blob store.
+// layer it names is in the blob store, or was dropped.
 func (p *pusher) asItCame(d digest.Digest) *plan {
 	raw, err := p.s.images.Blobs().Read(d, client.MaxManifest)
 	if err != nil {
@@ -81,10 +83,12 @@ func (p *pusher) asItCame(d digest.Digest) *plan {
 	}
 	out := &plan{raw: raw, mediaType: kind, config: m.Config}
 	for i, l := range m.Layers {
-		if size, err := p.s.images.Blobs().Stat(l.Digest); err != nil || size != l.Size {
+		size, err := p.s.images.Blobs().Stat(l.Digest)
+		here := err == nil && size == l.Size
+		if !here && !p.dropped(diffIDs[i], l) {
 			return nil
 		}
-		out.layers = append(out.layers, layerPlan{diffIDs[i], l})
+		out.layers = append(out.layers, layerPlan{diffIDs[i], l, !here})
 	}
 	return out
 }
@@ -102,7 +106,7 @@ func (p *pusher) compose(config []byte, parts map[digest.Digest]*part) (*plan, e
 		if dockerType(one.blob.MediaType) == "" {
 			out.mediaType = ocispec.MediaTypeImageManifest
 		}
-		out.layers = append(out.layers, layerPlan{id, one.blob})
+		out.layers = append(out.layers, layerPlan{id, one.blob, one.absent})
 		diffIDs = append(diffIDs, one.diffID)
 	}
 	if !slices.Equal(diffIDs, p.img.Config.RootFS.DiffIDs) {
@@ -144,6 +148,12 @@ func (p *pusher) compressed(id digest.Digest, show *part) (made, error) {
 			return made{blob: d, diffID: id}, nil
 		}
 	}
+	if list, err = p.s.images.DroppedBlobs(id); err != nil {
+		return made{}, err
+	}
+	if len(list) > 0 && !p.repack {
+		return made{blob: list[len(list)-1], diffID: id, absent: true}, nil
+	}
 	show.say("Compressing")
 	r, w := io.Pipe()
 	plain := make(chan digest.Digest, 1)
@@ -159,14 +169,14 @@ func (p *pusher) compressed(id digest.Digest, show *part) (made, error) {
 		return made{}, err
 	}
 	blob := ocispec.Descriptor{MediaType: client.MediaTypeDockerLayer, Digest: d, Size: size}
-	if got != id {
+	if got != id || p.s.dropBlobs {
 		return p.foreign(blob, got), nil
 	}
 	return made{blob: blob, diffID: id}, p.s.images.KeepLayerBlob(id, blob)
 }
 
-// foreign holds, until the push ends, a blob of a layer whose own tar cannot be
-// made again.
+// foreign holds, until the push ends, a blob that is not kept: of a layer whose own
+// tar cannot be made again, or of any where blobs are dropped.
 func (p *pusher) foreign(blob ocispec.Descriptor, diffID digest.Digest) made {
 	if p.s.images.Blobs().Hold(blob.Digest) {
 		p.held = append(p.held, blob.Digest)

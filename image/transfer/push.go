@@ -53,7 +53,7 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 	defer func() { go debug.FreeOSMemory() }()
 	repo := s.client.Repository(ref, o.Login)
 	for _, one := range names {
-		p := &pusher{s: s, ctx: ctx, ref: one, to: repo.Origin(), out: out}
+		p := &pusher{s: s, ctx: ctx, ref: one, to: repo.Origin(), login: o.Login, out: out}
 		if p.img, err = s.images.NamedBy(one); err == nil {
 			err = p.wanted(o.Platform)
 		}
@@ -110,6 +110,10 @@ type pusher struct {
 	img *image.Image
 	to  *client.Source
 	out *output
+	// login is what the push was given, for the registry it goes to.
+	login auth.Credentials
+	// repack says that layers which are not here compressed are packed again.
+	repack bool
 	// held are blobs that only this push needs.
 	held []digest.Digest
 }
@@ -145,6 +149,12 @@ func (p *pusher) run() error {
 	plan, err := p.plan(parts)
 	if err == nil {
 		err = p.blobs(plan, parts)
+	}
+	if errors.Is(err, errGone) {
+		p.repack = true
+		if plan, err = p.plan(parts); err == nil {
+			err = p.blobs(plan, parts)
+		}
 	}
 	r.stop()
 	if err != nil {
@@ -238,6 +248,9 @@ func (p *pusher) layer(ctx context.Context, l layerPlan, show *part) error {
 	}
 	if mounted, err := p.elsewhere(ctx, l, show); mounted || err != nil {
 		return err
+	}
+	if l.absent {
+		return p.passOn(ctx, l, show)
 	}
 	return p.upload(ctx, l.blob, show, func(offset int64) (io.ReadCloser, error) {
 		f, err := p.s.images.Blobs().Open(l.blob.Digest)

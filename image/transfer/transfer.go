@@ -10,7 +10,9 @@
 // Pulls that need the same layer at the same time share one download.
 //
 // A push sends the manifest and the compressed layers that a pull brought, byte
-// for byte. Layers that were made here are compressed once and then kept, too.
+// for byte. Layers that were made here are compressed once and then kept, too. With
+// Config.DropBlobs nothing of that is kept, and a push passes the layers on from
+// where they came.
 package transfer
 
 import (
@@ -42,7 +44,9 @@ const (
 // Config says how much a Service does at once.
 type Config struct {
 	Downloads, Uploads int // blobs at once, over all pulls and pushes
-	Log                *slog.Logger
+	// DropBlobs has a pull keep no compressed layers.
+	DropBlobs bool
+	Log       *slog.Logger
 }
 
 // Service is safe for concurrent use.
@@ -50,6 +54,7 @@ type Service struct {
 	images    *image.Service
 	client    *client.Client
 	log       *slog.Logger
+	dropBlobs bool
 	downloads chan struct{}
 	uploads   chan struct{}
 	aheads    aheads
@@ -80,7 +85,7 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 	closing, end := context.WithCancel(context.Background())
 	return &Service{
 		closing: closing, end: end,
-		images: images, client: c, log: cfg.Log, flights: map[digest.Digest]*flight{},
+		images: images, client: c, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
 		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
 	}
 }
