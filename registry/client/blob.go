@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,7 +30,7 @@ func (s *Source) Blob(ctx context.Context, d ocispec.Descriptor, offset int64, r
 	if d.Size < 0 || offset < 0 || offset > d.Size {
 		return nil, fault.New(fault.Invalid, "blob %s is announced with the size %d", d.Digest, d.Size)
 	}
-	return &blobReader{ctx: ctx, s: s, d: d, at: offset, retrying: retrying}, nil
+	return &blobReader{ctx: ctx, s: s, d: d, at: offset, end: d.Size, retrying: retrying}, nil
 }
 
 type blobReader struct {
@@ -37,21 +38,39 @@ type blobReader struct {
 	s        *Source
 	d        ocispec.Descriptor
 	at       int64 // next byte
+	end      int64 // where it ends: the blob's size, but for a piece
 	body     *watched
 	open     bool // the answer does not say how long it is
 	began    int64
+	waited   time.Duration // for bytes, since began
 	fails    int
 	retrying func(error)
+
+	single bool   // one connection is enough, or all there is
+	piece  bool   // not the whole blob, and nothing else will do
+	ahead  *ahead // pieces from until on
+	until  int64
 }
 
 func (b *blobReader) Read(p []byte) (int, error) {
 	for {
-		n, err := b.read(p)
+		if b.slow() {
+			b.fetchAhead()
+		}
+		var n int
+		var err error
+		if b.ahead != nil && b.at >= b.until && b.at < b.end {
+			if n, err = b.fromAhead(p); n == 0 && err == nil {
+				continue
+			}
+		} else {
+			n, err = b.read(p)
+		}
 		b.at += int64(n)
 		if n > 0 {
 			return n, nil
 		}
-		if err == io.EOF && b.at == b.d.Size {
+		if err == io.EOF && b.at == b.end {
 			return 0, io.EOF
 		}
 		if err = b.failed(err); err != nil {
@@ -61,7 +80,7 @@ func (b *blobReader) Read(p []byte) (int, error) {
 }
 
 func (b *blobReader) read(p []byte) (int, error) {
-	if b.at == b.d.Size && (b.body == nil || !b.open) {
+	if b.at == b.end && (b.body == nil || !b.open) {
 		return 0, io.EOF
 	}
 	if b.body == nil {
@@ -69,14 +88,21 @@ func (b *blobReader) read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if b.at == b.d.Size { // must be its end
+	if b.at == b.end { // must be its end
 		var extra [1]byte
 		if n, _ := b.body.Read(extra[:]); n > 0 {
 			return 0, fault.New(fault.Invalid, "blob %s is larger than the %d bytes it was announced with", b.d.Digest, b.d.Size)
 		}
 		return 0, io.EOF
 	}
-	return b.body.Read(p[:min(int64(len(p)), b.d.Size-b.at)])
+	stop := b.end
+	if b.ahead != nil {
+		stop = b.until
+	}
+	began := time.Now()
+	n, err := b.body.Read(p[:min(int64(len(p)), stop-b.at)])
+	b.waited += time.Since(began)
+	return n, err
 }
 
 // failed decides whether to go on after a broken read: nil means yes.
@@ -95,7 +121,7 @@ func (b *blobReader) failed(err error) error {
 	case b.body.stalled():
 		what = fmt.Errorf("%s sent nothing for %v", b.s, b.s.r.c.limits.Stall)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		what = fmt.Errorf("%s broke off after %d of %d bytes", b.s, b.at, b.d.Size)
+		what = fmt.Errorf("%s broke off after %d of %d bytes", b.s, b.at, b.end)
 	}
 	b.body.Close()
 	b.body = nil
@@ -115,7 +141,10 @@ func (b *blobReader) failed(err error) error {
 // connect asks for the rest of the blob.
 func (b *blobReader) connect() error {
 	q := &request{method: http.MethodGet, path: b.s.path() + "/blobs/" + b.d.Digest.String(), header: http.Header{}, scopes: pull(b.s)}
-	if b.at > 0 {
+	switch {
+	case b.piece:
+		q.header.Set("Range", fmt.Sprintf("bytes=%d-%d", b.at, b.end-1))
+	case b.at > 0:
 		q.header.Set("Range", fmt.Sprintf("bytes=%d-", b.at))
 	}
 	resp, err := b.s.ask(b.ctx, q)
@@ -124,28 +153,32 @@ func (b *blobReader) connect() error {
 	}
 	skip := int64(0)
 	switch {
-	case resp.StatusCode == http.StatusPartialContent && b.at > 0:
+	case resp.StatusCode == http.StatusPartialContent && (b.at > 0 || b.piece):
 		if got := resp.Header.Get("Content-Range"); !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", b.at)) {
 			resp.Body.Close()
 			return fault.New(fault.Invalid, "%s answers with the range %q when asked for the bytes from %d on", b.s, clip(got), b.at)
 		}
+	case resp.StatusCode == http.StatusOK && b.piece:
+		resp.Body.Close()
+		return errNoRanges(b.s)
 	case resp.StatusCode == http.StatusOK:
 		skip = b.at // it knows no ranges
 	default:
 		return answerError(resp)
 	}
-	if length := resp.ContentLength; length >= 0 && length != b.d.Size-b.at+skip {
+	if length := resp.ContentLength; length >= 0 && length != b.end-b.at+skip {
 		resp.Body.Close()
 		return fault.New(fault.Invalid, "%s answers with %d bytes for blob %s, which was announced with %d", b.s, length+b.at-skip, b.d.Digest, b.d.Size)
 	}
 	b.open = resp.ContentLength < 0
 	b.body = watch(resp.Body, b.s.r.c.limits.Stall, func() { resp.Body.Close() })
-	b.began = b.at
+	b.began, b.waited = b.at, 0
 	_, err = io.CopyN(io.Discard, b.body, skip)
 	return err
 }
 
 func (b *blobReader) Close() error {
+	b.dropAhead()
 	if b.body == nil {
 		return nil
 	}

@@ -39,6 +39,12 @@ type Limits struct {
 	Backoff    time.Duration // before the second try; doubles
 	BackoffMax time.Duration
 	RetryAfter time.Duration // longest pause that a registry may ask for
+
+	// Ranges is the most connections for one blob, each for RangeSize bytes at a
+	// time, when one alone would need longer than RangesAfter for the rest.
+	Ranges      int
+	RangeSize   int64
+	RangesAfter time.Duration
 }
 
 // DefaultLimits are for the Internet.
@@ -46,6 +52,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Attempts: 5, Dial: 15 * time.Second, Header: 30 * time.Second, Stall: 30 * time.Second,
 		Backoff: 500 * time.Millisecond, BackoffMax: 15 * time.Second, RetryAfter: 60 * time.Second,
+		Ranges: 4, RangeSize: 4 * mib, RangesAfter: 4 * time.Second,
 	}
 }
 
@@ -55,6 +62,7 @@ type Client struct {
 	limits Limits
 	agent  string
 	tokens auth.Tokens
+	pieces chan struct{} // bounds what is fetched ahead
 	// dial and trust are set by tests: where every name leads, and that any
 	// certificate is right.
 	dial  func(ctx context.Context, network, address string) (net.Conn, error)
@@ -83,7 +91,7 @@ const (
 
 // New makes a client. agent is the User-Agent.
 func New(cfg *hosts.Config, limits Limits, agent string) *Client {
-	return &Client{cfg: cfg, limits: limits, agent: agent, transports: map[string]*http.Transport{}, schemes: map[string]learned{}}
+	return &Client{cfg: cfg, limits: limits, agent: agent, transports: map[string]*http.Transport{}, schemes: map[string]learned{}, pieces: make(chan struct{}, maxPieces)}
 }
 
 // Config is what the client was made with.

@@ -212,16 +212,21 @@ func (r *Registry) blob(w http.ResponseWriter, q *http.Request, d digest.Digest)
 	r.Send(w, q, raw, len(raw))
 }
 
-// Send sends a blob, from where a range begins, and breaks the connection after
+// Send sends a blob, or the range that was asked for, and breaks the connection after
 // at most n bytes of it.
 func (r *Registry) Send(w http.ResponseWriter, q *http.Request, raw []byte, n int) {
 	from := 0
-	if text, ok := strings.CutPrefix(q.Header.Get("Range"), "bytes="); ok {
-		from, _ = strconv.Atoi(strings.TrimSuffix(text, "-"))
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(raw)-1, len(raw)))
+	text, ranged := strings.CutPrefix(q.Header.Get("Range"), "bytes=")
+	if ranged {
+		first, last, _ := strings.Cut(text, "-")
+		from, _ = strconv.Atoi(first)
+		if end, err := strconv.Atoi(last); err == nil {
+			raw = raw[:min(end+1, len(raw))]
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", from, len(raw)-1))
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(raw)-from))
-	if from > 0 {
+	if ranged {
 		w.WriteHeader(http.StatusPartialContent)
 	}
 	if q.Method == http.MethodHead {
