@@ -263,7 +263,9 @@ func TestUploadInPieces(t *testing.T) {
 		}
 		return false
 	})
-	s := origin(t, New(&hosts.Config{}, fast(), ""), r.Host()+"/x")
+	patient := fast() // a busy machine is no stall
+	patient.Stall, patient.Header = 30*time.Second, 30*time.Second
+	s := origin(t, New(&hosts.Config{}, patient, ""), r.Host()+"/x")
 	err := s.Upload(t.Context(), d, func(offset int64) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(content[offset:])), nil
 	}, nil)
