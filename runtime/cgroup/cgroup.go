@@ -85,6 +85,7 @@ type Group struct {
 	parts  []part
 	layout Layout
 	dir    *os.File // the v2 part, for CLONE_INTO_CGROUP
+	old    bool     // for tests: do without cgroup.kill, as before Linux 5.14
 	denied bool     // some hierarchies were left out: Options.Tolerate
 	noRoot bool     // Options.Rootless
 }
@@ -164,6 +165,9 @@ func (m *machine) create(path string, res *specs.LinuxResources, o Options) (_ *
 		if err := g.make(m, h, o.Member); err != nil && !g.leaveOut(o, err) {
 			return nil, err
 		}
+	}
+	if err := g.refuseFrozen(); err != nil {
+		return nil, err
 	}
 	if err := g.apply(res, devices, true, warn); err != nil {
 		return nil, err

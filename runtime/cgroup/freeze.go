@@ -65,6 +65,23 @@ func (g *Group) freezer(ctx context.Context, freeze bool) error {
 	}
 }
 
+// refuseFrozen refuses a group that was there already and whose processes would not run.
+func (g *Group) refuseFrozen() error {
+	for i := range g.parts {
+		p := &g.parts[i]
+		if p.new || !p.h.v2 && !p.h.has("freezer") {
+			continue
+		}
+		if frozen, err := g.Frozen(); err != nil {
+			return err
+		} else if frozen {
+			return fault.New(fault.Conflict, "cgroup %s is frozen, so that nothing in it would run; thaw or remove it, or choose another cgroup path", g.path)
+		}
+		return nil
+	}
+	return nil
+}
+
 // Frozen reports whether all processes of the group are stopped, by its own
 // freezer or by that of a group above it.
 func (g *Group) Frozen() (bool, error) {

@@ -26,7 +26,7 @@ const (
 // and against processes that fork without end.
 func (g *Group) Kill(ctx context.Context) error {
 	deadline := time.Now().Add(maxWait)
-	if p := g.unified(); p != nil {
+	if p := g.unified(); p != nil && !g.old {
 		// Linux 5.14; one write for the whole tree, and no race with forks.
 		if err := writeFile(p.dir()+"/cgroup.kill", "1"); err != nil && !gone(err) {
 			return fmt.Errorf("kill the processes of cgroup %s: write %s/cgroup.kill: %w", g.path, p.dir(), err)

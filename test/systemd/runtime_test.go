@@ -15,11 +15,12 @@ import (
 	"github.com/sampan-containers/sampan/test/lab"
 )
 
-// The properties in which we want to be as runc is.
+// The properties in which we want to be as runc is. CPUWeight is not: shares become weights
+// by another curve in runc 1.1.
 var compared = []string{
 	"Slice", "Delegate", "DefaultDependencies", "ActiveState", "SubState", "ControlGroup",
 	"CPUAccounting", "MemoryAccounting", "TasksAccounting",
-	"CPUWeight", "CPUShares", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "AllowedCPUs", "MemoryMax", "MemoryLimit", "MemoryLow", "MemorySwapMax", "TasksMax",
+	"CPUShares", "CPUQuotaPerSecUSec", "CPUQuotaPeriodUSec", "AllowedCPUs", "MemoryMax", "MemoryLimit", "MemoryLow", "MemorySwapMax", "TasksMax",
 	"DevicePolicy", "TimeoutStopUSec",
 }
 
@@ -44,7 +45,7 @@ func TestScopeAsRunc(t *testing.T) {
 		group := groupOf(t, pidOf(t, b.call(program, "state", "cmp").Must(t)))
 		files = group + "\n"
 		for _, f := range [][2]string{
-			{"memory.limit_in_bytes", "memory.max"}, {"pids.max", "pids.max"}, {"cpu.cfs_quota_us", "cpu.max"}, {"cpu.shares", "cpu.weight"}, {"cpuset.cpus", "cpuset.cpus"},
+			{"memory.limit_in_bytes", "memory.max"}, {"pids.max", "pids.max"}, {"cpu.cfs_quota_us", "cpu.max"}, {"cpuset.cpus", "cpuset.cpus"},
 		} {
 			files += f[1] + " " + read(t, group, f[0], f[1]) + "\n"
 		}

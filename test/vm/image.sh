@@ -66,7 +66,7 @@ make_disk() {
   install_modules "$tree" /overlayfs/ /net/netfilter/ /ipv4/netfilter/ /ipv6/netfilter/ /net/bridge/ /net/802/ /net/llc/ /net/sctp/ \
     /net/unix/ /net/netlink/ /ipv4/inet_diag /ipv4/tcp_diag /ipv4/udp_diag /net/packet/ /net/8021q/ \
     /drivers/net/veth /drivers/net/tun /drivers/net/dummy /drivers/net/macvlan /drivers/net/ipvlan /drivers/block/loop /block/bfq \
-    /drivers/md/dm- libcrc32c crc32c /fs/fuse/ /fs/autofs/
+    /drivers/infiniband/core/ /drivers/infiniband/sw/rxe/ udp_tunnel /drivers/md/dm- libcrc32c crc32c /fs/fuse/ /fs/autofs/
   mkdir -p "$tree$repo/bin" "$tree$repo/.cache" "$tree/vm" "$tree/etc/systemd/system/multi-user.target.wants"
   cp bin/* "$tree$repo/bin/"
   cp -r docs "$tree$repo/"
