@@ -34,6 +34,11 @@ require (
 require go.yaml.in/yaml/v3 v3.0.6
 
 require (
+	github.com/checkpoint-restore/go-criu/v7 v7.2.0
+	google.golang.org/protobuf v1.34.2
+)
+
+require (
 	github.com/Azure/go-ansiterm v0.0.0-20261006220739-8c912ac31dd4 // indirect
 	github.com/Microsoft/go-winio v0.6.2 // indirect
 	github.com/containerd/errdefs/pkg v0.3.0 // indirect

@@ -58,7 +58,7 @@ type command struct {
 // commands in the order in which help shows them.
 func commands() []command {
 	return []command{
-		{name: "checkpoint", args: "<container-id>", about: "checkpoint a running container", missing: "a container cannot be checkpointed yet"},
+		{name: "checkpoint", args: "<container-id>", about: "checkpoint a running container", run: checkpointCommand},
 		{name: "create", args: "<container-id>", about: "create a container", run: createCommand, seal: true, enters: true},
 		{name: "delete", args: "<container-id>", about: "delete any resources held by the container often used with detached container", run: deleteCommand},
 		{name: "events", args: "<container-id>", about: "display container events such as OOM notifications, cpu, memory, and IO usage statistics", run: eventsCommand},
@@ -68,7 +68,7 @@ func commands() []command {
 		{name: "list", about: "lists containers started by this runtime with the given root", run: listCommand},
 		{name: "pause", args: "<container-id>", about: "pause suspends all processes inside the container", run: pauseCommand},
 		{name: "ps", args: "<container-id> [ps options]", about: "ps displays the processes running inside a container", run: psCommand},
-		{name: "restore", args: "<container-id>", about: "restore a container from a previous checkpoint", missing: "a container cannot be restored yet"},
+		{name: "restore", args: "<container-id>", about: "restore a container from a previous checkpoint", run: restoreCommand},
 		{name: "resume", args: "<container-id>", about: "resumes all processes that have been previously paused", run: resumeCommand},
 		{name: "run", args: "<container-id>", about: "create and run a container", run: runCommand},
 		{name: "spec", args: "[arguments...]", about: "create a new specification file, or explain one", run: specCommand},
@@ -84,6 +84,7 @@ type call struct {
 	*Program
 	verb    string
 	root    string
+	criu    string   // the program that saves and restores processes; empty: the one in PATH
 	args    []string // behind the verb
 	systemd bool     // --systemd-cgroup: systemd makes the control groups
 	log     *logger
@@ -129,7 +130,7 @@ func oneLine(s string) string {
 
 func (c *call) dispatch() (int, error) {
 	var version, help, debug bool
-	var logFile, logFormat, noRoot, criu string
+	var logFile, logFormat, noRoot string
 	global := flags{
 		{names: "root", text: &c.root, about: "where the records of containers lie (default " + defaultRoot + ")"},
 		{names: "log", text: &logFile, about: "log file; errors go to standard error too"},
@@ -137,7 +138,7 @@ func (c *call) dispatch() (int, error) {
 		{names: "debug", set: &debug, about: "log what is done"},
 		{names: "systemd-cgroup", set: &c.systemd, about: "let systemd make the control groups; linux.cgroupsPath is of the form slice:prefix:name"},
 		{names: "rootless", text: &noRoot, about: "ignore cgroup permission errors: true, false or auto (for a user who is not root, and in a user namespace)"},
-		{names: "criu", text: &criu, about: "accepted for compatibility; there is no checkpoint yet"},
+		{names: "criu", text: &c.criu, about: "the program that saves and restores processes (default: criu, looked for in PATH)"},
 		{names: "version v", set: &version, about: "print the version"},
 		{names: "help h", set: &help, about: "print this"},
 	}

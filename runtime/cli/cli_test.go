@@ -241,7 +241,7 @@ func TestRunRefuses(t *testing.T) {
 	l.refused(1, `".."`, "delete", "--force", "..")
 	l.refused(1, "does not exist", "state", "nobody")
 	l.refused(1, "no config.json", "run", "--bundle", "/", "x")
-	l.refused(1, "cannot be checkpointed yet", "checkpoint", "x")
+	l.refused(1, "container x does not exist", "checkpoint", "x")
 	l.refused(3, `no command "frob"`, "frob")
 	l.refused(1, `no option "--frob"`, "run", "--frob", "x")
 	l.refused(1, "needs a value", "run", "x", "--bundle")

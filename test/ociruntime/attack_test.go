@@ -46,6 +46,8 @@ func attacks() []attack {
 		{"R15 limits of the group (CVE-2022-0492)", "cgroupro", raiseLimit},
 		{"R16 forbidden system calls (CVE-2022-0185)", "seccomp", forbiddenCall},
 		{"R17 masked paths (CVE-2017-16539)", "masks", maskedPath},
+		{"R19 a link for criu's log in a checkpoint (CVE-2024-8676)", "checkpointlog", logOfCheckpoint},
+		{"R19 a checkpoint names a namespace as a stream", "checkpointstreams", streamOfCheckpoint},
 		{"R20 an id that is a path (CVE-2014-9358)", "names", pathAsID},
 		{"S1 the start socket is abstract (CVE-2020-15257)", "socket", abstractSocket},
 		{"S3 /etc/passwd is a FIFO (CVE-2024-5154)", "passwd", passwdFIFO},

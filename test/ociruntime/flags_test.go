@@ -17,7 +17,7 @@ import (
 // Flags that runc 1.1.5 does not have, or whose effect the comparison cannot see.
 
 // received listens at a UNIX socket and returns what is sent there, when it is called.
-func received(t *testing.T, name string) func() *os.File {
+func received(t testing.TB, name string) func() *os.File {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)

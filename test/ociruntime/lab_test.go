@@ -32,6 +32,9 @@ const module = "../.."
 var ours string
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "swrk" {
+		os.Exit(fakeCriu()) // this program was given as the runtime's --criu
+	}
 	os.Exit(run(m))
 }
 
@@ -51,6 +54,9 @@ func run(m *testing.M) int {
 
 // build builds the runtime with a build tag, or without one.
 func build(dir, tag string) (string, error) {
+	if _, err := exec.LookPath("go"); err != nil && tag == "" {
+		return filepath.Abs(module + "/bin/sampan-runtime") // the virtual machine
+	}
 	bin := filepath.Join(dir, "sampan-runtime"+tag)
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", tag, "-o", bin, "./cmd/sampan-runtime")
 	cmd.Dir = module
