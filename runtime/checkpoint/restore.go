@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
 // Restoration is what a restore needs besides the options.
@@ -26,8 +28,7 @@ type Restoration struct {
 	// be a mount; it is mounted in a namespace that ends with criu.
 	Dir   string
 	Stdio [3]*os.File
-	// Prepared is called when the namespaces are there and nothing runs yet: hooks.
-	Prepared func(pid int) error
+	State *specs.State // what hooks are told, without the process
 	// Restored is called with the first process, which waits for it.
 	Restored func(pid int) error
 	// Terminal gets the master of the container's terminal.
@@ -83,7 +84,7 @@ func Restore(r *Restoration, o *Options) error {
 func (r *Restoration) notice(n *response, file *os.File) error {
 	switch n.script {
 	case "setup-namespaces":
-		return r.Prepared(n.pid)
+		return r.prepared(n.pid)
 	case "post-restore":
 		return r.Restored(n.pid)
 	case "orphan-pts-master":
@@ -93,6 +94,20 @@ func (r *Restoration) notice(n *response, file *os.File) error {
 		return r.Terminal(file)
 	}
 	return nil
+}
+
+// prepared runs the hooks of a container whose namespaces are there; nothing runs yet.
+func (r *Restoration) prepared(pid int) error {
+	h := r.Spec.Hooks
+	if h == nil {
+		return nil
+	}
+	r.State.Pid = pid
+	//lint:ignore SA1019 deprecated, and still a part of the specification
+	if err := hook.Run(context.Background(), "prestart", h.Prestart, r.State); err != nil {
+		return err
+	}
+	return hook.Run(context.Background(), "createRuntime", h.CreateRuntime, r.State)
 }
 
 // namespaces opens the namespaces that are joined. The network's and the PID namespace
@@ -181,10 +196,15 @@ func (r *Restoration) mount(q *options) error {
 
 // source is where a bind mount comes from.
 func (r *Restoration) source(m *specs.Mount) string {
-	if filepath.IsAbs(m.Source) {
-		return m.Source
+	source := m.Source
+	if !filepath.IsAbs(source) {
+		source = filepath.Join(r.Bundle, source)
 	}
-	return filepath.Join(r.Bundle, m.Source)
+	// Criu takes a link for what it is.
+	if real, err := filepath.EvalSymlinks(source); err == nil {
+		return real
+	}
+	return source
 }
 
 // enterGroup puts criu into the container's control group, so that what it restores is

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"os"
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/checkpoint"
@@ -32,9 +31,6 @@ func (o *criuFlags) flags() flags {
 
 func (o *criuFlags) take(c *call) error {
 	o.Program = c.criu
-	if os.Geteuid() != 0 {
-		c.log.warn("checkpoint and restore are not tested without root")
-	}
 	return errors.Join(o.SetCgroupMode(o.cgroups), o.SetEmptyNamespaces(o.emptyNS))
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sampan-containers/sampan/kernel/fdpass"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/example"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
@@ -84,7 +85,7 @@ func (l *lab) spec(change func(*specs.Spec)) {
 	}
 	data, err := json.Marshal(s)
 	must(l.t, err)
-	must(l.t, os.WriteFile(filepath.Join(l.bundle, configFile), data, 0o644))
+	must(l.t, os.WriteFile(filepath.Join(l.bundle, config.File), data, 0o644))
 }
 
 func args(list ...string) func(*specs.Spec) {
@@ -248,7 +249,7 @@ func TestRunRefuses(t *testing.T) {
 	if !systemd.Running() {
 		l.refused(1, "systemd cannot be reached", "--systemd-cgroup", "run", "x")
 	}
-	must(t, os.WriteFile(filepath.Join(l.bundle, configFile), []byte("{"+strings.Repeat("[", 100000)), 0o644))
+	must(t, os.WriteFile(filepath.Join(l.bundle, config.File), []byte("{"+strings.Repeat("[", 100000)), 0o644))
 	l.refused(1, "is not valid", "run", "x")
 }
 
@@ -518,7 +519,7 @@ func TestExampleAndFeatures(t *testing.T) {
 	l := newLab(t, nil)
 	dir := t.TempDir()
 	l.ok("spec", "--bundle", dir)
-	if _, spec, _, err := loadBundle(dir, false); err != nil || spec.Process.Args[0] != "sh" {
+	if _, spec, _, err := config.Load(dir, false); err != nil || spec.Process.Args[0] != "sh" {
 		t.Errorf("the example does not pass: %v", err)
 	}
 	l.refused(1, "exists already", "spec", "-b", dir)

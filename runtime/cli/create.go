@@ -15,6 +15,8 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ahead"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rootless"
 )
@@ -61,7 +63,7 @@ func createCommand(c *call) (int, error) {
 
 // create does what create and run have in common. The container is returned locked.
 func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *runtime.Container, retErr error) {
-	bundle, spec, raw, err := loadBundle(o.bundle, hold)
+	bundle, spec, raw, err := config.Load(o.bundle, hold)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +115,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	l := &runtime.LaunchSpec{
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != noProgram,
+		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != config.NoProgram,
 	}
 	if l.Groups, err = k.joinRDT(spec); err != nil {
 		return nil, nil, err
@@ -183,7 +185,7 @@ func (o *launchOptions) sendPidfd(pidfd *os.File) error {
 // abandon ends a container that was launched, but could not be recorded.
 func abandon(ct *runtime.Container) {
 	_ = unix.PidfdSendSignal(int(ct.PidFD.Fd()), unix.SIGKILL, nil, 0)
-	reap(ct.Pid)
+	forward.Reap(ct.Pid)
 	if ct.Console != nil {
 		ct.Console.Close()
 	}

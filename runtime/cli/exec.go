@@ -14,6 +14,8 @@ import (
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/speccheck"
 )
@@ -60,7 +62,7 @@ func execCommand(c *call) (int, error) {
 	}
 	signals := -1
 	if !o.detach {
-		if signals, err = catch(); err != nil {
+		if signals, err = forward.Catch(); err != nil {
 			return 0, err
 		}
 	}
@@ -78,7 +80,7 @@ func execCommand(c *call) (int, error) {
 			return 0, err
 		}
 	}
-	return follow(p.Pid, p.PidFD, signals, s), nil
+	return forward.Follow(p.Pid, p.PidFD, signals, s), nil
 }
 
 // exec starts the process. The container is locked meanwhile, so that it is not
@@ -201,7 +203,7 @@ func joinFile(dir, sub string, v2 bool) (*os.File, error) {
 func (o *execOptions) build(spec *specs.Spec, args []string) (*specs.Process, error) {
 	p := new(specs.Process)
 	if o.process != "" {
-		if err := readJSON(o.process, p); err != nil {
+		if err := config.ReadJSON(o.process, p); err != nil {
 			return nil, err
 		}
 		return p, speccheck.Process(p)

@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/seccomp"
 )
 
 // explain prints the launch program of a bundle: what a container is, in the order in
 // which it is made.
 func (c *call) explain(bundle string) error {
-	dir, spec, _, err := loadBundle(bundle, false)
+	dir, spec, _, err := config.Load(bundle, false)
 	if err != nil {
 		return err
 	}

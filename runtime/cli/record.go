@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/weak"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/ocijson"
 )
 
@@ -24,7 +25,7 @@ const (
 	defaultRoot = "/run/sampan-runtime"
 	stateFile   = "state.json"
 	// maxState bounds a record, which holds the specification.
-	maxState = maxConfig + 64<<10
+	maxState = config.Max + 64<<10
 	maxID    = 255
 )
 

@@ -16,8 +16,9 @@ import (
 	"github.com/sampan-containers/sampan/kernel/pidfd"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/checkpoint"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
-	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
 // criuDir is where a restore has the root file system mounted, beside the record and in a
@@ -47,7 +48,7 @@ func restoreCommand(c *call) (int, error) {
 	signals := -1
 	if !l.detach {
 		// From here on a signal is for the container.
-		if signals, err = catch(); err != nil {
+		if signals, err = forward.Catch(); err != nil {
 			return 0, err
 		}
 	}
@@ -62,7 +63,7 @@ func restoreCommand(c *call) (int, error) {
 		return 0, nil
 	}
 	r.k.close() // others may exec, kill and look while it runs
-	code := follow(r.k.Pid, r.pidfd, signals, r.session)
+	code := forward.Follow(r.k.Pid, r.pidfd, signals, r.session)
 	if err := r.k.lock(); err != nil {
 		return code, nil // deleted by somebody else
 	}
@@ -83,7 +84,7 @@ type restore struct {
 
 // run restores a container and leaves its record locked.
 func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
-	bundle, spec, raw, err := loadBundle(r.bundle, false)
+	bundle, spec, raw, err := config.Load(r.bundle, false)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
 	if err := checkpoint.Restore(&checkpoint.Restoration{
 		Subject: checkpoint.Subject{ID: id, Spec: spec, Root: k.Rootfs, Groups: r.group.Paths()},
 		Bundle:  bundle, Dir: dir, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Prepared: r.prepared, Restored: r.restored, Terminal: r.terminal,
+		State: k.state(string(specs.StateCreating)), Restored: r.restored, Terminal: r.terminal,
 	}, o); err != nil {
 		return err
 	}
@@ -131,21 +132,6 @@ func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
 		return fmt.Errorf("restore container %s: criu did not say which is its first process", id)
 	}
 	return writePid(r.pidFile, k.Pid)
-}
-
-// prepared runs the hooks of a container whose namespaces are there.
-func (r *restore) prepared(pid int) error {
-	h := r.k.Spec.Hooks
-	if h == nil {
-		return nil
-	}
-	state := r.k.state(string(specs.StateCreating))
-	state.Pid = pid
-	//lint:ignore SA1019 deprecated, and still a part of the specification
-	if err := hook.Run(context.Background(), "prestart", h.Prestart, state); err != nil {
-		return err
-	}
-	return hook.Run(context.Background(), "createRuntime", h.CreateRuntime, state)
 }
 
 // restored records the first process, which does not run yet.
@@ -186,7 +172,7 @@ func (r *restore) undo() error {
 	}
 	if r.pidfd != nil {
 		_ = unix.PidfdSendSignal(int(r.pidfd.Fd()), unix.SIGKILL, nil, 0)
-		reap(r.k.Pid)
+		forward.Reap(r.k.Pid)
 		r.pidfd.Close()
 	}
 	var err error

@@ -11,6 +11,8 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/runtime/rootless"
 )
@@ -26,13 +28,13 @@ func (c *call) withoutRoot(dir string, hold bool) (code int, done bool, err erro
 	if os.Geteuid() == 0 {
 		return 0, false, nil
 	}
-	_, spec, _, err := loadBundle(dir, hold)
+	_, spec, _, err := config.Load(dir, hold)
 	if err != nil {
 		return 0, true, err
 	}
 	args := append([]string{c.Args[0], enteredFlag}, c.Args[1:]...)
 	// A key of the terminal reaches that process too, and it passes it on.
-	signals, err := catchBy(sentHandler())
+	signals, err := forward.CatchSent()
 	if err != nil {
 		return 0, true, err
 	}
@@ -41,7 +43,7 @@ func (c *call) withoutRoot(dir string, hold bool) (code int, done bool, err erro
 		return 0, true, err
 	}
 	defer p.PidFD.Close()
-	return follow(p.Pid, p.PidFD, signals, nil), true, nil
+	return forward.Follow(p.Pid, p.PidFD, signals, nil), true, nil
 }
 
 // setRootless decides what --rootless means.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
@@ -28,7 +27,7 @@ func runCommand(c *call) (int, error) {
 	signals := -1
 	if !o.detach {
 		// From here on a signal is for the container.
-		if signals, err = catch(); err != nil {
+		if signals, err = forward.Catch(); err != nil {
 			return 0, err
 		}
 	}
@@ -48,7 +47,7 @@ func runCommand(c *call) (int, error) {
 		}
 	}
 	k.close() // others may exec, kill and look while it runs
-	code := follow(ct.Pid, ct.PidFD, signals, s)
+	code := forward.Follow(ct.Pid, ct.PidFD, signals, s)
 	if o.keep {
 		return code, ct.Close()
 	}
@@ -58,24 +57,6 @@ func runCommand(c *call) (int, error) {
 	defer k.close()
 	defer ct.Close()
 	return code, c.destroy(k, ct.Cgroup)
-}
-
-// reap waits for a child and returns its exit code.
-func reap(pid int) int {
-	var status unix.WaitStatus
-	for {
-		// __WALL: a child has no exit signal until its execve.
-		got, err := unix.Wait4(pid, &status, unix.WALL, nil)
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return exitFailure
-		case got == pid && status.Exited():
-			return status.ExitStatus()
-		case got == pid && status.Signaled():
-			return exitSignal + int(status.Signal())
-		}
-	}
 }
 
 // destroy takes away what a container that has ended left: processes, group, record.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/example"
 )
 
@@ -32,7 +33,7 @@ func specCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	name := filepath.Join(bundle, configFile)
+	name := filepath.Join(bundle, config.File)
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
 		return 0, fault.New(fault.Conflict, "%s exists already; remove it first", name)

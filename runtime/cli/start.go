@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/hook"
 )
 
@@ -34,7 +35,7 @@ func startCommand(c *call) (int, error) {
 		if err := k.signal(unix.SIGKILL); err != nil && !errors.Is(err, fault.Conflict) {
 			return 0, err
 		}
-		return 0, fault.New(fault.Invalid, "cannot start container %s: %s had no process when it was created", k.id, configFile)
+		return 0, fault.New(fault.Invalid, "cannot start container %s: %s had no process when it was created", k.id, config.File)
 	}
 	if err := runtime.Release(context.Background(), k.path, k.Spec, k.state(created)); err != nil {
 		return 0, fmt.Errorf("start container %s: %w", k.id, err)

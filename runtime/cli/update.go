@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
@@ -141,10 +142,10 @@ func (o *updateOptions) resources() (*specs.LinuxResources, error) {
 // readResources reads linux.resources from a file, or with "-" from standard input.
 func readResources(name string, to *specs.LinuxResources) error {
 	if name != "-" {
-		return readJSON(name, to)
+		return config.ReadJSON(name, to)
 	}
-	data, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig+1))
-	if err == nil && len(data) > maxConfig {
+	data, err := io.ReadAll(io.LimitReader(os.Stdin, config.Max+1))
+	if err == nil && len(data) > config.Max {
 		err = errors.New("it is too long")
 	}
 	if err == nil {

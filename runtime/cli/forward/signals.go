@@ -1,4 +1,6 @@
-package cli
+// Package forward passes the signals of the calling process on to the first process of a
+// container, and waits for that.
+package forward
 
 import (
 	"errors"
@@ -30,6 +32,9 @@ type sigaction struct {
 const (
 	lastSignal = 64
 
+	exitSignal = 128 // plus the number of the signal that ended a process
+	lost       = 1   // the exit code of a process that is not to be found
+
 	saSiginfo  = 4
 	saOnStack  = 0x08000000 // the stack of a goroutine has no room for a handler
 	saRestart  = 0x10000000
@@ -53,9 +58,13 @@ func forwarded(n unix.Signal) bool {
 	return n != 32 && n != 33 // the C library's own
 }
 
-// catch collects the signals that are for the container, before there is one to pass
+// Catch collects the signals that are for the container, before there is one to pass
 // them on to: until then they wait in the pipe that it returns.
-func catch() (signals int, err error) { return catchBy(signalHandler()) }
+func Catch() (signals int, err error) { return catchBy(signalHandler()) }
+
+// CatchSent is Catch without the signals that the kernel itself sends to the whole process
+// group: the container gets those as well.
+func CatchSent() (signals int, err error) { return catchBy(sentHandler()) }
 
 func catchBy(handler uintptr) (signals int, err error) {
 	if signalPipe >= 0 {
@@ -81,15 +90,15 @@ func catchBy(handler uintptr) (signals int, err error) {
 	return pipe[0], nil
 }
 
-// follow passes signals on to a process until it ends, and returns its exit code.
-func follow(pid int, pidfd *os.File, signals int, s *tty.Session) int {
+// Follow passes signals on to a process until it ends, and returns its exit code.
+func Follow(pid int, pidfd *os.File, signals int, s *tty.Session) int {
 	wait := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}, {Fd: int32(signals), Events: unix.POLLIN}}
 	for wait[0].Revents == 0 {
 		if _, err := unix.Poll(wait, -1); err != nil {
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}
-			break // reap waits as well
+			break // Reap waits as well
 		}
 		var got [lastSignal]byte
 		n, _ := unix.Read(signals, got[:])
@@ -102,9 +111,27 @@ func follow(pid int, pidfd *os.File, signals int, s *tty.Session) int {
 			}
 		}
 	}
-	code := reap(pid)
+	code := Reap(pid)
 	if s != nil {
 		s.Finish()
 	}
 	return code
+}
+
+// Reap waits for a child and returns its exit code.
+func Reap(pid int) int {
+	var status unix.WaitStatus
+	for {
+		// __WALL: a child has no exit signal until its execve.
+		got, err := unix.Wait4(pid, &status, unix.WALL, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return lost
+		case got == pid && status.Exited():
+			return status.ExitStatus()
+		case got == pid && status.Signaled():
+			return exitSignal + int(status.Signal())
+		}
+	}
 }

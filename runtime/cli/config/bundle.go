@@ -1,4 +1,6 @@
-package cli
+// Package config reads the input of the OCI runtime's commands: the configuration of a
+// bundle, and other files of JSON, of a bounded size.
+package config
 
 import (
 	"encoding/json"
@@ -17,27 +19,27 @@ import (
 )
 
 const (
-	configFile = "config.json"
-	maxConfig  = 8 << 20
+	File = "config.json"
+	Max  = 8 << 20
 
-	// noProgram stands for a program that the specification does not name.
-	noProgram = "/process-is-not-set"
+	// NoProgram stands for a program that the specification does not name.
+	NoProgram = "/process-is-not-set"
 )
 
-// loadBundle reads and checks a bundle's specification; raw is its text.
+// Load reads and checks a bundle's specification; raw is its text.
 // A process is required when the container is started (config.md, process), so a create
 // may do without.
-func loadBundle(dir string, hold bool) (bundle string, spec *specs.Spec, raw []byte, err error) {
+func Load(dir string, hold bool) (bundle string, spec *specs.Spec, raw []byte, err error) {
 	if dir == "" {
 		dir = "."
 	}
 	if bundle, err = filepath.Abs(dir); err != nil {
 		return "", nil, nil, err
 	}
-	name := filepath.Join(bundle, configFile)
+	name := filepath.Join(bundle, File)
 	raw, err = readBounded(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", nil, nil, fault.New(fault.Invalid, "the bundle %s has no %s; make one with sampan-runtime spec", bundle, configFile)
+		return "", nil, nil, fault.New(fault.Invalid, "the bundle %s has no %s; make one with sampan-runtime spec", bundle, File)
 	}
 	if err != nil {
 		return "", nil, nil, err
@@ -46,16 +48,16 @@ func loadBundle(dir string, hold bool) (bundle string, spec *specs.Spec, raw []b
 		return "", nil, nil, fault.New(fault.Invalid, "%s is not valid: %w", name, err)
 	}
 	if spec.Root == nil {
-		return "", nil, nil, fault.New(fault.Invalid, "%s has no root; name the root file system in root.path", configFile)
+		return "", nil, nil, fault.New(fault.Invalid, "%s has no root; name the root file system in root.path", File)
 	}
 	if spec.Process == nil && hold {
-		spec.Process = &specs.Process{Args: []string{noProgram}, Cwd: "/"}
+		spec.Process = &specs.Process{Args: []string{NoProgram}, Cwd: "/"}
 	}
 	return bundle, spec, raw, speccheck.Check(spec)
 }
 
-// readJSON decodes a file of at most maxConfig bytes.
-func readJSON(name string, to any) error {
+// ReadJSON decodes a file of at most Max bytes.
+func ReadJSON(name string, to any) error {
 	data, err := readBounded(name)
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func readJSON(name string, to any) error {
 	return nil
 }
 
-// readBounded reads a file of at most maxConfig bytes. What it does for a small one is
+// readBounded reads a file of at most Max bytes. What it does for a small one is
 // what every start of a container waits for: three system calls.
 func readBounded(name string) ([]byte, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -86,8 +88,8 @@ func readBounded(name string) ([]byte, error) {
 			return data, nil
 		}
 		data = data[:len(data)+n]
-		if len(data) > maxConfig {
-			return nil, fault.New(fault.Invalid, "%s is larger than %d bytes", name, maxConfig)
+		if len(data) > Max {
+			return nil, fault.New(fault.Invalid, "%s is larger than %d bytes", name, Max)
 		}
 		if len(data) == cap(data) {
 			data = slices.Grow(data, len(data))
