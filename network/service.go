@@ -180,17 +180,20 @@ func (s *Service) Close() error {
 	s.closed = true
 	s.reserve.Close()
 	s.resolver.Close()
-	s.remover.Wait()
 	var err error
 	for _, n := range s.networks {
+		b, bridged := n.driver.(*bridge.Bridge)
 		switch {
 		case n.driver == nil:
 		case len(s.sandboxes) > 0:
 			err = errors.Join(err, n.driver.Close())
+		case bridged && n.record.Name != DefaultNetwork:
+			err = errors.Join(err, b.RemoveSoon(&s.remover)) // together
 		default:
 			err = errors.Join(err, n.driver.Remove(context.Background()))
 		}
 	}
+	s.remover.Wait()
 	switch {
 	case s.fw == nil:
 	case len(s.sandboxes) > 0:
