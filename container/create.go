@@ -13,6 +13,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/health"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
@@ -139,7 +140,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	rec.DefaultNetwork = hc.NetworkMode == "" || hc.NetworkMode.IsDefault()
 	s.opts.Defaults.Normalize(hc)
 	warnings = append(warnings, s.opts.Defaults.Degrade(hc)...)
-	if err := s.joinable(hc); err != nil {
+	if err := errors.Join(s.joinable(hc), links.Resolve(s.containers, hc)); err != nil {
 		return nil, nil, err
 	}
 	s.hostname(rec.ID, c, hc)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/show"
 )
 
@@ -16,6 +17,7 @@ func (s *Service) Inspect(ctx context.Context, ref string, size bool) (*containe
 	}
 	r := e.Shown()
 	out := show.Inspect(r, show.Paths{Files: s.paths.DataDir(s.containers.NetworkOwner(r)), Log: s.paths.LogPath(r)}, s.execs.Running(e.ID))
+	out.HostConfig = links.Shown(s.containers, r, out.HostConfig)
 	if size {
 		rw, err := s.Snapshots.Usage(ctx, r.ID)
 		if err != nil {

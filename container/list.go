@@ -6,6 +6,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/show"
 )
 
@@ -19,7 +20,7 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 	// the exit code or the order does not.
 	all := o.All || o.Limit > 0 || f.ImpliesAll()
 	out := []container.Summary{}
-	names, now := imageNames{}, time.Now()
+	names, linked, now := imageNames{}, links.Names(s.containers), time.Now()
 	for _, e := range s.containers.All() {
 		if o.Limit > 0 && len(out) == o.Limit {
 			break
@@ -29,6 +30,7 @@ func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary,
 			continue
 		}
 		out = append(out, show.Summary(r, s.shownImage(ctx, r, names), now, o.Brief))
+		out[len(out)-1].Names = append(out[len(out)-1].Names, linked[r.ID]...)
 		if o.Size {
 			last := &out[len(out)-1]
 			if last.SizeRw, err = s.Snapshots.Usage(ctx, r.ID); err != nil {

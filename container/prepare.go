@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
@@ -176,7 +177,7 @@ func (l *launcher) etcFiles() error {
 		return nil
 	}
 	dir := l.s.paths.DataDir(rec.ID)
-	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: hc.ExtraHosts, HostNetwork: hc.NetworkMode.IsHost()}
+	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: links.Hosts(l.s.containers, rec), HostNetwork: hc.NetworkMode.IsHost()}
 	if l.net.Joined != nil {
 		hosts.IPs = l.net.Joined.Addrs()
 	}

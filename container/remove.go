@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
 )
@@ -17,7 +18,7 @@ import (
 // then it is ended, and again if it is started meanwhile.
 func (s *Service) Remove(ctx context.Context, ref string, o RemoveOptions) error {
 	if o.Link {
-		return notYet("links between containers are not available")
+		return links.Remove(ctx, s.containers, ref)
 	}
 	e, err := s.containers.Find(ref)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
@@ -69,7 +70,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 		r.State.Error, r.State.ExitCode, r.State.OOMKilled = "", 0, false
 		r.State.StartedAt = time.Now().UTC()
 		r.State.Remap, r.State.Cgroup = remap, s.paths.NextCgroup(r)
-		s.networkIDs(r)
+		membership.NoteNetworks(r, s.Networks)
 		if health.Command(r.Config) != nil {
 			r.State.Health = health.Begun(r.State.Health)
 		}
@@ -88,6 +89,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	r := index.NewRun(sh)
 	e.SetRun(r)
 	s.attachLate(ctx, e, r)
+	links.Moved(s.containers, e.Record(), m.Next, &s.paths, s.log)
 	m.Publish()
 	s.publish(notice.Mounts(m.Next))
 	s.event(m.Next, events.ActionStart, nil)
@@ -95,28 +97,6 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	s.supervise(e, r)
 	s.probes.Watch(e, r, false)
 	return nil
-}
-
-// networkIDs notes which networks a container starts in; none of its own is "".
-func (s *Service) networkIDs(r *Record) {
-	r.State.NetworkID, r.State.OtherNetworks = "", nil
-	if r.HostConfig.NetworkMode.IsContainer() {
-		return
-	}
-	primary := membership.Primary(r)
-	for name := range r.Endpoints {
-		_, id, err := s.Networks.NetworkOf(name)
-		switch {
-		case err != nil: // the network is gone: the start says so
-		case name == primary:
-			r.State.NetworkID = id
-		default:
-			if r.State.OtherNetworks == nil {
-				r.State.OtherNetworks = map[string]string{}
-			}
-			r.State.OtherNetworks[name] = id
-		}
-	}
 }
 
 // launcher collects what a start makes before the shim has it.
@@ -317,7 +297,7 @@ func (s *Service) startFailed(ctx context.Context, e *index.Entry, cause error) 
 	auto := e.Record().HostConfig.AutoRemove
 	err := s.containers.Change(e, status, !auto, func(r *Record) {
 		r.State.ExitCode, r.State.Error, r.State.Pid, r.State.Net = code, cause.Error(), 0, nil
-		s.networkIDs(r)
+		membership.NoteNetworks(r, s.Networks)
 		if status == container.StateExited {
 			r.State.FinishedAt = time.Now().UTC()
 		}

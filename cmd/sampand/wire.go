@@ -179,7 +179,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent, CDIDirs: c.cdiDirs,
 		Defaults: request.Defaults{
 			CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
-			ShmSize: int64(c.shmSize), AlwaysInit: c.init, InitPath: c.initPath,
+			ShmSize: int64(c.shmSize), AlwaysInit: c.init, NoICC: !c.icc, InitPath: c.initPath,
 			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 		},
 		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile},

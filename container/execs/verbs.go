@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/background"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/record"
@@ -105,7 +106,7 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 		return err
 	}
 	if o.Detach {
-		request, err := Compose(e.Record(), x, s.d.Spec, o)
+		request, err := Compose(e.Record(), links.Environment(s.d.Containers, e.Record()), x, s.d.Spec, o)
 		if err != nil {
 			x.End(record.ExitNotExecutable)
 			return err
@@ -124,7 +125,7 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 		return errors.Join(err, conn.Close())
 	}
 	defer spare.Close()
-	request, err := Compose(e.Record(), x, s.d.Spec, o)
+	request, err := Compose(e.Record(), links.Environment(s.d.Containers, e.Record()), x, s.d.Spec, o)
 	if err != nil {
 		x.End(record.ExitNotExecutable)
 		conn.Close()
@@ -143,8 +144,9 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 	return nil
 }
 
-// Compose resolves the user and composes the process.
-func Compose(rec *record.Record, x *Exec, defaults ocispec.Defaults, o StartOptions) (handle.ExecRequest, error) {
+// Compose resolves the user and composes the process. config is the container's, with
+// the variables of its links.
+func Compose(rec *record.Record, config *container.Config, x *Exec, defaults ocispec.Defaults, o StartOptions) (handle.ExecRequest, error) {
 	if dir := x.Request.WorkingDir; dir != "" && !strings.HasPrefix(dir, "/") {
 		return handle.ExecRequest{}, fault.New(fault.Invalid, "the working directory '%s' is invalid, it needs to be an absolute path", dir)
 	}
@@ -164,7 +166,7 @@ func Compose(rec *record.Record, x *Exec, defaults ocispec.Defaults, o StartOpti
 	if o.ConsoleSize != nil {
 		size = o.ConsoleSize
 	}
-	p, err := ocispec.Exec(ocispec.ExecInput{Request: x.Request, User: user, Hostname: rec.Config.Hostname, Config: rec.Config, HostConfig: rec.HostConfig, Defaults: defaults})
+	p, err := ocispec.Exec(ocispec.ExecInput{Request: x.Request, User: user, Hostname: rec.Config.Hostname, Config: config, HostConfig: rec.HostConfig, Defaults: defaults})
 	if err != nil {
 		return handle.ExecRequest{}, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/record"
@@ -160,7 +161,7 @@ func (s *Probes) probe(e *index.Entry, r *index.Run, command []string, timeout t
 	x := &execs.Exec{ID: request.NewID(), Container: e.ID, Shim: r.Shim,
 		Request: &container.ExecCreateRequest{Cmd: command, AttachStdout: true, AttachStderr: true}}
 	s.d.Events.Publish(execs.Notice(e.Record(), x, events.ActionExecCreate, true, nil))
-	req, err := execs.Compose(e.Record(), x, s.d.Spec, execs.StartOptions{Detach: true})
+	req, err := execs.Compose(e.Record(), links.Environment(s.d.Containers, e.Record()), x, s.d.Spec, execs.StartOptions{Detach: true})
 	if err != nil {
 		result.Output = err.Error()
 		return result

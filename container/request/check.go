@@ -88,7 +88,7 @@ func CheckText(what string, texts ...string) error {
 // Sampan cannot do yet. It sees the request before the defaults are filled in.
 func (d *Defaults) Check(c *container.Config, hc *container.HostConfig) error {
 	checks := []func(*container.Config, *container.HostConfig) error{
-		checkModes, d.checkUserns, checkNetwork, checkPorts, checkSecurity, d.checkLimits, checkRestart, d.checkLog, d.checkMissing,
+		checkModes, d.checkUserns, checkNetwork, d.checkLinks, checkPorts, checkSecurity, d.checkLimits, checkRestart, d.checkLog, d.checkMissing,
 	}
 	for _, check := range checks {
 		if err := check(c, hc); err != nil {
@@ -133,6 +133,15 @@ func (d *Defaults) checkUserns(_ *container.Config, hc *container.HostConfig) er
 	return remap.Check(hc)
 }
 
+// checkLinks: the ports of a bridge without communication are isolated from each other
+// where no rule can except one.
+func (d *Defaults) checkLinks(_ *container.Config, hc *container.HostConfig) error {
+	if d.NoICC && len(hc.Links) > 0 && !hc.NetworkMode.IsUserDefined() {
+		return notYet("--link is not available while the daemon runs with --icc=false; put the containers on a network of their own, where they find each other by name")
+	}
+	return nil
+}
+
 func checkNetwork(c *container.Config, hc *container.HostConfig) error {
 	if hc.NetworkMode.IsContainer() {
 		switch {
@@ -150,8 +159,8 @@ func checkNetwork(c *container.Config, hc *container.HostConfig) error {
 			return invalid("conflicting options: port exposing and the container type network mode")
 		}
 	}
-	if len(hc.Links) > 0 && !hc.NetworkMode.IsUserDefined() {
-		return notYet("--link is not available on the default network; put the containers on a network of their own, where they find each other by name (and by --link)")
+	if len(hc.Links) > 0 && hc.NetworkMode.IsHost() {
+		return invalid("conflicting options: host type networking can't be used with links. This would result in undefined behavior")
 	}
 	for _, h := range hc.ExtraHosts {
 		name, addr, ok := strings.Cut(h, ":")

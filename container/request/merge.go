@@ -26,6 +26,7 @@ type Defaults struct {
 	LogOptions   map[string]string
 	ShmSize      int64
 	AlwaysInit   bool   // --init for everybody
+	NoICC        bool   // containers on the default bridge do not reach each other
 	InitPath     string // a program to use instead of the built-in one
 	IpcMode      container.IpcMode
 	CgroupnsMode container.CgroupnsMode

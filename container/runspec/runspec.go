@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-containers/sampan/container/cdi"
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/layout"
+	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/record"
@@ -64,9 +65,12 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := links.Check(m.Containers, rec); err != nil {
+		return nil, err
+	}
 	in := &ocispec.Input{
 		ID: rec.ID, Path: rec.Path, Args: rec.Args,
-		Config: rec.Config, HostConfig: rec.HostConfig,
+		Config: links.Environment(m.Containers, rec), HostConfig: rec.HostConfig,
 		User: user, Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname,
 		CgroupsPath: m.Paths.CgroupsPath(rec), CgroupV2: m.Defaults.CgroupV2,
 		ShmSource: run.Shm, Defaults: m.Spec, Host: m.Host,

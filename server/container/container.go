@@ -76,6 +76,7 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("POST /sampan/containers/{id}/ports", r.ports)
 	s.Handle("POST /containers/prune", r.prune)
 	s.Handle("DELETE /containers/{id}", r.remove)
+	s.Handle("DELETE /containers/{id}/{alias}", r.removeLink)
 	s.Handle("HEAD /containers/{id}/archive", r.statPath)
 	s.Handle("GET /containers/{id}/archive", r.getArchive)
 	s.Handle("PUT /containers/{id}/archive", r.putArchive)

@@ -97,6 +97,9 @@ func run(ctx context.Context, parts []string) error {
 	if err := rep.measureLifeRows(ctx, dir, parts, []*engine{ours, peer}); err != nil {
 		return err
 	}
+	if err := rep.measureRemappedRow(ctx, wanted("life") || selects(parts, remappedName), ours); err != nil {
+		return err
+	}
 	if err := rep.measureNetwork(ctx, parts, ours, peer); err != nil {
 		return err
 	}

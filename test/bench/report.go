@@ -15,6 +15,7 @@ type report struct {
 	runtimes map[string]time.Duration
 	rows     []result
 	life     []lifeResult
+	remapped remappedResult
 	network  []netLine
 	dns      []dnsLine
 	memory   []memoryLine
@@ -91,6 +92,7 @@ func (r *report) write(path string) error {
 	for _, res := range r.life {
 		r.printLife(&b, res)
 	}
+	r.printRemapped(&b)
 	b.WriteString("\n## Networks\n\n")
 	netHead(&b)
 	for _, l := range r.network {
