@@ -209,7 +209,7 @@ func Remove(ctx context.Context, x *index.Index, name string) error {
 		r.HostConfig = &hc
 	})
 	if err == nil && !found {
-		err = fault.New(fault.NotFound, "no link %s of container %s", alias, owner)
+		err = fault.New(fault.NotFound, "No such container: %s/%s (container %s has no such link)", owner, alias, owner)
 	}
 	return err
 }
