@@ -88,19 +88,38 @@ func (s *Service) Disconnect(ctx context.Context, containerID, ref string, ns *o
 		_ = s.rewire(context.WithoutCancel(ctx), sb, &b, old)
 		return nil, err
 	}
-	if n.driver != nil {
-		if err := n.driver.Detach(ctx, s.forDriver(old, e)); err != nil {
+	unlink := func() error {
+		if err := sb.Conn.Do(netlink.DeleteLink(e.Interface)); err != nil && !errors.Is(err, unix.ENODEV) {
+			return fault.Wrap(fault.Unavailable, fmt.Errorf("disconnect container %.12s from the network %s: %w", containerID, n.record.Name, err))
+		}
+		return nil
+	}
+	// The link of a bridge goes after its record: what a daemon leaves that dies in
+	// between, the next one sweeps. No sweep finds a link that is in the container alone.
+	if n.device == "" {
+		if err := unlink(); err != nil {
 			return nil, err
 		}
-	}
-	if err := sb.Conn.Do(netlink.DeleteLink(e.Interface)); err != nil && !errors.Is(err, unix.ENODEV) {
-		return nil, fault.Wrap(fault.Unavailable, fmt.Errorf("disconnect container %.12s from the network %s: %w", containerID, n.record.Name, err))
 	}
 	s.mu.Lock()
 	s.exit(containerID, e)
 	s.mu.Unlock()
 	if err := s.remember(&b, nil, also); err != nil {
+		s.mu.Lock()
+		s.enter(old)
+		s.mu.Unlock()
+		_ = s.rewire(context.WithoutCancel(ctx), sb, &b, old)
 		return nil, err
+	}
+	if n.driver != nil {
+		if err := n.driver.Detach(ctx, s.forDriver(old, e)); err != nil {
+			s.log.Error("take a container out of a network", "container", containerID, "network", n.record.Name, "error", err)
+		}
+	}
+	if n.device != "" {
+		if err := unlink(); err != nil {
+			s.log.Warn("the link of a container that left a network goes later", "container", containerID, "network", n.record.Name, "error", err)
+		}
 	}
 	s.freeAddresses(n, e)
 	return b.joined(), nil

@@ -109,7 +109,15 @@ func (s *Service) sweep() error {
 	for _, n := range s.networks {
 		known[n.device] = true
 	}
-	return bridge.Sweep(s.tableName(), func(name string) bool { return known[name] })
+	for _, b := range s.sandboxes {
+		for _, e := range b.Endpoints {
+			known[e.Link] = true
+		}
+	}
+	isKnown := func(name string) bool { return known[name] }
+	err := bridge.Sweep(s.tableName(), isKnown)
+	bridge.SweepLinks(isKnown, func(err error) { s.log.Error("remove links that no container has", "error", err) })
+	return err
 }
 
 // shortID is the length of an abbreviated ID.

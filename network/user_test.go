@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	mobynet "github.com/moby/moby/api/types/network"
 
@@ -107,6 +108,34 @@ func TestSweep(t *testing.T) {
 	}
 	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "kept"}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSweepLinks: the link of a container whose network was removed goes, if its
+// namespace does not; those that are not ours, and those on a bridge, stay.
+func TestSweepLinks(t *testing.T) {
+	l := newLab(t)
+	l.run("ip", "link", "add", "br-mine", "type", "bridge")
+	t.Cleanup(func() { l.run("ip", "link", "del", "br-mine") })
+	const stale, attached, docker, word = "veth0123456789a", "veth0123456789b", "veth0123456", "vethgogogogogog"
+	for i, name := range []string{stale, attached, docker, word} {
+		l.run("ip", "link", "add", name, "type", "veth", "peer", "name", fmt.Sprint("peer", i))
+		if name != stale {
+			t.Cleanup(func() { l.run("ip", "link", "del", name) })
+		}
+	}
+	l.run("ip", "link", "set", attached, "master", "br-mine")
+	l.service(l.config())
+	for end := time.Now().Add(patience); strings.Contains(l.run("ip", "-o", "link"), stale); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the link stays:\n%s", l.run("ip", "-o", "link"))
+		}
+	}
+	links := l.run("ip", "-o", "link")
+	for _, name := range []string{attached, docker, word} {
+		if !strings.Contains(links, name) {
+			t.Errorf("%s is gone:\n%s", name, links)
+		}
 	}
 }
 

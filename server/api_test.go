@@ -601,7 +601,7 @@ func TestCreateInOlderVersions(t *testing.T) {
 	if create("1.24", `{"Image":"app","HostConfig":{"AutoRemove":true}}`); e.created.HostConfig.AutoRemove {
 		t.Error("auto-remove before 1.25")
 	}
-	if create("1.41", `{"Image":"app","HostConfig":{"PidsLimit":-1,"ConsoleSize":[1,2],"Annotations":{"a":"b"}}}`); e.created.HostConfig.PidsLimit != nil || e.created.HostConfig.ConsoleSize != [2]uint{} || e.created.HostConfig.Annotations != nil {
+	if create("1.41", `{"Image":"app","HostConfig":{"PidsLimit":-1,"ConsoleSize":[1,2],"Annotations":{"a":"b"}}}`); *e.created.HostConfig.PidsLimit != -1 || e.created.HostConfig.ConsoleSize != [2]uint{} || e.created.HostConfig.Annotations != nil {
 		t.Errorf("newer fields before their time: %+v", e.created.HostConfig)
 	}
 	if create("1.41", `{"Image":"app","MacAddress":"02:42:ac:11:00:10"}`); e.created.NetworkingConfig.EndpointsConfig["bridge"].MacAddress.String() != "02:42:ac:11:00:10" {

@@ -70,6 +70,7 @@ type config struct {
 	noNewPrivileges   bool
 	ulimits           ulimits
 	shmSize           bytes
+	pidsLimit         int64
 	seccompProfile    string
 	cgroupParent      string
 	ipcMode, cgroupns string
@@ -138,6 +139,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.Var(&c.ulimits, "default-ulimit", "Default ulimits for containers")
 	c.shmSize = ocispec.DefaultShmSize
 	f.Var(&c.shmSize, "default-shm-size", "Default shm size for containers")
+	f.Int64Var(&c.pidsLimit, "default-pids-limit", ocispec.DefaultPidsLimit, "Default limit of processes for containers (0 for none)")
 	f.StringVar(&c.seccompProfile, "seccomp-profile", "builtin", `Path to seccomp profile, "unconfined" or "builtin"`)
 	f.StringVar(&c.cgroupParent, "cgroup-parent", "", "Set parent cgroup for all containers")
 	f.StringVar(&c.ipcMode, "default-ipc-mode", "private", `Default mode for containers ipc ("shareable" | "private")`)

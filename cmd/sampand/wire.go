@@ -182,7 +182,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 			ShmSize: int64(c.shmSize), AlwaysInit: c.init, NoICC: !c.icc, InitPath: c.initPath,
 			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 		},
-		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile},
+		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile, PidsLimit: c.defaultPids(layout)},
 		Log:  d.log,
 	}, container.Dependencies{
 		Store: d.store, Passing: d.passing, Images: d.images, Snapshots: d.snapshots, Volumes: d.volumes, Networks: d.networks,

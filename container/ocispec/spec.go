@@ -26,6 +26,11 @@ import (
 // DefaultShmSize is the size of /dev/shm unless the request or the daemon says otherwise.
 const DefaultShmSize = 64 << 20
 
+// DefaultPidsLimit is how many processes and threads a container may have unless the
+// request or the daemon says otherwise: far more than a server has, far less than
+// the 32,768 of a small host.
+const DefaultPidsLimit = 4096
+
 // DefaultPath is the PATH of a container whose image sets none.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -62,6 +67,9 @@ type Input struct {
 type Defaults struct {
 	NoNewPrivileges bool
 	Ulimits         []*container.Ulimit
+	// PidsLimit bounds the processes of a container that asks for no limit of its
+	// own, so that no container can take all that the host has; 0: none.
+	PidsLimit int64
 	// Seccomp is the JSON of the daemon's profile; empty: the built-in one,
 	// "unconfined": none.
 	Seccomp string
@@ -124,6 +132,9 @@ func build(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) 
 	s.Linux.Devices = devices
 	if s.Linux.Resources, err = resources(hc, rules, in.Host); err != nil {
 		return nil, nil, err
+	}
+	if limit := in.Defaults.PidsLimit; limit > 0 && s.Linux.Resources.Pids == nil {
+		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &limit}
 	}
 	var filter *rtseccomp.Filter
 	if filters != nil && isBuiltIn(in, security) {

@@ -200,9 +200,6 @@ func (d *Defaults) Normalize(hc *container.HostConfig) {
 	if hc.OomKillDisable == nil && !d.CgroupV2 {
 		hc.OomKillDisable = new(bool)
 	}
-	if hc.PidsLimit != nil && *hc.PidsLimit == 0 {
-		hc.PidsLimit = nil
-	}
 	if !slices.ContainsFunc(hc.SecurityOpt, func(o string) bool { return strings.HasPrefix(o, "label") }) && (hc.Privileged || hc.IpcMode.IsHost() || hc.PidMode.IsHost()) {
 		hc.SecurityOpt = append(slices.Clone(hc.SecurityOpt), "label=disable") // recorded with and without SELinux
 	}

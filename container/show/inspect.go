@@ -64,13 +64,20 @@ func Inspect(r *record.Record, p Paths, execs []string) *container.InspectRespon
 }
 
 // hostConfig is the container's, with the network "default" if none was asked
-// for; server/compat says "bridge" to clients that want to hear that.
+// for; server/compat says "bridge" to clients that want to hear that. No limit of
+// processes, which is recorded as -1 apart from none asked for, is null in the API.
 func hostConfig(r *record.Record) *container.HostConfig {
-	if !r.DefaultNetwork {
+	boundless := r.HostConfig.PidsLimit != nil && *r.HostConfig.PidsLimit < 0
+	if !r.DefaultNetwork && !boundless {
 		return r.HostConfig
 	}
 	hc := *r.HostConfig
-	hc.NetworkMode = mobynet.NetworkDefault
+	if r.DefaultNetwork {
+		hc.NetworkMode = mobynet.NetworkDefault
+	}
+	if boundless {
+		hc.PidsLimit = nil
+	}
 	return &hc
 }
 

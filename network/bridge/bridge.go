@@ -419,26 +419,6 @@ func alias(owner string) string {
 	return Alias + " of " + owner
 }
 
-// Sweep removes the bridges that a daemon made for networks without a record: it
-// died in the middle of a creation or a removal.
-func Sweep(owner string, known func(name string) bool) error {
-	host, err := netlink.Open()
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	var stale []string
-	err = host.Links(func(l *netlink.Link) {
-		if l.Kind == "bridge" && l.Alias == alias(owner) && !known(l.Name) {
-			stale = append(stale, l.Name)
-		}
-	})
-	for _, name := range stale {
-		err = errors.Join(err, host.Do(netlink.DeleteLink(name)))
-	}
-	return err
-}
-
 func randomMAC() net.HardwareAddr {
 	m := net.HardwareAddr{0x02, 0x42, 0, 0, 0, 0}
 	rand.Read(m[2:])

@@ -129,8 +129,12 @@ func upgrade(v server.Version, cgroup2 bool, b *createBody) (warnings []string, 
 			warnings = append(warnings, fmt.Sprintf("%s was removed from the kernel and from the API and has no effect; use Memory", old.name))
 		}
 	}
-	if l := b.HostConfig.PidsLimit; l != nil && *l <= 0 {
-		b.HostConfig.PidsLimit = nil // 0 and negative mean unlimited, as nil does
+	switch l := b.HostConfig.PidsLimit; {
+	case l == nil:
+	case *l == 0:
+		b.HostConfig.PidsLimit = nil // the clients send it when nobody asked for a limit
+	case *l < 0:
+		*l = -1 // unlimited, and not the daemon's default
 	}
 	return warnings, nil
 }
