@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ import (
 // record the network. A daemon killed before the last leaves a bridge without a
 // record, which the next start removes.
 func (s *Service) Create(ctx context.Context, req mobynet.CreateRequest) (_ *mobynet.Inspect, retErr error) {
+	s.defaultOptions(&req)
 	r, err := settings.FromRequest(&req, func(name string) (*settings.Network, error) {
 		n, err := s.find(name)
 		if err != nil {
@@ -78,6 +80,20 @@ func (s *Service) Create(ctx context.Context, req mobynet.CreateRequest) (_ *mob
 	s.networks[r.Name] = n
 	i := r.Inspect()
 	return &i, nil
+}
+
+// defaultOptions adds the daemon's options that the request does not set.
+func (s *Service) defaultOptions(req *mobynet.CreateRequest) {
+	driver := req.Driver
+	if driver == "" || driver == "default" {
+		driver = settings.Bridge
+	}
+	if req.ConfigOnly || req.ConfigFrom != nil && req.ConfigFrom.Network != "" || len(s.cfg.DefaultOptions[driver]) == 0 {
+		return
+	}
+	all := maps.Clone(s.cfg.DefaultOptions[driver])
+	maps.Copy(all, req.Options)
+	req.Options = all
 }
 
 // creatable refuses what is there already; s.making is held.

@@ -38,6 +38,8 @@ type Config struct {
 	FixedCIDR6 string
 	// DefaultGateway replaces the bridge's address as the containers' router.
 	DefaultGateway, DefaultGateway6 netip.Addr
+	// DefaultOptions are the options of new networks that do not say otherwise, by driver.
+	DefaultOptions map[string]map[string]string
 	// DefaultPools are tried in order where no subnet is named; nil = Docker's.
 	DefaultPools []ipam.Range
 	MTU          int // 0 = 1500

@@ -375,3 +375,50 @@ func TestMacvlanPassthru(t *testing.T) {
 		t.Errorf("a second container: %v", err)
 	}
 }
+
+// TestMacvlanPassthruAgain: a container that starts again at once does not meet the link
+// of its last run, which the kernel is still taking away; nor does the next network.
+func TestMacvlanPassthruAgain(t *testing.T) {
+	l := newLab(t)
+	l.machine()
+	s := l.service(l.config())
+	for _, mode := range []string{"passthru", "bridge", "passthru"} {
+		name := "mv-" + mode
+		l.macvlan(s, name, map[string]string{"parent": "wire", "macvlan_mode": mode})
+		for range 3 {
+			l.join(s, "again", nil, EndpointRequest{Network: name}).Close()
+			if err := s.Leave(t.Context(), fmt.Sprintf("%064x", l.ids)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDefaultOptions: the daemon's options reach networks of their driver that do not say
+// otherwise, and are shown.
+func TestDefaultOptions(t *testing.T) {
+	const mtu, name = "com.docker.network.driver.mtu", "com.docker.network.bridge.name"
+	l := newLab(t)
+	cfg := l.config()
+	cfg.DefaultOptions = map[string]map[string]string{settings.Bridge: {mtu: "1400"}}
+	s := l.service(cfg)
+	for _, c := range []struct{ own, want string }{{"", "1400"}, {"1300", "1300"}} {
+		req := mobynet.CreateRequest{Name: "n" + c.want, Options: map[string]string{name: "br-" + c.want}}
+		if c.own != "" {
+			req.Options[mtu] = c.own
+		}
+		n, err := s.Create(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.Options[mtu] != c.want {
+			t.Errorf("options %v", n.Options)
+		}
+		if out := l.run("ip", "-o", "link", "show", "br-"+c.want); !strings.Contains(out, "mtu "+c.want) {
+			t.Errorf("%s", out)
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/ipam"
+	"github.com/sampan-containers/sampan/network/settings"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 	"github.com/sampan-containers/sampan/snapshot"
 )
@@ -192,7 +195,36 @@ func (c *config) network(log *slog.Logger) (network.Config, error) {
 		}
 		n.DefaultPools = append(n.DefaultPools, pool)
 	}
-	return n, nil
+	var err error
+	n.DefaultOptions, err = networkOptions(c.networkOpts)
+	return n, err
+}
+
+// networkOptions reads the default options of networks: DRIVER=OPTION=VALUE on the
+// command line, DRIVER={"OPTION":"VALUE",…} from the file.
+func networkOptions(texts []string) (map[string]map[string]string, error) {
+	all := map[string]map[string]string{}
+	for _, text := range texts {
+		driver, rest, _ := strings.Cut(text, "=")
+		if driver != settings.Bridge && driver != settings.Macvlan {
+			return nil, fmt.Errorf("--default-network-opt %s: networks of the driver %q have no options (want bridge=OPTION=VALUE or macvlan=OPTION=VALUE)", text, driver)
+		}
+		options := map[string]string{}
+		if strings.HasPrefix(rest, "{") {
+			if err := json.Unmarshal([]byte(rest), &options); err != nil {
+				return nil, fmt.Errorf("--default-network-opt %s: %w", driver, err)
+			}
+		} else if key, value, ok := strings.Cut(rest, "="); ok && key != "" {
+			options[key] = value
+		} else {
+			return nil, fmt.Errorf("--default-network-opt %s: want DRIVER=OPTION=VALUE", text)
+		}
+		if all[driver] == nil {
+			all[driver] = map[string]string{}
+		}
+		maps.Copy(all[driver], options)
+	}
+	return all, nil
 }
 
 func addressPool(text string) (ipam.Range, error) {

@@ -62,6 +62,13 @@ func TestConfigure(t *testing.T) {
 					slices.Equal(h.Registries["quay.io"].Mirrors, []string{"one.example", "http://two.example/quay"}) && len(h.Registries["*"].Mirrors) == 1
 			},
 		},
+		"network options": {
+			file: `{"default-network-opts":{"bridge":{"com.docker.network.driver.mtu":"1400","a":"b=c"}}}`,
+			check: func(c *config) bool {
+				o, err := networkOptions(append(c.networkOpts, "bridge=x=y=z", "macvlan=parent=eth0"))
+				return err == nil && o["bridge"]["com.docker.network.driver.mtu"] == "1400" && o["bridge"]["a"] == "b=c" && o["bridge"]["x"] == "y=z" && o["macvlan"]["parent"] == "eth0"
+			},
+		},
 		"mirror":           {args: []string{"--registry-mirror", "ftp://m"}, want: "neither https nor http"},
 		"mirror's login":   {file: `{"registries":{"quay.io":{"mirrors":["https://a:b@m"]}}}`, want: "without a login"},
 		"registry's key":   {file: `{"registries":{"quay.io":{"mirror":"m"}}}`, want: "unknown field"},

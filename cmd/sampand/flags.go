@@ -71,6 +71,7 @@ type config struct {
 	ulimits           ulimits
 	shmSize           bytes
 	pidsLimit         int64
+	networkOpts       []string
 	seccompProfile    string
 	cgroupParent      string
 	ipcMode, cgroupns string
@@ -123,6 +124,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.dnsOpts, "dns-opt", nil, "DNS options to use")
 	f.StringArrayVar(&c.hostGatewayIPs, "host-gateway-ip", nil, `IP addresses that "host-gateway" in --add-host resolves to`)
 	f.StringArrayVar(&c.addressPools, "default-address-pool", nil, "Address pools of networks, as base=10.0.0.0/8,size=24")
+	f.StringArrayVar(&c.networkOpts, "default-network-opt", nil, "Default options of new networks, as DRIVER=OPTION=VALUE")
 	f.StringVar(&c.firewall, "firewall-backend", "nftables", "Firewall backend to use (nftables)")
 
 	f.BoolVar(&c.liveRestore, "live-restore", true, "Leave containers running when the daemon ends")

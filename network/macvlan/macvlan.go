@@ -121,9 +121,17 @@ func (m *Macvlan) Attach(_ context.Context, sb *netns.Sandbox, ep driver.Endpoin
 	if err != nil {
 		return err
 	}
-	err = m.host.Do(netlink.CreateMacvlan(netlink.Macvlan{
-		Name: ep.Name, Parent: parent, Mode: m.cfg.Mode, MAC: ep.MAC, MTU: m.cfg.MTU, NS: int(sb.File.Fd()),
-	}))
+	// A parent that carried a passthru container takes no other link, and one that
+	// carried others no passthru, until the kernel has taken theirs away, which goes with
+	// the ended namespace.
+	for until := time.Now().Add(leaveWait); ; time.Sleep(leaveEvery) {
+		err = m.host.Do(netlink.CreateMacvlan(netlink.Macvlan{
+			Name: ep.Name, Parent: parent, Mode: m.cfg.Mode, MAC: ep.MAC, MTU: m.cfg.MTU, NS: int(sb.File.Fd()),
+		}))
+		if !errors.Is(err, unix.EINVAL) || time.Now().After(until) {
+			break
+		}
+	}
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the interface %s: %w (an interface carries one passthru container, and no macvlan beside a bridge)", ep.ContainerID, m.cfg.Parent, err))
 	}
