@@ -17,10 +17,11 @@ import (
 
 // Login tries a login at the registry it names.
 func (s *Service) Login(ctx context.Context, login auth.Credentials) (*registry.AuthResponse, error) {
-	if err := s.client.Login(ctx, login.ServerAddress, login); err != nil {
+	identity, err := s.client.Login(ctx, login.ServerAddress, login)
+	if err != nil {
 		return nil, err
 	}
-	return &registry.AuthResponse{Status: "Login Succeeded"}, nil
+	return &registry.AuthResponse{Status: "Login Succeeded", IdentityToken: identity}, nil
 }
 
 // SearchOptions are the parameters of images/search.

@@ -174,6 +174,28 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q, %v, %s", got, err, s.bodies[0])
 		}
 	})
+	t.Run("offline", func(t *testing.T) {
+		var tokens Tokens
+		s := &server{status: 200, answer: `{"token":"abc","refresh_token":"id","expires_in":300}`}
+		var id string
+		r := &Registry{Host: "r.example.com", Credentials: login, Offline: &id}
+		for range 2 { // not what is remembered
+			id = ""
+			if used := tokens.Known(r, nil); used != "" {
+				t.Errorf("known: %q", used)
+			}
+			if _, err := tokens.Answer(t.Context(), s.do, r, bearer("https://auth.example.com/t"), nil, ""); err != nil || id != "id" {
+				t.Errorf("identity token %q, %v", id, err)
+			}
+			q := s.seen[len(s.seen)-1].URL.Query()
+			if q.Get("offline_token") != "true" || q.Get("client_id") == "" {
+				t.Errorf("asked with %v", q)
+			}
+		}
+		if _, err := tokens.Answer(t.Context(), s.do, r, bearer("https://evil.net/t"), nil, ""); err != nil || s.seen[2].URL.Query().Has("offline_token") {
+			t.Errorf("a foreign server was asked for %s, %v", s.seen[2].URL, err)
+		}
+	})
 	t.Run("foreign realm gets no login", func(t *testing.T) {
 		s := &server{status: 200, answer: `{"token":"anonymous"}`}
 		r := &Registry{Host: "r.example.com", Credentials: login}

@@ -26,6 +26,7 @@ const (
 	maxLife     = time.Hour
 	maxTokens   = 512
 	maxAnswer   = 1 << 20
+	maxRefresh  = 16 << 10
 	clientID    = "sampan"
 )
 
@@ -40,8 +41,9 @@ type Tokens struct {
 }
 
 type token struct {
-	value  string
-	expire time.Time
+	value   string
+	refresh string // an identity token
+	expire  time.Time
 }
 
 // Scope is what a token must allow.
@@ -59,6 +61,9 @@ type Registry struct {
 	Insecure     bool   // by configuration
 	Credentials  Credentials
 	TokenServers []string
+	// Offline asks a token server that may have the login for an identity token,
+	// which takes the password's place from then on, and is set to it.
+	Offline *string
 }
 
 // Known returns the Authorization header that the host wanted last time, or ""
@@ -66,6 +71,9 @@ type Registry struct {
 func (t *Tokens) Known(r *Registry, scopes []Scope) string {
 	if r.Credentials.RegistryToken != "" {
 		return "Bearer " + r.Credentials.RegistryToken
+	}
+	if r.Offline != nil {
+		return "" // a token that is known came without an identity token
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -135,7 +143,7 @@ func (t *Tokens) bearer(ctx context.Context, do Doer, r *Registry, c Challenge, 
 	t.mu.Lock()
 	tok, ok := t.tokens[k]
 	t.mu.Unlock()
-	if ok && time.Now().Before(tok.expire) && "Bearer "+tok.value != used {
+	if ok && r.Offline == nil && time.Now().Before(tok.expire) && "Bearer "+tok.value != used {
 		return "Bearer " + tok.value, nil
 	}
 	tok, err := fetch(ctx, do, r, c, scopes)
@@ -190,10 +198,14 @@ func fetch(ctx context.Context, do Doer, r *Registry, c Challenge, scopes []Scop
 	for _, s := range scopes {
 		names = append(names, s.String())
 	}
-	tok, err := request(ctx, do, realm, c.Parameters["service"], names, login)
+	tok, err := request(ctx, do, realm, c.Parameters["service"], names, login, r.Offline != nil && !login.Empty())
 	if err != nil && !trusted && !r.Credentials.Empty() {
 		return token{}, fault.New(fault.Forbidden, "registry %s wants the login to be sent to %s, a host of another domain; to allow it, add the host to token-servers of %q in the table registries of daemon.json (%w)", r.Host, realm.Host, r.Host, err)
 	}
+	if err == nil && r.Offline != nil && !login.Empty() {
+		*r.Offline = tok.refresh
+	}
+	tok.refresh = "" // is not kept here
 	return tok, err
 }
 
@@ -221,8 +233,8 @@ func isAddress(host string) bool {
 	return strings.Contains(host, ":") || strings.Trim(host, "0123456789.") == ""
 }
 
-func request(ctx context.Context, do Doer, realm *url.URL, service string, scopes []string, login Credentials) (token, error) {
-	req, err := tokenRequest(ctx, realm, service, scopes, login)
+func request(ctx context.Context, do Doer, realm *url.URL, service string, scopes []string, login Credentials, offline bool) (token, error) {
+	req, err := tokenRequest(ctx, realm, service, scopes, login, offline)
 	if err != nil {
 		return token{}, err
 	}
@@ -252,7 +264,7 @@ func request(ctx context.Context, do Doer, realm *url.URL, service string, scope
 
 // tokenRequest is a GET, or a POST when the login is an identity token, which
 // is exchanged by OAuth 2.
-func tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []string, login Credentials) (*http.Request, error) {
+func tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []string, login Credentials, offline bool) (*http.Request, error) {
 	u := *realm
 	if login.IdentityToken != "" {
 		form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {login.IdentityToken}, "service": {service}, "client_id": {clientID}, "scope": {strings.Join(scopes, " ")}}
@@ -272,6 +284,10 @@ func tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []
 	if login.Username != "" {
 		q.Set("account", login.Username)
 	}
+	if offline {
+		q.Set("offline_token", "true")
+		q.Set("client_id", clientID)
+	}
 	u.RawQuery = q.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err == nil && login.Username != "" {
@@ -282,9 +298,10 @@ func tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []
 
 func parseToken(raw []byte, host string) (token, error) {
 	var answer struct {
-		Token       string `json:"token"`
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
+		Token        string `json:"token"`
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+		ExpiresIn    int64  `json:"expires_in"`
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return token{}, fault.New(fault.Invalid, "token server %s does not answer with a token: %w", host, err)
@@ -293,12 +310,17 @@ func parseToken(raw []byte, host string) (token, error) {
 	if value == "" {
 		value = answer.AccessToken
 	}
-	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+	odd := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	if value == "" || strings.ContainsFunc(value, odd) {
 		return token{}, fault.New(fault.Invalid, "token server %s does not answer with a token", host)
 	}
 	life := min(time.Duration(answer.ExpiresIn)*time.Second, maxLife)
 	if answer.ExpiresIn < int64(defaultLife/time.Second) {
 		life = defaultLife
 	}
-	return token{value: value, expire: time.Now().Add(life - early)}, nil
+	tok := token{value: value, expire: time.Now().Add(life - early)}
+	if len(answer.RefreshToken) <= maxRefresh && !strings.ContainsFunc(answer.RefreshToken, odd) {
+		tok.refresh = answer.RefreshToken
+	}
+	return tok, nil
 }

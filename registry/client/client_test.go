@@ -218,7 +218,11 @@ func TestTokensAreUsedAgain(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 				return true
 			}
-			fmt.Fprintf(w, `{"token":"t%d"}`, given.Add(1))
+			refresh := ""
+			if q.URL.Query().Get("offline_token") == "true" {
+				refresh = "identity"
+			}
+			fmt.Fprintf(w, `{"token":"t%d","refresh_token":%q}`, given.Add(1), refresh)
 			return true
 		case q.Header.Get("Authorization") != fmt.Sprintf("Bearer t%d", given.Load()) || given.Load() == 0:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+r.URL()+`/token",service="s"`)
@@ -244,10 +248,10 @@ func TestTokensAreUsedAgain(t *testing.T) {
 	if _, err := s.Resolve(t.Context(), "v1"); err != nil {
 		t.Error(err)
 	}
-	if err := c.Login(t.Context(), r.Host(), login); err != nil {
-		t.Error(err)
+	if id, err := c.Login(t.Context(), r.Host(), login); err != nil || id != "identity" {
+		t.Errorf("%q, %v", id, err)
 	}
-	if err := c.Login(t.Context(), r.Host(), auth.Credentials{Username: "user", Password: "wrong"}); !errors.Is(err, fault.Unauthorized) {
+	if _, err := c.Login(t.Context(), r.Host(), auth.Credentials{Username: "user", Password: "wrong"}); !errors.Is(err, fault.Unauthorized) {
 		t.Errorf("a wrong password: %v", err)
 	}
 }

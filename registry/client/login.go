@@ -15,22 +15,23 @@ import (
 	"github.com/sampan-containers/sampan/registry/hosts"
 )
 
-// Login tries a login at a registry.
-func (c *Client) Login(ctx context.Context, server string, login auth.Credentials) error {
+// Login tries a login at a registry. One that has identity tokens gives one, which is
+// to be kept in the password's place.
+func (c *Client) Login(ctx context.Context, server string, login auth.Credentials) (identity string, err error) {
 	host := auth.Domain(server)
 	if host == "" || strings.ContainsAny(host, " \t\r\n@?#\\") {
-		return fault.New(fault.Invalid, "%q is no registry: use its host[:port]", server)
+		return "", fault.New(fault.Invalid, "%q is no registry: use its host[:port]", server)
 	}
 	e := c.cfg.Host(host)
-	resp, err := c.do(ctx, e, login, &request{method: http.MethodGet})
+	resp, err := c.do(ctx, e, login, &request{method: http.MethodGet, offline: &identity})
 	if err != nil {
-		return fmt.Errorf("login attempt to %s/v2/ failed: %w", e, err)
+		return "", fmt.Errorf("login attempt to %s/v2/ failed: %w", e, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("login attempt to %s/v2/ failed: %w", e, answerError(resp))
+		return "", fmt.Errorf("login attempt to %s/v2/ failed: %w", e, answerError(resp))
 	}
 	drain(resp)
-	return nil
+	return identity, nil
 }
 
 // Found is one result of a search.

@@ -59,21 +59,20 @@ func TestBlobOverSeveralConnections(t *testing.T) {
 		// answer may change the request, or answer it.
 		answer   func(w http.ResponseWriter, q *http.Request) bool
 		parallel bool
-		most     int64 // bytes served for one blob of a MiB
 	}{
-		"ranges": {func(_ http.ResponseWriter, q *http.Request) bool { piece(q); return false }, true, mib + 200*kib},
+		"ranges": {func(_ http.ResponseWriter, q *http.Request) bool { piece(q); return false }, true},
 		"no ranges": {func(_ http.ResponseWriter, q *http.Request) bool {
 			piece(q)
 			q.Header.Del("Range")
 			return false
-		}, false, 2 * mib},
+		}, false},
 		"refused pieces": {func(w http.ResponseWriter, q *http.Request) bool {
 			if !piece(q) {
 				return false
 			}
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return true
-		}, false, mib + 200*kib},
+		}, false},
 		"wrong range": {func(w http.ResponseWriter, q *http.Request) bool {
 			if !piece(q) {
 				return false
@@ -81,14 +80,14 @@ func TestBlobOverSeveralConnections(t *testing.T) {
 			w.Header().Set("Content-Range", "bytes 0-9/10")
 			w.WriteHeader(http.StatusPartialContent)
 			return true
-		}, false, mib + 200*kib},
+		}, false},
 		"pieces break off": {func(w http.ResponseWriter, q *http.Request) bool {
 			if !piece(q) {
 				return false
 			}
 			r.Send(w, q, raw, 20*kib)
 			return true
-		}, false, 2 * mib},
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var at, most atomic.Int32
@@ -123,7 +122,8 @@ func TestBlobOverSeveralConnections(t *testing.T) {
 			if tt.parallel != (most.Load() > 1) && tt.parallel || pieces.Load() == 0 {
 				t.Errorf("%d at once, %d pieces", most.Load(), pieces.Load())
 			}
-			if n := r.Served() - before; n > tt.most {
+			// The first connection may have been given more than was wanted of it.
+			if n := r.Served() - before; n > 2*mib+200*kib {
 				t.Errorf("%d bytes were served", n)
 			}
 			if len(c.pieces) != 0 {

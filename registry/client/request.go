@@ -35,6 +35,8 @@ type request struct {
 	size int64
 	// once forbids a second try after a failure that may pass.
 	once bool
+	// offline, if not nil, is set to the identity token that the registry gives.
+	offline *string
 }
 
 // do sends a request until it is answered with something that will not change
@@ -128,7 +130,7 @@ func (c *Client) try(ctx context.Context, e hosts.Endpoint, login auth.Credentia
 		scheme = q.url.Scheme
 	}
 	who := func(scheme string) *auth.Registry {
-		return &auth.Registry{Host: e.Host, Plain: scheme == "http", Insecure: e.Insecure, Credentials: login, TokenServers: e.TokenServers}
+		return &auth.Registry{Host: e.Host, Plain: scheme == "http", Insecure: e.Insecure, Credentials: login, TokenServers: e.TokenServers, Offline: q.offline}
 	}
 	authorization := c.tokens.Known(who(scheme), q.scopes)
 	resp, scheme, err := c.first(ctx, e, scheme, q, authorization)
