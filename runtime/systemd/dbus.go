@@ -138,7 +138,9 @@ func (a address) connect(ctx context.Context, uid int) (_ *conn, retErr error) {
 
 // authenticate says who we are; the kernel vouches for it.
 func (c *conn) authenticate(uid int) error {
-	hello := "\x00AUTH EXTERNAL " + hex.EncodeToString([]byte(strconv.Itoa(uid))) + "\r\n"
+	// All at once, and no message before the answer: systemd's own socket reads ahead, and
+	// what it finds behind BEGIN waits there until something else arrives.
+	hello := "\x00AUTH EXTERNAL " + hex.EncodeToString([]byte(strconv.Itoa(uid))) + "\r\nBEGIN\r\n"
 	if _, err := io.WriteString(c.c, hello); err != nil {
 		return err
 	}
@@ -155,8 +157,7 @@ func (c *conn) authenticate(uid int) error {
 	if !bytes.HasPrefix(line, []byte("OK ")) {
 		return fmt.Errorf("the answer is %.80q", line)
 	}
-	_, err := io.WriteString(c.c, "BEGIN\r\n")
-	return err
+	return nil
 }
 
 func (c *conn) close() { c.c.Close() }
