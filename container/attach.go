@@ -81,7 +81,7 @@ func (s *Service) attachLate(ctx context.Context, e *index.Entry, r *index.Run) 
 // waits for before its first start, as `run` does: the start is the next request.
 func (s *Service) expectStart(e *index.Entry) {
 	if e.Record().State.Status == container.StateCreated && !e.Starting.Load() {
-		s.Supervisor.Prepare(e.ID)
+		s.Supervisor.Prepare(e.ID, false)
 	}
 }
 

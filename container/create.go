@@ -27,7 +27,7 @@ import (
 // by itself.
 func (s *Service) Announce() (id string) {
 	id = request.NewID()
-	s.Supervisor.Prepare(id)
+	s.Supervisor.Prepare(id, true)
 	return id
 }
 
@@ -72,7 +72,7 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	}
 	if rec.HostConfig.AutoRemove && rec.Config.AttachStdout {
 		// This is `run --rm`: nobody creates such a container and starts it later.
-		s.Supervisor.Prepare(rec.ID)
+		s.Supervisor.Prepare(rec.ID, false)
 	}
 	if err := s.build(ctx, rec, o.Name, lowers); err != nil {
 		return "", nil, err

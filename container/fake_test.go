@@ -312,8 +312,8 @@ func (w *world) seen() []string {
 // supervisor starts fake shims.
 type supervisor struct{ w *world }
 
-func (supervisor) Prepare(string) {}
-func (supervisor) Dismiss(string) {}
+func (supervisor) Prepare(string, bool) {}
+func (supervisor) Dismiss(string)       {}
 
 func (s supervisor) Start(_ context.Context, st *handle.Start) (Shim, error) {
 	for _, a := range st.Attach {

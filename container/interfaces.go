@@ -25,7 +25,7 @@ type Shim = index.Shim
 // of its argument in every case. Connect fails with fault.NotFound when no shim
 // listens.
 type Supervisor interface {
-	Prepare(containerID string)
+	Prepare(containerID string, now bool)
 	Dismiss(containerID string)
 	Start(context.Context, *handle.Start) (Shim, error)
 	Connect(ctx context.Context, runDir string) (Shim, error)

@@ -135,7 +135,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	if l.run.Remap != nil && l.runtime.Path != "" {
 		return nil, notYet("a container of the runtime %s in a user namespace of its own is not available yet (use --userns host)", m.Next.HostConfig.Runtime)
 	}
-	s.Supervisor.Prepare(e.ID)
+	s.Supervisor.Prepare(e.ID, false)
 	l.undo.push(func() error { s.Supervisor.Dismiss(e.ID); return nil })
 	if err := l.directory(); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -107,6 +108,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	if f != nil {
 		f.id, f.early = r.id, true
 		f.start()
+		time.AfterFunc(restAfter, f.rest)
 	}
 	err = r.followToEnd(ctx, s)
 	if failed := (*streamError)(nil); errors.As(err, &failed) {

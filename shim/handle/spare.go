@@ -28,30 +28,45 @@ type spares struct {
 }
 
 // Prepare begins to start the shim of a container, so that it is there when
-// Start comes. It returns at once, and what it began ends by itself when no Start
-// follows. Calling it again, or for a container that will not start, is harmless.
-func (s *Spawner) Prepare(containerID string) {
+// Start comes. It returns at once, or with now when the process is on its way: for
+// a caller that has nothing else to do yet, and would only wait for a processor to run
+// another goroutine. What it began ends by itself when no Start follows. Calling it
+// again, or for a container that will not start, is harmless.
+func (s *Spawner) Prepare(containerID string, now bool) {
 	sp := &spare{ready: make(chan struct{})}
-	s.spares.mu.Lock()
-	defer s.spares.mu.Unlock()
-	if s.spares.closed || len(s.spares.of) >= maxSpares || s.spares.of[containerID] != nil {
+	if !s.spares.add(containerID, sp) {
 		return
 	}
-	if s.spares.of == nil {
-		s.spares.of = map[string]*spare{}
-	}
-	s.spares.of[containerID] = sp
-	sp.timer = time.AfterFunc(spareLife, func() {
-		if s.spares.remove(containerID, sp) {
-			sp.dismiss()
-		}
-	})
-	go func() {
+	begin := func() {
 		defer close(sp.ready)
 		if conn, cmd, err := s.spawn(containerID); err == nil {
 			sp.shim = newShim(containerID, "", conn, cmd)
 		} // Start tries again and says what is wrong
-	}()
+	}
+	if now {
+		begin()
+	} else {
+		go begin()
+	}
+}
+
+// add tells whether there was room.
+func (l *spares) add(containerID string, sp *spare) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.of) >= maxSpares || l.of[containerID] != nil {
+		return false
+	}
+	if l.of == nil {
+		l.of = map[string]*spare{}
+	}
+	l.of[containerID] = sp
+	sp.timer = time.AfterFunc(spareLife, func() {
+		if l.remove(containerID, sp) {
+			sp.dismiss()
+		}
+	})
+	return true
 }
 
 // Dismiss takes a Prepare back: no start follows.

@@ -65,9 +65,9 @@ func gone(t *testing.T, pid int) {
 func TestSpares(t *testing.T) {
 	s := spawner(t)
 	t.Run("started without being told", func(t *testing.T) {
-		s.Prepare("a")
+		s.Prepare("a", false)
 		pid := prepared(t, s, "a")
-		s.Prepare("a")
+		s.Prepare("a", true)
 		sh, err := s.obtain("a", "/run/a")
 		if err != nil {
 			t.Fatal(err)
@@ -80,14 +80,14 @@ func TestSpares(t *testing.T) {
 		gone(t, pid)
 	})
 	t.Run("called off", func(t *testing.T) {
-		s.Prepare("b")
+		s.Prepare("b", true)
 		pid := prepared(t, s, "b")
 		s.Dismiss("b")
 		gone(t, pid)
 		s.Dismiss("b")
 	})
 	t.Run("no start follows", func(t *testing.T) {
-		s.Prepare("c")
+		s.Prepare("c", true)
 		gone(t, prepared(t, s, "c"))
 	})
 	t.Run("bounded", func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestSpares(t *testing.T) {
 			s.spares.of[string(rune('A'+i))] = nil
 		}
 		s.spares.mu.Unlock()
-		s.Prepare("one too many")
+		s.Prepare("one too many", true)
 		s.spares.mu.Lock()
 		defer s.spares.mu.Unlock()
 		if n := len(s.spares.of); n > maxSpares {
@@ -106,7 +106,7 @@ func TestSpares(t *testing.T) {
 		clear(s.spares.of)
 	})
 	t.Run("the daemon ends", func(t *testing.T) {
-		s.Prepare("d")
+		s.Prepare("d", true)
 		var pids []int
 		s.spares.mu.Lock()
 		for _, sp := range s.spares.of {
@@ -120,7 +120,7 @@ func TestSpares(t *testing.T) {
 		for _, pid := range pids {
 			gone(t, pid)
 		}
-		s.Prepare("e")
+		s.Prepare("e", true)
 		if len(s.spares.of) > 0 {
 			t.Error("prepared after the end")
 		}
