@@ -75,21 +75,26 @@ func TestCallersAsRunc(t *testing.T) {
 	theirs := runc(t)
 	for name, c := range callers() {
 		t.Run(name, func(t *testing.T) {
-			for _, p := range c.needs {
-				if _, err := exec.LookPath(p); err != nil {
-					t.Skipf("%s is not installed", p)
-				}
-			}
-			mine, his := c.run(t, ours), c.run(t, theirs)
-			if len(mine) != len(c.steps) || len(his) != len(c.steps) {
-				t.Fatalf("%d steps, of which ours came to %d and runc to %d:\n%s", len(c.steps), len(mine), len(his), strings.Join(mine, "\n"))
-			}
-			for i, step := range c.steps {
-				if mine[i] != his[i] {
-					t.Errorf("%s\nours: %s\nrunc: %s", step, mine[i], his[i])
-				}
-			}
+			c.compare(t, theirs)
 		})
+	}
+}
+
+// compare runs the steps with both runtimes.
+func (c *caller) compare(t *testing.T, theirs string) {
+	for _, p := range c.needs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("%s is not installed", p)
+		}
+	}
+	mine, his := c.run(t, ours), c.run(t, theirs)
+	if len(mine) != len(c.steps) || len(his) != len(c.steps) {
+		t.Fatalf("%d steps, of which ours came to %d and runc to %d:\n%s", len(c.steps), len(mine), len(his), strings.Join(mine, "\n"))
+	}
+	for i, step := range c.steps {
+		if mine[i] != his[i] {
+			t.Errorf("%s\nours: %s\nrunc: %s", step, mine[i], his[i])
+		}
 	}
 }
 

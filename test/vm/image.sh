@@ -58,7 +58,7 @@ make_disk() {
   mkdir "$tree"
   tar -C "$tree" -xf .cache/debian-vm.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
-  borrow "$tree" docker runc crun
+  borrow "$tree" docker runc crun criu podman conmon containerd ctr containerd-shim-runc-v2
   rm -f "$tree/sbin/modprobe"
   ln -s ../bin/busybox "$tree/sbin/modprobe"
   ln -sf ../bin/busybox "$tree/usr/bin/wget"
