@@ -8,6 +8,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/rdt"
 )
 
@@ -39,6 +40,21 @@ func (k *container) joinRDT(spec *specs.Spec) (files []*os.File, retErr error) {
 		}
 	}
 	return g.Tasks()
+}
+
+// updateRDT changes its schemata.
+func (k *container) updateRDT(l3, mb string) error {
+	if l3 == "" && mb == "" {
+		return nil
+	}
+	if k.Spec.Linux == nil || k.Spec.Linux.IntelRdt == nil {
+		return fault.New(fault.Conflict, "--l3-cache-schema and --mem-bw-schema: the container has no resctrl group, whose schemata could be changed")
+	}
+	mount, err := rdt.Mount()
+	if err != nil {
+		return err
+	}
+	return rdt.Update(mount, k.id, k.Spec.Linux.IntelRdt, l3, mb)
 }
 
 // leaveRDT removes it.

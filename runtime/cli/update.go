@@ -69,6 +69,9 @@ func updateCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := k.updateRDT(o.l3, o.mb); err != nil {
+		return 0, err
+	}
 	g, err := k.group()
 	if err != nil {
 		return 0, err
@@ -82,9 +85,6 @@ func updateCommand(c *call) (int, error) {
 
 // resources are the limits that the options name.
 func (o *updateOptions) resources() (*specs.LinuxResources, error) {
-	if o.l3 != "" || o.mb != "" {
-		return nil, fault.New(fault.NotImplemented, "--l3-cache-schema and --mem-bw-schema: the container has no resctrl group, whose schemata could be changed")
-	}
 	res := new(specs.LinuxResources)
 	if o.file != "" {
 		return res, readResources(o.file, res)

@@ -115,6 +115,27 @@ func check(c *specs.LinuxIntelRdt) error {
 	return nil
 }
 
+// Update changes the schemata of a container's group: id and c are those that Open got.
+// Empty lines are left alone.
+func Update(mount, id string, c *specs.LinuxIntelRdt, l3, mb string) error {
+	if err := check(&specs.LinuxIntelRdt{L3CacheSchema: l3, MemBwSchema: mb}); err != nil {
+		return err
+	}
+	name := c.ClosID
+	if name == "" {
+		name = id
+	}
+	for _, line := range []string{l3, mb} {
+		if line == "" {
+			continue
+		}
+		if err := appendTo(filepath.Join(mount, name, "schemata"), line); err != nil {
+			return fault.New(fault.Invalid, "change the resctrl group %s: the kernel refuses the schema %q (see info/last_cmd_status in the resctrl file system): %w", name, line, err)
+		}
+	}
+	return nil
+}
+
 // schemata writes the schemata of a new group, and compares those of one that is there:
 // changing it would change all other containers in it.
 func (g *Group) schemata(dir string, lines []string, made bool) error {

@@ -83,3 +83,24 @@ func TestMountIsMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUpdate(t *testing.T) {
+	root := mount(t, "gold", "box")
+	must(t, Update(root, "box", &specs.LinuxIntelRdt{}, "L3:0=f", ""))
+	must(t, Update(root, "box", &specs.LinuxIntelRdt{ClosID: "gold"}, "", "MB:0=20"))
+	for group, want := range map[string]string{"box": "L3:0=f\n", "gold": "MB:0=20\n"} {
+		data, err := os.ReadFile(filepath.Join(root, group, "schemata"))
+		must(t, err)
+		if !strings.HasSuffix(string(data), want) {
+			t.Errorf("%s has %q", group, data)
+		}
+	}
+	for _, bad := range [][2]string{{"", "L3:0=f"}, {"L3:0=f\nx", ""}} {
+		if err := Update(root, "box", &specs.LinuxIntelRdt{}, bad[0], bad[1]); !errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if err := Update(root, "gone", &specs.LinuxIntelRdt{}, "L3:0=f", ""); err == nil {
+		t.Error("a group that is not there was changed")
+	}
+}
