@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
 	"github.com/sampan-containers/sampan/runtime/hook"
+	"github.com/sampan-containers/sampan/runtime/rdt"
 	"github.com/sampan-containers/sampan/runtime/rootless"
 )
 
@@ -117,7 +118,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
 		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != config.NoProgram,
 	}
-	if l.Groups, err = k.joinRDT(spec); err != nil {
+	if l.Groups, err = rdt.Join(k.path, id, spec.Linux); err != nil {
 		return nil, nil, err
 	}
 	if hold {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/rdt"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
@@ -69,7 +70,7 @@ func updateCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := k.updateRDT(o.l3, o.mb); err != nil {
+	if err := rdt.Change(k.id, k.Spec.Linux, o.l3, o.mb); err != nil {
 		return 0, err
 	}
 	g, err := k.group()
