@@ -424,6 +424,7 @@ func (f *fakeShim) ExecWait(ctx context.Context, id string) (handle.ExecState, e
 func (f *fakeShim) ExecResize(context.Context, string, uint32, uint32) error { return nil }
 func (f *fakeShim) Kept(context.Context, string) (*os.File, error)           { return os.Open("/dev/null") }
 func (f *fakeShim) Publish(context.Context, wire.Port, *os.File) error       { return nil }
+func (f *fakeShim) Retarget(context.Context, wire.Port) error                { return nil }
 func (f *fakeShim) Keep(context.Context, string, *os.File) error             { return nil }
 func (f *fakeShim) Control(context.Context, string, []byte) error            { return nil }
 

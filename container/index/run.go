@@ -30,6 +30,7 @@ type Shim interface {
 	Namespace(ctx context.Context, kind string) (*os.File, error)
 	Keep(ctx context.Context, name string, f *os.File) error
 	Publish(ctx context.Context, p wire.Port, f *os.File) error
+	Retarget(ctx context.Context, p wire.Port) error
 	Kept(ctx context.Context, name string) (*os.File, error)
 	ExecSignal(ctx context.Context, execID string, sig syscall.Signal) error
 	// Control pauses, resumes or updates a container of an external runtime.

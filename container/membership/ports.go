@@ -129,6 +129,23 @@ func wirePort(p network.BoundPort, target netip.Addr) wire.Port {
 	return wire.Port{Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, ContainerIP: target, ContainerPort: p.ContainerPort, Splice: p.Splice, Socket: true}
 }
 
+// retarget leads the ports that the shim relays to the container's address in the
+// network that its way out goes by now: the one they led to may be gone.
+func (v *Verbs) retarget(ctx context.Context, live *index.Run, before, now *network.Joined) {
+	target := now.Target()
+	if !target.IsValid() || before != nil && before.Target() == target {
+		return
+	}
+	for _, p := range now.Ports {
+		if !p.Splice {
+			continue
+		}
+		if err := live.Shim.Retarget(ctx, wirePort(p, target)); err != nil {
+			v.d.Log.Warn("a published port still leads to the container's address in another network; restart the container if that is gone", "port", p.HostPort, "error", err)
+		}
+	}
+}
+
 // letGo has the shim close sockets.
 func (v *Verbs) letGo(ctx context.Context, live *index.Run, ports []network.BoundPort) (failed error) {
 	for _, p := range ports {

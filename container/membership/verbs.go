@@ -143,6 +143,7 @@ func (v *Verbs) connectLive(ctx context.Context, e *index.Entry, r network.Endpo
 	}
 	m.Publish()
 	v.changed(ctx, e, before)
+	v.retarget(ctx, live, before.State.Net, joined)
 	v.publish(m.Next, joined.Endpoint(r.Network), events.ActionConnect)
 	return nil
 }
@@ -224,6 +225,7 @@ func (v *Verbs) disconnectLive(ctx context.Context, e *index.Entry, name string,
 	}
 	m.Publish()
 	v.changed(ctx, e, before)
+	v.retarget(ctx, live, before.State.Net, joined)
 	v.publish(before, before.State.Net.Endpoint(name), events.ActionDisconnect)
 	return nil
 }

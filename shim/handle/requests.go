@@ -147,6 +147,12 @@ func (s *Shim) Publish(ctx context.Context, p wire.Port, f *os.File) error {
 	return s.ok(ctx, "change a published port of", wire.TypePort, &p, files)
 }
 
+// Retarget leads new connections of a relayed port to p.ContainerIP; those that stand
+// go on.
+func (s *Shim) Retarget(ctx context.Context, p wire.Port) error {
+	return s.ok(ctx, "lead a published port of", wire.TypeRetarget, &p, nil)
+}
+
 // Keep gives the shim a descriptor to hold for the container's life, so that it
 // outlives the daemon; Kept returns a copy. The caller closes its own.
 func (s *Shim) Keep(ctx context.Context, name string, f *os.File) error {

@@ -51,11 +51,16 @@ func (sp *splicer) close() {
 	sp.s.close(sp.fd)
 }
 
-// release closes the sockets of one port.
+// release closes the sockets of one port, or leads it to an address that is given.
 func (s *shim) release(p *wire.Port) {
-	s.ports = lent.CloseBound(s.ports, p.Proto, p.HostIP, p.HostPort)
+	lead := p.ContainerIP.IsValid()
+	if !lead {
+		s.ports = lent.CloseBound(s.ports, p.Proto, p.HostIP, p.HostPort)
+	}
 	for i := len(s.splices) - 1; i >= 0; i-- {
-		if sp := s.splices[i]; lent.Bound(sp.fd, p.Proto, p.HostIP, p.HostPort) {
+		if sp := s.splices[i]; lead && lent.Bound(sp.fd, p.Proto, p.HostIP, p.HostPort) {
+			sp.family, sp.target = lent.Target(p.ContainerIP, p.ContainerPort)
+		} else if !lead && lent.Bound(sp.fd, p.Proto, p.HostIP, p.HostPort) {
 			sp.close()
 			s.splices = append(s.splices[:i], s.splices[i+1:]...)
 		}

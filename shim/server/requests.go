@@ -33,7 +33,7 @@ func (c *conn) handle(h wire.Header, payload []byte, files []int) (left []int) {
 		err = c.execStatus(h.Type, h.Request, payload)
 	case wire.TypeKeep:
 		return c.keep(h.Request, payload, files)
-	case wire.TypePort:
+	case wire.TypePort, wire.TypeRetarget:
 		return c.port(h.Request, payload, files)
 	case wire.TypeControl:
 		err = c.control(h.Request, payload)
@@ -270,7 +270,7 @@ func (c *conn) keep(request uint32, payload []byte, files []int) (left []int) {
 	return nil
 }
 
-// port publishes one more port, with its socket, or ends one, without.
+// port publishes one more port, with its socket; without, it ends or leads one.
 func (c *conn) port(request uint32, payload []byte, files []int) []int {
 	p, err := wire.DecodePort(payload)
 	if err != nil || len(files) > 1 || c.target(request, "") == nil {

@@ -28,6 +28,7 @@ const (
 	TypeWarning       Type = 19 // event: Warning
 	TypeControl       Type = 21 // Control
 	TypePort          Type = 22 // Port; with a descriptor: publish it, without: end it
+	TypeRetarget      Type = 23 // Port; its relay goes to another address of the container
 	TypeKeep          Type = 20 // Target naming a descriptor; with it: keep it, without: close it
 )
 

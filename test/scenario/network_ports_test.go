@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -177,4 +178,32 @@ func TestFirewallHost(t *testing.T) {
 			check("a port that the admin's own rule drops", 18701, c.blocked)
 		})
 	}
+}
+
+// Published ports, those that the kernel translates and those that the supervisor relays,
+// follow the container's way out from network to network, also with the next daemon.
+func TestPortsFollowTheWayOut(t *testing.T) {
+	d := start(t)
+	d.Sampan("network", "create", "--subnet", "10.95.0.0/24", "first").Must(t)
+	d.Sampan("network", "create", "--subnet", "10.96.0.0/24", "second").Must(t)
+	d.Sampan("run", "-d", "--name", "web", "--stop-timeout", "0", "--network", "first", "-p", fmt.Sprintf("18950:%d", attackedPort), "-p", fmt.Sprintf("18950:%d/udp", attackedPort),
+		busybox, "sleep", "1000").Must(t)
+	d.Inside("web").Serve(t, attackedPort)
+	here := lab.Here(t)
+	answers := func(when string) {
+		t.Helper()
+		list := both("by 127.0.0.1", here, "127.0.0.1", 18950)
+		succeed(t, when, append(list, attempt{"by [::1]", here, "tcp", netip.MustParseAddrPort("[::1]:18950")}))
+	}
+	answers("in the first network")
+	d.Sampan("network", "connect", "--gw-priority", "5", "second", "web").Must(t)
+	answers("in both networks")
+	d.Sampan("network", "disconnect", "first", "web").Must(t)
+	answers("in the second network")
+	d.Kill()
+	answers("while no daemon runs")
+	d.Restart()
+	d.Sampan("network", "connect", "first", "web").Must(t)
+	d.Sampan("network", "disconnect", "second", "web").Must(t)
+	answers("in the first network again")
 }
