@@ -89,6 +89,28 @@ func TestRemovedBridgesGo(t *testing.T) {
 	}
 }
 
+// TestLinksGoWithTheirNetwork: the link of a container that ended goes with the
+// network, also while something keeps its namespace.
+func TestLinksGoWithTheirNetwork(t *testing.T) {
+	l := newLab(t)
+	s := l.service(l.config())
+	l.network(s, "mine", func(*mobynet.CreateRequest) {})
+	l.join(s, "one", nil, EndpointRequest{Network: "mine"}) // whose descriptor keeps the namespace
+	if links := l.run("ip", "-o", "link"); strings.Count(links, ": veth") != 1 {
+		t.Fatalf("links of a container:\n%s", links)
+	}
+	if err := s.Leave(t.Context(), fmt.Sprintf("%064x", l.ids)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Remove(t.Context(), "mine"); err != nil {
+		t.Fatal(err)
+	}
+	s.remover.Wait()
+	if links := l.run("ip", "-o", "link"); strings.Contains(links, ": veth") || strings.Contains(links, ": br-") {
+		t.Errorf("links after the removal of their network:\n%s", links)
+	}
+}
+
 // TestSweep: what a daemon left that died in the middle of a creation goes; what
 // another daemon made, or nobody's, stays.
 func TestSweep(t *testing.T) {
@@ -102,7 +124,16 @@ func TestSweep(t *testing.T) {
 			t.Cleanup(func() { l.run("ip", "link", "del", name) })
 		}
 	}
+	// A container's link that lingers with its namespace, and somebody's own.
+	for _, name := range []string{"veth0123456789a", "vethmine"} {
+		l.run("ip", "link", "add", name, "type", "veth", "peer", "name", "p-"+name[4:])
+		l.run("ip", "link", "set", name, "master", "br-lost")
+	}
+	t.Cleanup(func() { l.run("ip", "link", "del", "vethmine") })
 	s := l.service(l.config())
+	if links := l.run("ip", "-o", "link"); strings.Contains(links, "veth0123456789a") || !strings.Contains(links, "vethmine") {
+		t.Errorf("links after the start:\n%s", links)
+	}
 	if links := l.run("ip", "-o", "link"); strings.Contains(links, "br-lost") || !strings.Contains(links, "br-other") || !strings.Contains(links, "br-mine") {
 		t.Errorf("links after the start:\n%s", links)
 	}

@@ -311,12 +311,13 @@ func (b *Bridge) Detach(ctx context.Context, ep driver.Endpoint) error {
 
 // dropLink removes a link that should be gone; that it is gone is no failure.
 func (b *Bridge) dropLink(name string) {
-	b.mu.Lock()
-	delete(b.leaving, name)
-	b.mu.Unlock()
 	if err := b.host.Do(netlink.DeleteLink(name)); err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, os.ErrClosed) {
 		b.cfg.Log.Warn("the link of a container that ended is left", "link", name, "error", err)
 	}
+	// Last: whoever removes the bridge meanwhile must know of the link.
+	b.mu.Lock()
+	delete(b.leaving, name)
+	b.mu.Unlock()
 }
 
 // sweep removes links on the bridge that no endpoint has: those of containers
@@ -325,7 +326,7 @@ func (b *Bridge) dropLink(name string) {
 func (b *Bridge) sweep(known map[string]bool) error {
 	var stale []string
 	err := b.host.Links(func(l *netlink.Link) {
-		if l.Master == b.index && l.Kind == "veth" && strings.HasPrefix(l.Name, driver.LinkPrefix) && !known[l.Name] {
+		if l.Master == b.index && containerLink(l) && !known[l.Name] {
 			stale = append(stale, l.Name)
 		}
 	})
@@ -336,6 +337,13 @@ func (b *Bridge) sweep(known map[string]bool) error {
 		b.dropLink(name)
 	}
 	return nil
+}
+
+// containerLink tells whether a link has a name as the network service gives: other
+// programs put links on bridges too.
+func containerLink(l *netlink.Link) bool {
+	id, ok := strings.CutPrefix(l.Name, driver.LinkPrefix)
+	return ok && l.Kind == "veth" && len(l.Name) == unix.IFNAMSIZ-1 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // stopTimers returns the links that were still to be removed.
@@ -359,17 +367,15 @@ func (b *Bridge) Close() error {
 }
 
 // Remove takes the network out of the table, and removes the bridge if Sampan
-// made it.
+// made it, after the links on it that should be gone.
 func (b *Bridge) Remove(context.Context) error {
-	names := b.stopTimers()
+	defer b.host.Close()
+	err := errors.Join(removeLinks(b.host, nil, b.lingering())...)
 	link, lookup := b.host.LinkByName(b.cfg.Name)
-	var err error
 	if lookup == nil && strings.HasPrefix(link.Alias, Alias) {
-		err = b.host.Do(netlink.DeleteLink(b.cfg.Name))
+		err = errors.Join(err, b.host.Do(netlink.DeleteLink(b.cfg.Name)))
 	}
-	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
-	b.letGo(names)
-	return err
+	return errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
 }
 
 // RemoveSoon is Remove for a bridge whose name nobody asks for again: its
@@ -380,6 +386,7 @@ func (b *Bridge) RemoveSoon(r *Remover) error {
 	if err != nil || link.Alias != alias(b.cfg.Owner) {
 		return b.Remove(context.Background())
 	}
+	defer b.host.Close()
 	var reqs []*netlink.Request
 	for _, p := range b.cfg.Addresses {
 		reqs = append(reqs, netlink.DelAddr(link.Index, p))
@@ -388,28 +395,27 @@ func (b *Bridge) RemoveSoon(r *Remover) error {
 		err = b.host.Do(reqs...)
 	}
 	err = errors.Join(err, b.fw.RemoveNetwork(b.cfg.Name))
-	r.add(link.Index, func(failed error) {
+	left := func(failed error) {
 		if failed != nil {
-			b.cfg.Log.Warn("a bridge of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", failed)
+			b.cfg.Log.Warn("a link of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", failed)
 		}
-	})
-	b.letGo(b.stopTimers())
+	}
+	for _, index := range b.lingering() {
+		r.add(index, left)
+	}
+	r.add(link.Index, left)
 	return err
 }
 
-// letGo closes the bridge, after the links that should be gone. Each takes long to
-// remove and ends by itself as a rule; only the rest is for us.
-func (b *Bridge) letGo(leaving []string) {
-	if len(leaving) == 0 {
-		b.host.Close()
-		return
-	}
-	time.AfterFunc(linkGrace, func() {
-		for _, name := range leaving {
-			b.dropLink(name)
+// lingering are the links of containers that ended which are still there. With the
+// bridge gone, nobody would know whose they are.
+func (b *Bridge) lingering() (indexes []int) {
+	for _, name := range b.stopTimers() {
+		if link, err := b.host.LinkByName(name); err == nil {
+			indexes = append(indexes, link.Index)
 		}
-		b.host.Close()
-	})
+	}
+	return indexes
 }
 
 func alias(owner string) string {

@@ -18,12 +18,14 @@ const (
 	removedAtOnce = 8
 )
 
-// Remover removes bridges behind their networks' back, one request after the
+// Remover removes bridges, and links that are still on them, behind their networks' back, one request after the
 // other. The kernel waits twice for all readers to be done with a bridge that goes,
 // 30 ms in all: once with its lock held, for each bridge, and once after that, for
 // each request. So those that come while a request is under way share the next one.
 //
-// The zero value is ready. A daemon that dies leaves the rest to Sweep.
+// The zero value is ready. A daemon that dies leaves the rest to Sweep. They go in
+// the order in which they came: the links on a bridge before it, so that Sweep knows
+// by the bridge whose they are.
 type Remover struct {
 	mu      sync.Mutex
 	waiting []doomed
@@ -31,13 +33,13 @@ type Remover struct {
 	idle    []chan struct{} // closed when working ends
 }
 
-// doomed is a bridge to be removed, and what to do after that.
+// doomed is a link to be removed, and what to do after that.
 type doomed struct {
 	index int
 	after func(error)
 }
 
-// add has a bridge removed. after is told when it is gone, or why it is not.
+// add has a link removed. after is told when it is gone, or why it is not.
 func (r *Remover) add(index int, after func(error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,7 +50,7 @@ func (r *Remover) add(index int, after func(error)) {
 	}
 }
 
-// Wait returns when every bridge has been removed that was to be.
+// Wait returns when everything has been removed that was to be.
 func (r *Remover) Wait() {
 	r.mu.Lock()
 	var idle chan struct{}
@@ -81,25 +83,39 @@ func (r *Remover) work() {
 		if n == 0 {
 			return
 		}
-		together := opened == nil && n > 1 && removeTogether(conn, now)
-		for _, l := range now {
-			err := opened
-			if opened == nil && !together {
-				err = conn.Do(netlink.DeleteLinkIndex(l.index))
-			}
-			if errors.Is(err, unix.ENODEV) {
-				err = nil
-			}
-			l.after(err)
+		indexes := make([]int, n)
+		for i, l := range now {
+			indexes[i] = l.index
+		}
+		for i, err := range removeLinks(conn, opened, indexes) {
+			now[i].after(err)
 		}
 	}
 }
 
+// removeLinks removes links, by one request if it can, and returns what became of
+// each; one that is gone already is no failure.
+func removeLinks(conn *netlink.Conn, opened error, indexes []int) []error {
+	errs := make([]error, len(indexes))
+	if opened == nil && len(indexes) > 1 && removeTogether(conn, indexes) {
+		return errs
+	}
+	for i, index := range indexes {
+		if errs[i] = opened; opened == nil {
+			errs[i] = conn.Do(netlink.DeleteLinkIndex(index))
+		}
+		if errors.Is(errs[i], unix.ENODEV) {
+			errs[i] = nil
+		}
+	}
+	return errs
+}
+
 // removeTogether removes links by one request; false = some may be left.
-func removeTogether(conn *netlink.Conn, links []doomed) bool {
+func removeTogether(conn *netlink.Conn, indexes []int) bool {
 	var reqs []*netlink.Request
-	for _, l := range links {
-		reqs = append(reqs, netlink.SetGroup(l.index, RemovalGroup))
+	for _, index := range indexes {
+		reqs = append(reqs, netlink.SetGroup(index, RemovalGroup))
 	}
 	results, err := conn.DoEach(append(reqs, netlink.DeleteGroup(RemovalGroup))...)
 	if err != nil {

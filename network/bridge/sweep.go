@@ -2,31 +2,40 @@ package bridge
 
 import (
 	"errors"
-	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/netlink"
 )
 
-// Sweep removes the bridges that a daemon made for networks without a record: it
-// died in the middle of a creation or a removal.
+// Sweep removes the bridges that a daemon made for networks without a record, and
+// the links on them: it died in the middle of a creation or a removal.
 func Sweep(owner string, known func(name string) bool) error {
 	host, err := netlink.Open()
 	if err != nil {
 		return err
 	}
 	defer host.Close()
-	var stale []string
+	var ports, bridges []int
+	on := map[int][]int{} // links by their bridge
 	err = host.Links(func(l *netlink.Link) {
-		if l.Kind == "bridge" && l.Alias == alias(owner) && !known(l.Name) {
-			stale = append(stale, l.Name)
+		switch {
+		case l.Kind == "bridge" && l.Alias == alias(owner) && !known(l.Name):
+			bridges = append(bridges, l.Index)
+		case l.Master != 0 && containerLink(l) && !known(l.Name):
+			on[l.Master] = append(on[l.Master], l.Index)
 		}
 	})
-	for _, name := range stale {
-		err = errors.Join(err, host.Do(netlink.DeleteLink(name)))
+	for _, b := range bridges {
+		ports = append(ports, on[b]...)
+	}
+	// The links first: see Remover.
+	for _, all := range [][]int{ports, bridges} {
+		for some := range slices.Chunk(all, removedAtOnce) {
+			err = errors.Join(append(removeLinks(host, nil, some), err)...)
+		}
 	}
 	return err
 }
@@ -72,9 +81,7 @@ func unattached(known func(link string) bool) (map[string]bool, error) {
 	defer host.Close()
 	links := map[string]bool{}
 	err = host.Links(func(l *netlink.Link) {
-		hex, prefixed := strings.CutPrefix(l.Name, driver.LinkPrefix)
-		ours := prefixed && len(l.Name) == unix.IFNAMSIZ-1 && strings.Trim(hex, "0123456789abcdef") == ""
-		if ours && l.Kind == "veth" && l.Master == 0 && !known(l.Name) {
+		if containerLink(l) && l.Master == 0 && !known(l.Name) {
 			links[l.Name] = true
 		}
 	})
