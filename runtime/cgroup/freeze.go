@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -59,8 +61,45 @@ func (g *Group) freezer(ctx context.Context, freeze bool) error {
 		if frozen == freeze {
 			return nil
 		}
-		if !pause(ctx, &wait, deadline) {
+		if !g.awaitFreezer(ctx, &wait, deadline) {
 			return fault.New(fault.Deadline, "%s cgroup %s: its processes do not react; one of them waits for the kernel (a device, or a network file system)", verb, g.path)
+		}
+	}
+}
+
+// eventSlice is how long one wait for an event may take before ctx is looked at.
+const eventSlice = 50 * time.Millisecond
+
+// awaitFreezer waits for a change of the freezer, and reports whether another look is due: on
+// v2 by the event of cgroup.events, on v1, which has none, for a moment.
+func (g *Group) awaitFreezer(ctx context.Context, wait *time.Duration, deadline time.Time) bool {
+	p := g.unified()
+	if p == nil || g.with("freezer") != nil {
+		return pause(ctx, wait, deadline)
+	}
+	fd, err := open(p.dir()+"/cgroup.events", unix.O_RDONLY)
+	if err != nil {
+		return pause(ctx, wait, deadline)
+	}
+	defer unix.Close(fd)
+	for {
+		// Opening and reading it arms the event, so nothing is missed in between.
+		var buf [256]byte
+		n, err := unix.Pread(fd, buf[:], 0)
+		if err != nil {
+			return pause(ctx, wait, deadline)
+		}
+		frozen, _ := value(string(buf[:n]), "frozen")
+		asked, err := readFile(p.dir() + "/cgroup.freeze")
+		if err != nil || (strings.TrimSpace(string(asked)) == "1") == (frozen != 0) {
+			return true
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return false
+		}
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}
+		if _, err := unix.Poll(fds, int(eventSlice/time.Millisecond)); err != nil && err != unix.EINTR {
+			return false
 		}
 	}
 }
