@@ -129,8 +129,8 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 		t.Errorf("after a crash %+v", now.HostConfig.Resources)
 	}
 	for name, u := range map[string]container.UpdateConfig{
-		"devices": {Resources: container.Resources{Ulimits: []*container.Ulimit{{Name: "nofile"}}}},
-		"gpus":    {Resources: container.Resources{DeviceRequests: []container.DeviceRequest{{}}}},
+		"parent": {Resources: container.Resources{CgroupParent: "/other"}},
+		"gpus":   {Resources: container.Resources{DeviceRequests: []container.DeviceRequest{{}}}},
 	} {
 		if _, err := d.Update(ctx, "web", &u); !errors.Is(err, fault.NotImplemented) {
 			t.Errorf("%s: %v", name, err)

@@ -18,7 +18,6 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/netns"
-	"github.com/sampan-containers/sampan/runtime/privs"
 )
 
 // network gives the run its network namespace.
@@ -84,7 +83,7 @@ func (l *launcher) makesUsers() bool {
 // ownNetNS makes the network namespace of a remapped container, and the user namespace
 // that it belongs to.
 func (l *launcher) ownNetNS() (*os.File, error) {
-	user, net, err := privs.NewUserNetNS(l.run.Remap.UIDs, l.run.Remap.GIDs)
+	user, net, err := l.s.users.Take(l.run.Remap)
 	if err == nil {
 		l.namespaces[string(specs.UserNamespace)] = user
 	}

@@ -36,6 +36,7 @@ import (
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/runspec"
 	"github.com/sampan-containers/sampan/container/usage"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/logs/compact"
@@ -100,6 +101,7 @@ type Service struct {
 	control    control.Control
 	specs      runspec.Maker
 	compactor  *compact.Compactor
+	users      userns.Reserve
 	work       *background.Work
 	restoring  atomic.Bool   // Restore is under way: what a policy wants running starts at its end
 	pruning    chan struct{} // holds one token while a prune runs

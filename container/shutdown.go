@@ -31,6 +31,7 @@ func (s *Service) Shutdown(ctx context.Context, stopAll bool) error {
 	}
 	err = errors.Join(err, s.work.Wait(ctx))
 	s.compactor.Close()
+	s.users.Close()
 	return err
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/moby/moby/api/types/events"
 
 	"github.com/sampan-containers/sampan/container/index"
-	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/fault"
 )
 
@@ -38,22 +37,14 @@ func (s *Service) update(ctx context.Context, e *index.Entry, u *container.Updat
 	if status == container.StateRemoving || status == container.StateDead {
 		return nil, fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
 	}
-	hc, changed, warnings, err := s.opts.Defaults.Update(rec.HostConfig, u)
+	hc, warnings, err := s.opts.Defaults.Update(rec.HostConfig, u)
 	if err != nil {
 		return nil, err
 	}
-	if changed && rec.State.Running() {
-		res, err := ocispec.UpdateResources(rec.HostConfig, hc, s.Host)
-		if err != nil {
-			return nil, err
-		}
-		if err := s.control.Limit(ctx, e, res); err != nil {
-			// What was written before the refusal goes back.
-			if back, backErr := ocispec.UpdateResources(hc, rec.HostConfig, s.Host); backErr == nil {
-				_ = s.control.Limit(ctx, e, back)
-			}
-			return nil, err
-		}
+	more, err := s.control.Apply(ctx, e, hc, u, s.Host)
+	if err != nil {
+		return nil, err
 	}
+	warnings = append(warnings, more...)
 	return warnings, s.containers.Change(e, status, true, func(r *Record) { r.HostConfig = hc })
 }

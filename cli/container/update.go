@@ -22,7 +22,8 @@ type updateOptions struct {
 	cpus                        value.CPUs
 	pids                        int64
 	restart                     string
-	publish                     value.List
+	publish, devices, rules     value.List
+	ulimits                     value.Ulimits
 	changes                     recreate.Changes
 }
 
@@ -39,6 +40,10 @@ func (o *updateOptions) register(fs *pflag.FlagSet) {
 	fs.Var(&o.kernel, "kernel-memory", "Kernel memory limit")
 	// Registered just above, so the call cannot fail.
 	_ = fs.MarkHidden("kernel-memory")
+	o.devices, o.rules = value.NewList(value.CheckDevice), value.NewList(value.CheckDeviceRule)
+	fs.Var(&o.devices, "device", "Add a host device, also while the container runs (HOST[:CONTAINER][:PERMISSIONS])")
+	fs.Var(&o.rules, "device-cgroup-rule", "Add a rule to the list of allowed devices")
+	fs.Var(&o.ulimits, "ulimit", "Ulimit of all processes (NAME=SOFT[:HARD])")
 	fs.VarP(&o.memory, "memory", "m", "Memory limit")
 	fs.Var(&o.reservation, "memory-reservation", "Memory soft limit")
 	fs.Var(&o.swap, "memory-swap", "Limit of memory plus swap (-1 for unlimited swap)")
@@ -58,6 +63,14 @@ func (o *updateOptions) request(set func(string) bool) (client.ContainerUpdateOp
 	}
 	r := o.limits
 	r.Memory, r.MemoryReservation, r.MemorySwap, r.NanoCPUs = int64(o.memory), int64(o.reservation), int64(o.swap), int64(o.cpus)
+	r.DeviceCgroupRules, r.Ulimits = o.rules.Values, o.ulimits.Values
+	for _, spec := range o.devices.Values {
+		d, err := value.Device(spec)
+		if err != nil {
+			return client.ContainerUpdateOptions{}, err
+		}
+		r.Devices = append(r.Devices, d)
+	}
 	if set("pids-limit") {
 		r.PidsLimit = &o.pids
 	}

@@ -20,6 +20,7 @@ type Groups interface {
 	Freeze(ctx context.Context, path string) error
 	Thaw(ctx context.Context, path string) error
 	Update(path string, res *specs.LinuxResources) error
+	Procs(path string) ([]int, error)
 }
 
 // Control changes running containers. The caller holds the container's lock.

@@ -2,6 +2,8 @@ package request
 
 import (
 	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/blkiodev"
 	"github.com/moby/moby/api/types/container"
@@ -12,13 +14,13 @@ import (
 func conflict(format string, args ...any) error { return fault.New(fault.Conflict, format, args...) }
 
 // Update merges an update request into a copy of the host configuration, with
-// Docker's rules and words: a field that is zero stays as it was. changed tells
-// whether a limit is new; warnings name what the machine cannot do.
-func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) (next *container.HostConfig, changed bool, warnings []string, err error) {
+// Docker's rules and words: a field that is zero stays as it was. warnings name what
+// the machine cannot do.
+func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) (next *container.HostConfig, warnings []string, err error) {
 	hc := *now
 	r, cur := &u.Resources, &hc.Resources
 	if err := updateConflict(r, cur); err != nil {
-		return nil, false, nil, err
+		return nil, nil, err
 	}
 	for _, f := range []struct{ to, from *int64 }{
 		{&cur.CPUShares, &r.CPUShares}, {&cur.NanoCPUs, &r.NanoCPUs}, {&cur.CPUPeriod, &r.CPUPeriod}, {&cur.CPUQuota, &r.CPUQuota},
@@ -42,26 +44,26 @@ func (d *Defaults) Update(now *container.HostConfig, u *container.UpdateConfig) 
 		cur.PidsLimit = r.PidsLimit
 	}
 	updateRest(cur, r)
+	addLists(cur, r)
 	warnings = d.degradeWeights(cur)
 	if err := updateMissing(r); err != nil {
-		return nil, false, nil, err
+		return nil, nil, err
 	}
-	changed = !reflect.DeepEqual(now.Resources, hc.Resources)
-	if changed {
+	if !reflect.DeepEqual(now.Resources, hc.Resources) {
 		if err := d.checkLimits(nil, &hc); err != nil {
-			return nil, false, nil, err
+			return nil, nil, err
 		}
 	}
 	if u.RestartPolicy.Name != "" {
 		if now.AutoRemove && !u.RestartPolicy.IsNone() {
-			return nil, false, nil, conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+			return nil, nil, conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
 		if err := container.ValidateRestartPolicy(u.RestartPolicy); err != nil {
-			return nil, false, nil, fault.Wrap(fault.Invalid, err)
+			return nil, nil, fault.Wrap(fault.Invalid, err)
 		}
 		hc.RestartPolicy = u.RestartPolicy
 	}
-	return &hc, changed, warnings, nil
+	return &hc, warnings, nil
 }
 
 // updateRest merges what docker's own client cannot send and Docker's daemon
@@ -83,6 +85,29 @@ func updateRest(cur, r *container.Resources) {
 		if len(*f.from) > 0 {
 			*f.to = *f.from
 		}
+	}
+}
+
+// addLists adds devices, their rules and ulimits to those that the container has. An
+// ulimit takes the place of the one of its name.
+func addLists(cur, r *container.Resources) {
+	cur.Devices = slices.Clone(cur.Devices)
+	for _, d := range r.Devices {
+		if !slices.Contains(cur.Devices, d) {
+			cur.Devices = append(cur.Devices, d)
+		}
+	}
+	cur.DeviceCgroupRules = slices.Clone(cur.DeviceCgroupRules)
+	for _, rule := range r.DeviceCgroupRules {
+		if !slices.Contains(cur.DeviceCgroupRules, rule) {
+			cur.DeviceCgroupRules = append(cur.DeviceCgroupRules, rule)
+		}
+	}
+	cur.Ulimits = slices.Clone(cur.Ulimits)
+	for _, u := range r.Ulimits {
+		cur.Ulimits = append(slices.DeleteFunc(cur.Ulimits, func(old *container.Ulimit) bool {
+			return old != nil && u != nil && strings.EqualFold(old.Name, u.Name)
+		}), u)
 	}
 }
 
@@ -115,8 +140,7 @@ func updateMissing(r *container.Resources) error {
 		name string
 		set  bool
 	}{
-		{"CgroupParent", r.CgroupParent != ""}, {"Devices", len(r.Devices) > 0}, {"DeviceCgroupRules", len(r.DeviceCgroupRules) > 0},
-		{"DeviceRequests", len(r.DeviceRequests) > 0}, {"Ulimits", len(r.Ulimits) > 0},
+		{"CgroupParent", r.CgroupParent != ""}, {"DeviceRequests", len(r.DeviceRequests) > 0},
 	} {
 		if f.set {
 			return notYet("%s cannot be changed by an update yet; create the container again with the new value", f.name)
