@@ -65,3 +65,13 @@ func (l *launcher) ownsNet() bool {
 	}
 	return owns(user, net)
 }
+
+// mapped is the container's user namespace where it is known to have the maps of the
+// specification: one that was made with them, or joined by who runs layers, that is
+// Sampan's daemon.
+func (l *launcher) mapped() *os.File {
+	if l.ns.creates(unix.CLONE_NEWUSER) || l.s.Overlay != nil {
+		return l.user
+	}
+	return nil
+}

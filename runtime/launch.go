@@ -169,6 +169,7 @@ func (l *launcher) openRoot() error {
 		Spec:     l.spec,
 		Bundle:   l.s.Bundle,
 		UserNS:   user,
+		IDMap:    l.mapped(),
 		Nested:   l.nested,
 		OwnNet:   l.ns.creates(unix.CLONE_NEWNET) || l.ownsNet(),
 		OwnPID:   l.ns.creates(unix.CLONE_NEWPID),

@@ -34,7 +34,9 @@ type mapped struct {
 
 func (o Overlay) mountMapped() (*os.File, error) {
 	m := &mapped{Overlay: o}
-	defer m.close()
+	// The overlay has its own references. To let a mount go the kernel waits for every
+	// processor, about a millisecond for each: nobody has to wait with it.
+	defer func() { go m.close() }()
 	for _, dir := range o.Lower {
 		f, err := o.IDMap.clone(dir)
 		if err != nil {

@@ -25,6 +25,7 @@ type Config struct {
 	Spec     *specs.Spec
 	Bundle   string            // base of relative bind sources
 	UserNS   bool              // the mounts are made in another user namespace
+	IDMap    *os.File          // a user namespace with the maps of Spec, for mounts with these; or nil
 	Nested   bool              // the caller, and so the container, is not in the machine's first one
 	OwnNet   bool              // the network namespace belongs to that user namespace
 	OwnPID   bool              // the PID namespace is new
@@ -256,11 +257,14 @@ func (p *Plan) shape(m *mount, s *specs.Mount) error {
 		if len(uids) == 0 || len(gids) == 0 {
 			return fault.New(fault.Invalid, "the option idmap needs uidMappings and gidMappings, of the mount or of the container")
 		}
-		ns, err := privs.NewUserNS(uids, gids)
-		if err != nil {
-			return err
+		ns := p.c.IDMap
+		if l := p.c.Spec.Linux; ns == nil || l == nil || !slices.Equal(uids, l.UIDMappings) || !slices.Equal(gids, l.GIDMappings) {
+			var err error
+			if ns, err = privs.NewUserNS(uids, gids); err != nil {
+				return err
+			}
+			defer ns.Close()
 		}
-		defer ns.Close()
 		if err := mountapi.SetAttr(m.tree, mountapi.Attr{UserNS: ns}, m.opt.deepIDMap); err != nil {
 			return fmt.Errorf("map its owners (the file system must support idmapped mounts): %w", err)
 		}
