@@ -426,7 +426,7 @@ func TestCheckpointByCallers(t *testing.T) {
 	criuWorks(t)
 	theirs := runc(t)
 	const count = `sh -c 'i=0; while :; do i=$((i+1)); echo $i >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.1; done'`
-	const wait = `w() { for i in $(seq 300); do test "$($1 cat /tmp/n 2>/dev/null || echo 0)" -gt $2 && return; sleep 0.2; done; echo "no count beyond $2"; }; `
+	const wait = `w() { for i in $(seq 60); do test "$($1 cat /tmp/n 2>/dev/null || echo 0)" -gt $2 && return; sleep 0.2; done; echo "no count beyond $2"; }; `
 	all := callers()
 	podman, containerd := all["podman"], all["containerd"]
 	podman.steps = []string{

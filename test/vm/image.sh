@@ -59,6 +59,8 @@ make_disk() {
   tar -C "$tree" -xf .cache/debian-vm.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
   borrow "$tree" docker runc crun criu podman conmon containerd ctr containerd-shim-runc-v2
+  cp -r /etc/containers "$tree/etc/" # podman's policy
+  cp -r /usr/share/containers "$tree/usr/share/"
   rm -f "$tree/sbin/modprobe"
   ln -s ../bin/busybox "$tree/sbin/modprobe"
   ln -sf ../bin/busybox "$tree/usr/bin/wget"
