@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,10 +133,50 @@ func (m *machine) verify() {
 	if out := m.must(nil, "system", "check", "--images"); !strings.Contains(out, "All images are whole") {
 		say("BAD check: %s", out)
 	}
+	m.compareUsage()
 	for i, tag := range tags {
 		if i >= kept || m.boot == "last" {
 			m.remove(tag)
 		}
+	}
+}
+
+// compareUsage holds what `system df` says of images against what du sees.
+func (m *machine) compareUsage() {
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", "/run/sampan/sampan.sock")
+	}}}
+	resp, err := client.Get("http://sampan/v1.41/system/df")
+	if err != nil {
+		say("BAD df: %v", err)
+		return
+	}
+	defer resp.Body.Close()
+	var said struct{ LayersSize int64 }
+	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {
+		say("BAD df: %v", err)
+	}
+	var has int64
+	for _, dir := range []string{"layers/sha256", "blobs"} {
+		err := filepath.WalkDir(filepath.Join(dataRoot, dir), func(_ string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil {
+				has += info.Sys().(*syscall.Stat_t).Blocks * 512
+			}
+			return err
+		})
+		if err != nil && !os.IsNotExist(err) {
+			say("BAD du: %v", err)
+		}
+	}
+	const directories = 32 << 10 // of the stores themselves
+	if diff := said.LayersSize - has; max(diff, -diff) > has/50+directories {
+		say("BAD df says %d, du %d", said.LayersSize, has)
+	} else {
+		say("USAGE df %d, du %d", said.LayersSize, has)
 	}
 }
 
