@@ -61,10 +61,8 @@ func (s *Service) open(ctx context.Context) (err error) {
 			s.log.Error("a network cannot be used", "network", n.record.Name, "error", err)
 		}
 	}
-	if s.cfg.Bridge != NoBridge {
-		if w := firewall.LegacyWarning(s.cfg.Bridge); w != "" {
-			s.log.Warn(w)
-		}
+	if w := s.Blocked(); w != "" {
+		s.log.Warn(w)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/etcfiles"
+	"github.com/sampan-containers/sampan/network/firewall"
 	"github.com/sampan-containers/sampan/network/ipam"
 	"github.com/sampan-containers/sampan/network/netlink"
 )
@@ -98,6 +99,15 @@ func (s *Service) surveyHost(device string) (*hostNets, error) {
 		}
 	}
 	return h, nil
+}
+
+// Blocked says which policy of another firewall, that Sampan cannot make its way in,
+// keeps the default network's containers from the outside, and what to do; or "".
+func (s *Service) Blocked() string {
+	if s.cfg.Bridge == NoBridge {
+		return ""
+	}
+	return firewall.LegacyWarning(s.cfg.Bridge)
 }
 
 func overlaps(p netip.Prefix, used []netip.Prefix) bool {

@@ -218,7 +218,7 @@ func (d *daemon) openAPI(context.Context) error {
 	networkroutes.Register(d.api, d.networks, d.containers, d.events)
 	volumeroutes.Register(d.api, d.volumes, d.containers, d.events)
 	systemroutes.RegisterUsage(d.api, d.containers, d.images, d.volumes)
-	systemroutes.RegisterCheck(d.api, hostcheck.Options{DataRoot: d.cfg.dataRoot, ExecRoot: d.cfg.execRoot})
+	systemroutes.RegisterCheck(d.api, hostcheck.Options{DataRoot: d.cfg.dataRoot, ExecRoot: d.cfg.execRoot, Firewall: func() string { return d.networks.Blocked() }})
 	systemroutes.RegisterStop(d.api, d.containers, func() {
 		select {
 		case d.asked <- struct{}{}:

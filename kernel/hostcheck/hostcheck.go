@@ -41,6 +41,9 @@ type Result struct {
 // Options say where to look.
 type Options struct {
 	DataRoot, ExecRoot string
+	// Firewall says what of the host's other firewalls keeps containers from the
+	// network, or ""; nil: nobody knows.
+	Firewall func() string
 	// Root is put before /proc and /sys, for tests; empty: the machine's own.
 	Root string
 }
@@ -252,6 +255,13 @@ func (c *check) network() {
 		c.add(area, name, OK, found, "")
 	}
 	c.need(area, "IPv6", c.exists("/proc/net/if_inet6"), Gap, "no IPv6 networks and ports")
+	if c.Firewall != nil {
+		state, found, cost := OK, "let containers through", c.Firewall()
+		if cost != "" {
+			state, found = Gap, "drop what is forwarded"
+		}
+		c.add(area, "other firewalls", state, found, cost)
+	}
 	c.atLeast(area, "/proc/sys/net/netfilter/nf_conntrack_max", 65536, "many connections through published ports are dropped")
 }
 

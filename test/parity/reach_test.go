@@ -105,7 +105,7 @@ func reachException(cell string, ours bool) string {
 	switch {
 	case !ours && from == "machine" && way == "direct" && published && strings.HasSuffix(proto, "4"):
 		return "dockerd 20.10 lets other machines reach a published port at the container's own address too; ours only at the host's, as newer Docker does"
-	case !ours && way == "direct" && to == "six1" && strings.HasSuffix(proto, "6"):
+	case !ours && way == "direct" && to == "six1" && strings.HasSuffix(proto, "6") && from != "host" && !strings.HasPrefix(from, "six"):
 		return "dockerd 20.10 filters no IPv6, so that every network and machine reaches every container"
 	case !ours && way == "published" && proto == "udp6" && to != "six1":
 		return "dockerd's process relays UDP from IPv6 to containers that have IPv4 alone; ours publishes UDP on the families that the container has"
