@@ -16,9 +16,14 @@ import (
 
 const (
 	imageRounds = 3
-	bigImage    = "127.0.0.1:5000/big:latest"
-	thinImage   = "127.0.0.1:5000/thin:latest"
+	registryAt  = "127.0.0.1:5000/"
+	bigImage    = registryAt + "big:latest"
+	zstdImage   = registryAt + "zstd:latest"
+	debianImage = registryAt + "debian:latest"
+	thinImage   = registryAt + "thin:latest"
 	pushTo      = "127.0.0.1:5001/copy:latest"
+	// settle is how long every engine has to end what a command left to do.
+	settle = 300 * time.Millisecond
 )
 
 // shipper is an engine that pulls and pushes, with a registry of images and an
@@ -33,12 +38,22 @@ type shipper struct {
 	empty  string // storage of the empty registry
 }
 
+// imageRow is what is measured: of all engines, and of the programs that stand for
+// the limit. peers is the wall time that docker.io and podman may not stay below, as
+// a ratio, and limit what the processor time may be of the limit's.
+type imageRow struct {
+	name          string
+	docker, peers float64
+	limit         float64
+	run           func(*shipper) (wall, cpu time.Duration, err error)
+	floor         string // the image whose blobs the limit fetches and unpacks
+}
+
 // imageResult is one line of the table.
 type imageResult struct {
-	name   string
-	target float64
-	wall   map[string]time.Duration
-	cpu    map[string]time.Duration
+	imageRow
+	wall map[string]time.Duration
+	cpu  map[string]time.Duration
 }
 
 // start begins a process in the shipper's network namespace.
@@ -135,7 +150,7 @@ func treeTime(pid int, tree bool) time.Duration {
 
 // measureImages fills the group "images": pulls and pushes of an image of 500 MB
 // in 6 layers with 18,000 files, and of one of 40 small layers.
-func (r *report) measureImages(dir string, ours, peer *engine) error {
+func (r *report) measureImages(dir string, ours, peer *engine, parts []string) error {
 	shippers, err := shippers(dir, ours, peer)
 	defer func() {
 		for _, s := range shippers {
@@ -148,7 +163,10 @@ func (r *report) measureImages(dir string, ours, peer *engine) error {
 	if err != nil {
 		return err
 	}
-	storage := filepath.Join(dir, "registry")
+	storage, err := filepath.Abs(registryStorage)
+	if err != nil {
+		return err
+	}
 	for _, s := range shippers {
 		if err := s.registry(storage, 5000); err != nil {
 			return err
@@ -160,18 +178,44 @@ func (r *report) measureImages(dir string, ours, peer *engine) error {
 	if err := fillRegistry(dir, shippers[0]); err != nil {
 		return err
 	}
-	for _, row := range []struct {
-		name   string
-		target float64
-		run    func(*shipper) (wall, cpu time.Duration, err error)
-	}{
-		{"pull 500 MB, 6 layers, gzip", 3, func(s *shipper) (time.Duration, time.Duration, error) {
-			_ = s.do("rmi", "-f", bigImage, pushTo)
+	for _, row := range imageRows(filepath.Join(dir, "saved.tar")) {
+		if len(parts) > 1 && !selects(parts, row.name) {
+			continue
+		}
+		res, err := row.measure(shippers, filepath.Join(dir, "p", "limit"))
+		if err != nil {
+			return err
+		}
+		if r.images = append(r.images, res); len(r.images) == 1 {
+			fmt.Println()
+			r.imageHead(os.Stdout)
+		}
+		r.printImage(os.Stdout, res)
+	}
+	r.pulled = peakMemory(ours.daemon.Process.Pid)
+	fmt.Printf("\nthe daemon's peak: %d MiB\n", r.pulled)
+	if len(parts) > 1 && !selects(parts, "disk after a pull") {
+		return nil
+	}
+	if r.lean, err = measureLean(dir, storage, shippers[0]); err == nil {
+		fmt.Println(r.lean)
+	}
+	return err
+}
+
+func imageRows(saved string) []imageRow {
+	pull := func(name string) func(*shipper) (time.Duration, time.Duration, error) {
+		return func(s *shipper) (time.Duration, time.Duration, error) {
+			_ = s.do("rmi", "-f", name, pushTo)
+			time.Sleep(settle)
 			unix.Sync()
-			return s.timed("pull", "-q", bigImage)
-		}},
-		{"pull of an unchanged tag", 0, func(s *shipper) (time.Duration, time.Duration, error) { return s.timed("pull", "-q", bigImage) }},
-		{"push 500 MB to an empty registry", 15, func(s *shipper) (time.Duration, time.Duration, error) {
+			return s.timed("pull", "-q", name)
+		}
+	}
+	return []imageRow{
+		{"pull 500 MB, 6 layers, gzip", 3, 3, 1.5, pull(bigImage), "big"},
+		{"pull of an unchanged tag", 0, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) { return s.timed("pull", "-q", bigImage) }, ""},
+		{"push 500 MB to an empty registry", 15, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) {
 			if err := s.do("tag", bigImage, pushTo); err != nil {
 				return 0, 0, err
 			}
@@ -180,37 +224,96 @@ func (r *report) measureImages(dir string, ours, peer *engine) error {
 			}
 			unix.Sync()
 			return s.timed("push", pushTo)
-		}},
-		{"pull 40 layers", 10, func(s *shipper) (time.Duration, time.Duration, error) {
-			_ = s.do("rmi", "-f", thinImage)
+		}, ""},
+		{"save 500 MB", 3, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) {
+			file := s.dir + "/saved.tar"
+			_ = os.Remove(file)
 			unix.Sync()
-			return s.timed("pull", "-q", thinImage)
-		}},
-	} {
-		res := imageResult{name: row.name, target: row.target, wall: map[string]time.Duration{}, cpu: map[string]time.Duration{}}
-		wall, cpu := map[string][]time.Duration{}, map[string][]time.Duration{}
-		for range imageRounds {
-			for _, s := range shippers {
-				w, c, err := row.run(s)
-				if err != nil {
-					return err
-				}
-				wall[s.name], cpu[s.name] = append(wall[s.name], w), append(cpu[s.name], c)
+			wall, cpu, err := s.timed("save", "-o", file, bigImage)
+			if err == nil && s.name == peerName { // what all of them load
+				err = exec.Command("mv", file, saved).Run()
+			}
+			return wall, cpu, err
+		}, ""},
+		{"rmi of 500 MB", 3, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) {
+			if err := s.do("load", "-q", "-i", saved); err != nil {
+				return 0, 0, err
+			}
+			_ = s.do("rmi", pushTo)
+			time.Sleep(settle)
+			unix.Sync()
+			return s.timed("rmi", bigImage)
+		}, ""},
+		{"load 500 MB", 3, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) {
+			_ = s.do("rmi", "-f", bigImage)
+			time.Sleep(settle)
+			unix.Sync()
+			return s.timed("load", "-q", "-i", saved)
+		}, ""},
+		{"pull 40 layers", 10, 0, 0, pull(thinImage), "thin"},
+		{"pull 500 MB, 6 layers, zstd", 3, 3, 0, pull(zstdImage), ""},
+		{"pull Debian minbase with nginx, 1 layer", 0, 0, 0, pull(debianImage), "debian"},
+	}
+}
+
+// measure takes the rounds of one row. An engine that cannot do it (docker.io 20.10
+// and zstd) is left out.
+func (row imageRow) measure(shippers []*shipper, scratch string) (imageResult, error) {
+	wall, cpu := map[string][]time.Duration{}, map[string][]time.Duration{}
+	note := func(name string, w, c time.Duration) {
+		wall[name], cpu[name] = append(wall[name], w), append(cpu[name], c)
+	}
+	for range imageRounds {
+		for _, s := range shippers {
+			w, c, err := row.run(s)
+			if err != nil && s.name == "sampan" {
+				return imageResult{}, err
+			}
+			if err == nil {
+				note(s.name, w, c)
 			}
 		}
-		for _, s := range shippers {
-			res.wall[s.name], res.cpu[s.name] = median(wall[s.name]), median(cpu[s.name])
+		if row.floor == "" {
+			continue
 		}
-		r.images = append(r.images, res)
-		if len(r.images) == 1 {
-			fmt.Println()
-			r.imageHead(os.Stdout)
+		w, c, err := shippers[len(shippers)-1].limit(row.floor, scratch)
+		if err != nil {
+			return imageResult{}, err
 		}
-		r.printImage(os.Stdout, res)
+		note("limit", w, c)
 	}
-	r.pulled = peakMemory(ours.daemon.Process.Pid)
-	fmt.Printf("\nthe daemon's peak: %d MiB\n", r.pulled)
-	return nil
+	res := imageResult{row, map[string]time.Duration{}, map[string]time.Duration{}}
+	for name := range wall {
+		res.wall[name], res.cpu[name] = median(wall[name]), median(cpu[name])
+	}
+	return res, nil
+}
+
+// limit fetches and unpacks the layers of an image with curl, sha256sum, igzip and
+// tar, one chain of them a layer, all beside each other.
+func (s *shipper) limit(name, scratch string) (wall, cpu time.Duration, err error) {
+	if err := os.RemoveAll(scratch); err != nil {
+		return 0, 0, err
+	}
+	if err := os.MkdirAll(scratch, 0o700); err != nil {
+		return 0, 0, err
+	}
+	unix.Sync()
+	const script = `set -e; cd "$1"; at=http://$3/v2/$2
+layers=$(curl -sf -H 'Accept: application/vnd.oci.image.manifest.v1+json' $at/manifests/latest | grep -o 'sha256:[0-9a-f]*' | tail -n +2)
+for l in $layers; do
+  mkdir "$l"
+  (curl -sf -o "$l.gz" "$at/blobs/$l" && sha256sum "$l.gz" && igzip -dc "$l.gz" | tee >(sha256sum) | tar -C "$l" -xf -) &
+done
+wait`
+	cmd := s.in("bash", "-c", script, "bash", scratch, name, strings.TrimSuffix(registryAt, "/"))
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	wall = time.Since(began)
+	if err != nil {
+		return 0, 0, fmt.Errorf("limit: %w (install isal): %s", err, tail(string(out), 3))
+	}
+	return wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // shippers are the two engines and podman, which has no daemon.
@@ -264,17 +367,30 @@ func peakMemory(pid int) int {
 }
 
 func (r *report) imageHead(w io.Writer) {
-	fmt.Fprintf(w, "| images | sampan s (processor s) | %s | podman | ratios | target |\n|---|--:|--:|--:|--:|---|\n", peerName)
+	fmt.Fprintf(w, "| images | sampan s (processor s) | %s | podman | limit | ratios | target |\n|---|--:|--:|--:|--:|--:|---|\n", peerName)
 }
 
 func (r *report) printImage(w io.Writer, res imageResult) {
 	cell := func(name string) string {
+		if _, ok := res.wall[name]; !ok {
+			return "–"
+		}
 		return fmt.Sprintf("%.2f (%.2f)", res.wall[name].Seconds(), res.cpu[name].Seconds())
 	}
 	docker, podman := ratio(res.wall, peerName), ratio(res.wall, "podman")
-	target := ""
-	if res.target > 0 {
-		target = fmt.Sprintf("≥ %.0f of %s: %s", res.target, peerName, verdict(docker >= res.target))
+	var targets []string
+	demand := func(want float64, text string, ok bool) {
+		if want > 0 {
+			targets = append(targets, text+": "+verdict(ok))
+		}
 	}
-	fmt.Fprintf(w, "| %s | %s | %s | %s | %.1f, %.1f | %s |\n", res.name, cell("sampan"), cell(peerName), cell("podman"), docker, podman, target)
+	if _, ok := res.wall[peerName]; ok {
+		demand(res.docker, fmt.Sprintf("≥ %.0f of %s", res.docker, peerName), docker >= res.docker)
+	}
+	demand(res.peers, fmt.Sprintf("≥ %.0f of podman", res.peers), podman >= res.peers)
+	if res.cpu["limit"] > 0 {
+		share := float64(res.cpu["sampan"]) / float64(res.cpu["limit"])
+		demand(res.limit, fmt.Sprintf("processor ≤ %.1f of the limit's (%.2f)", res.limit, share), share <= res.limit)
+	}
+	fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %.1f, %.1f | %s |\n", res.name, cell("sampan"), cell(peerName), cell("podman"), cell("limit"), docker, podman, strings.Join(targets, "; "))
 }

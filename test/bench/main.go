@@ -116,7 +116,7 @@ func run(ctx context.Context, parts []string) error {
 		rep.printMemory(os.Stdout)
 	}
 	if wanted("images") {
-		if err := rep.measureImages(dir, ours, peer); err != nil {
+		if err := rep.measureImages(dir, ours, peer, parts); err != nil {
 			return err
 		}
 	}

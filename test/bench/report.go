@@ -20,6 +20,7 @@ type report struct {
 	dns      []dnsLine
 	memory   []memoryLine
 	images   []imageResult
+	lean     lean
 	pulled   int // the daemon's peak after all pulls, in MiB
 }
 
@@ -105,7 +106,7 @@ func (r *report) write(path string) error {
 	for _, res := range r.images {
 		r.printImage(&b, res)
 	}
-	fmt.Fprintf(&b, "\nThe daemon's peak after all pulls: %d MiB.\n", r.pulled)
+	fmt.Fprintf(&b, "\nThe daemon's peak after all pulls: %d MiB.\n\n%v\n", r.pulled, r.lean)
 	b.WriteString("\n## Memory\n")
 	r.printMemory(&b)
 	return os.WriteFile(path, []byte(b.String()), 0o644)
