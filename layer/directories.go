@@ -173,6 +173,10 @@ func (d *directories) imply(parent *directory, name string) (*directory, error) 
 	if err != nil {
 		return nil, pathError("open directory", name, err)
 	}
+	if err := unix.Fchown(fd, 0, 0); err != nil { // a set-gid parent's group
+		unix.Close(fd)
+		return nil, pathError("set the owner of", name, err)
+	}
 	if err := unix.Fchmod(fd, impliedMode); err != nil { // the umask
 		unix.Close(fd)
 		return nil, pathError("set the mode of", name, err)

@@ -97,7 +97,7 @@ func (x *extractor) rootEntry(h *tar.Header) error {
 		return pathError("open", ".", err)
 	}
 	defer unix.Close(fd)
-	if err := x.attributes(fd, ".", h); err != nil {
+	if err := x.attributes(fd, ".", h, false); err != nil {
 		return err
 	}
 	atime, mtime := timestamps(h)
@@ -129,7 +129,7 @@ func (x *extractor) directory(parent *directory, name, base string, h *tar.Heade
 		return pathError("open directory", name, err)
 	}
 	real := parent.join(base)
-	if err := x.attributes(fd, name, h); err != nil {
+	if err := x.attributes(fd, name, h, false); err != nil {
 		unix.Close(fd)
 		return err
 	}
@@ -267,15 +267,21 @@ func (x *extractor) whiteout(parent *directory, name, base string) error {
 }
 
 // attributes sets owner, mode and xattrs of an open file or directory, in that
-// order: chown clears the set-id bits and security.capability.
-func (x *extractor) attributes(fd int, name string, h *tar.Header) error {
-	if h.Uid != 0 || h.Gid != 0 || name == "." {
+// order: chown clears the set-id bits and security.capability. exact says that it
+// was made with its mode.
+func (x *extractor) attributes(fd int, name string, h *tar.Header, exact bool) error {
+	if h.Typeflag == tar.TypeDir && h.Mode&unix.S_ISGID != 0 {
+		x.setgid = true
+	}
+	if h.Uid != 0 || h.Gid != 0 || name == "." || x.setgid {
 		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
 			return pathError("set the owner of", name, err)
 		}
 	}
-	if err := unix.Fchmod(fd, uint32(h.Mode)&modeBits); err != nil {
-		return pathError("set the mode of", name, err)
+	if !exact {
+		if err := unix.Fchmod(fd, uint32(h.Mode)&modeBits); err != nil {
+			return pathError("set the mode of", name, err)
+		}
 	}
 	return x.xattrs(name, h, func(key string, value []byte) error {
 		return unix.Fsetxattr(fd, key, value, 0)
@@ -318,6 +324,9 @@ func (x *extractor) xattrs(name string, h *tar.Header, set func(key string, valu
 	for _, key := range keys {
 		if strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
 			continue
+		}
+		if key == "system.posix_acl_default" {
+			x.umask = 0o777 // what is made below does not get the mode that it is made with
 		}
 		err := set(key, []byte(h.PAXRecords[paxXattr+key]))
 		// A file system without an attribute's kind, or a kind the kernel

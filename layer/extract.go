@@ -42,11 +42,13 @@ type extractor struct {
 	sparse     int64
 	gone       int
 	opaqueRoot bool
+	umask      uint32
+	setgid     bool // a directory gives its group to what is made in it
 	written    func(int64) // told of every file's size
 }
 
 // extract reads the tar to its end, trailing bytes too, into dir/fs.
-func extract(ctx context.Context, r io.Reader, dir string, w *workspace, written func(int64)) (*Info, error) {
+func extract(ctx context.Context, r io.Reader, dir string, w *workspace, umask uint32, written func(int64)) (*Info, error) {
 	if err := os.Mkdir(filepath.Join(dir, "fs"), impliedMode); err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func extract(ctx context.Context, r io.Reader, dir string, w *workspace, written
 		return nil, err
 	}
 	defer rec.close()
-	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, written: written, buf: w.copy[:]}
+	x := &extractor{dir: dir, root: root, dirs: dirs, recipe: rec, written: written, umask: umask, buf: w.copy[:]}
 	if err := x.entries(ctx, tar.NewReader(rec)); err != nil {
 		return nil, err
 	}
@@ -145,9 +147,16 @@ func (x *extractor) file(parent *directory, name, base string, h *tar.Header) er
 			return fault.New(fault.Invalid, "the archive's sparse files are larger than %d GiB together", maxSparse/gib)
 		}
 	}
+	// With the umask's bits it would be made with another mode; with set-id bits it
+	// would have them before its owner.
+	mode := uint32(h.Mode) & modeBits
+	exact := mode&^(0o777&^x.umask) == 0
+	if !exact {
+		mode = 0o600
+	}
 	var fd int
 	parent, err := x.create(parent, name, base, func(p *directory) (err error) {
-		fd, err = unix.Openat(p.fd(), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		fd, err = unix.Openat(p.fd(), base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 		return err
 	})
 	if err != nil {
@@ -157,7 +166,7 @@ func (x *extractor) file(parent *directory, name, base string, h *tar.Header) er
 	if h.Size > 0 && !sparse {
 		x.recipe.content(parent.join(base), h.Size)
 	}
-	err = x.fill(fd, name, h, sparse)
+	err = x.fill(fd, name, h, sparse, exact)
 	x.recipe.hold = false
 	if err != nil {
 		unix.Close(fd)
@@ -166,7 +175,7 @@ func (x *extractor) file(parent *directory, name, base string, h *tar.Header) er
 	return pathError("close", name, unix.Close(fd))
 }
 
-func (x *extractor) fill(fd int, name string, h *tar.Header, sparse bool) error {
+func (x *extractor) fill(fd int, name string, h *tar.Header, sparse, exact bool) error {
 	var end int64
 	for {
 		n, err := x.content.Read(x.buf)
@@ -191,7 +200,7 @@ func (x *extractor) fill(fd int, name string, h *tar.Header, sparse bool) error 
 	x.size += end
 	x.disk += blocks4k(end)
 	x.written(end)
-	if err := x.attributes(fd, name, h); err != nil {
+	if err := x.attributes(fd, name, h, exact); err != nil {
 		return err
 	}
 	atime, mtime := timestamps(h)

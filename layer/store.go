@@ -26,6 +26,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -73,6 +75,7 @@ type Store struct {
 	trash  *tree.Bin
 	flusher
 	workspaces workspaces
+	umask      uint32 // of the process
 
 	mu    sync.Mutex // guards infos
 	infos map[digest.Digest]*Info
@@ -92,7 +95,7 @@ func Open(root string, log *slog.Logger) (*Store, error) {
 		infos:  map[digest.Digest]*Info{},
 		held:   map[digest.Digest]int{},
 	}
-	s.flusher.dir = s.layers
+	s.flusher.dir, s.umask = s.layers, umask()
 	for _, dir := range []string{s.layers, s.mended} {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
 			return nil, fmt.Errorf("make layer store: %w", err)
@@ -172,7 +175,7 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 	z := newStream(ctx, r, digest.SHA256.Hash(), w)
 	defer z.close()
 	failpoint.Hit("layer.stage.extract")
-	if st.Info, err = extract(ctx, z, tmp, w, s.flusher.wrote); err != nil {
+	if st.Info, err = extract(ctx, z, tmp, w, s.umask, s.flusher.wrote); err != nil {
 		return nil, fmt.Errorf("unpack layer: %w", err)
 	}
 	st.Info.DiffID = z.digest()
@@ -212,6 +215,7 @@ func (s *Store) Publish(staged ...*Staged) (retErr error) {
 		return nil
 	}
 	failpoint.Hit("layer.publish.sync")
+	s.flusher.unsynced.Store(0) // what was written goes now
 	if err := syncFS(s.layers); err != nil {
 		return pathError("sync", s.layers, err)
 	}
@@ -343,6 +347,23 @@ func (s *Store) Device() (uint64, error) {
 }
 
 func (s *Store) path(id digest.Digest) string { return filepath.Join(s.layers, id.Encoded()) }
+
+// umask is the process's, or all bits where it cannot be read without changing it.
+func umask() uint32 {
+	const all = 0o777
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return all
+	}
+	for line := range strings.Lines(string(raw)) {
+		if text, ok := strings.CutPrefix(line, "Umask:"); ok {
+			if v, err := strconv.ParseUint(strings.TrimSpace(text), 8, 32); err == nil {
+				return uint32(v)
+			}
+		}
+	}
+	return all
+}
 
 // flushStep is after how many unpacked bytes writing out begins.
 const flushStep = 64 * mib

@@ -56,8 +56,10 @@ type Service struct {
 	log       *slog.Logger
 	dropBlobs bool
 	downloads chan struct{}
-	uploads   chan struct{}
-	aheads    aheads
+	// unpackings bounds the layers that are downloaded or unpacked: their memory.
+	unpackings chan struct{}
+	uploads    chan struct{}
+	aheads     aheads
 
 	// running are the pulls and pushes; closing ends them.
 	running sync.WaitGroup
@@ -86,7 +88,8 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 	return &Service{
 		closing: closing, end: end,
 		images: images, client: c, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
-		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
+		unpackings: make(chan struct{}, 2*cfg.Downloads),
+		downloads:  make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
 	}
 }
 
