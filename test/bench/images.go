@@ -22,8 +22,9 @@ const (
 	debianImage = registryAt + "debian:latest"
 	thinImage   = registryAt + "thin:latest"
 	pushTo      = "127.0.0.1:5001/copy:latest"
-	// settle is how long every engine has to end what a command left to do.
-	settle = 300 * time.Millisecond
+	// quietFor is how long a daemon must have done nothing before a measurement:
+	// what a command left to do is over then. settleWait bounds the waiting.
+	quietFor, settleWait = 300 * time.Millisecond, 10 * time.Second
 )
 
 // shipper is an engine that pulls and pushes, with a registry of images and an
@@ -206,9 +207,10 @@ func (r *report) measureImages(dir string, ours, peer *engine, parts []string) e
 func imageRows(saved string) []imageRow {
 	pull := func(name string) func(*shipper) (time.Duration, time.Duration, error) {
 		return func(s *shipper) (time.Duration, time.Duration, error) {
-			_ = s.do("rmi", "-f", name, pushTo)
-			time.Sleep(settle)
-			unix.Sync()
+			for _, old := range []string{bigImage, pushTo, zstdImage, name} { // some are the same image
+				_ = s.do("rmi", "-f", old)
+			}
+			s.settle()
 			return s.timed("pull", "-q", name)
 		}
 	}
@@ -240,20 +242,31 @@ func imageRows(saved string) []imageRow {
 				return 0, 0, err
 			}
 			_ = s.do("rmi", pushTo)
-			time.Sleep(settle)
-			unix.Sync()
+			s.settle()
 			return s.timed("rmi", bigImage)
 		}, ""},
 		{"load 500 MB", 3, 0, 0, func(s *shipper) (time.Duration, time.Duration, error) {
 			_ = s.do("rmi", "-f", bigImage)
-			time.Sleep(settle)
-			unix.Sync()
+			s.settle()
 			return s.timed("load", "-q", "-i", saved)
 		}, ""},
 		{"pull 40 layers", 10, 0, 0, pull(thinImage), "thin"},
 		{"pull 500 MB, 6 layers, zstd", 3, 3, 0, pull(zstdImage), ""},
 		{"pull Debian minbase with nginx, 1 layer", 0, 0, 0, pull(debianImage), "debian"},
 	}
+}
+
+// settle returns when the daemon has ended what it does in the background, such as
+// deleting the files of a removed image, and the disk has everything.
+func (s *shipper) settle() {
+	for end := time.Now().Add(settleWait); time.Now().Before(end); {
+		before := treeTime(s.pid, s.daemon)
+		time.Sleep(quietFor)
+		if treeTime(s.pid, s.daemon) == before {
+			break
+		}
+	}
+	unix.Sync()
 }
 
 // measure takes the rounds of one row. An engine that cannot do it (docker.io 20.10

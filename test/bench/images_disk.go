@@ -86,8 +86,7 @@ func measureLean(dir, storage string, keeping *shipper) (l lean, err error) {
 	var pulls, pushes []time.Duration
 	for range imageRounds {
 		_ = s.do("rmi", "-f", bigImage, pushTo)
-		time.Sleep(settle)
-		unix.Sync()
+		s.settle()
 		wall, _, err := s.timed("pull", "-q", bigImage)
 		if err != nil {
 			return l, err
