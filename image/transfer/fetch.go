@@ -59,41 +59,8 @@ func (p *aheads) put(a *ahead) {
 	}
 }
 
-// turn is the right to download, one of so many at once. It ends with the
-// download, so that the next one begins while this one's layer is being unpacked.
-type turn struct {
-	of   chan struct{}
-	mu   sync.Mutex
-	mine bool
-}
-
-func (t *turn) begin(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.mine {
-		return nil
-	}
-	select {
-	case t.of <- struct{}{}:
-		t.mine = true
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *turn) end() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.mine {
-		<-t.of
-		t.mine = false
-	}
-}
-
-// startFetch reads what w has already and then body, which goes into w. It calls
-// ended when there is no more to read.
-func startFetch(ctx context.Context, w *content.Writer, body io.Reader, p *part, memory *ahead, ended func()) *fetch {
+// startFetch reads what w has already and then body, which goes into w.
+func startFetch(ctx context.Context, w *content.Writer, body io.Reader, p *part, memory *ahead) *fetch {
 	f := &fetch{full: make(chan []byte, fetchBlocks), free: make(chan []byte, fetchBlocks), ignored: make(chan struct{}), ended: make(chan struct{})}
 	for i := range memory {
 		f.free <- memory[i][:]
@@ -101,7 +68,6 @@ func startFetch(ctx context.Context, w *content.Writer, body io.Reader, p *part,
 	go func() {
 		defer close(f.ended)
 		defer close(f.full)
-		defer ended()
 		p.done.Store(0)
 		if f.err = f.copy(ctx, w.Partial(), io.Discard, p); f.err == nil {
 			f.err = f.copy(ctx, body, w, p)

@@ -99,15 +99,10 @@ func (f *flight) leave() (layers, blobs []digest.Digest) {
 func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
 	f.part.enter(waiting)
 	select {
-	case f.s.unpackings <- struct{}{}:
-		defer func() { <-f.s.unpackings }()
+	case f.s.downloads <- struct{}{}:
+		defer func() { <-f.s.downloads }()
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-	turn := &turn{of: f.s.downloads}
-	defer turn.end()
-	if err := turn.begin(ctx); err != nil {
-		return err
 	}
 	if f.s.images.Blobs().Has(f.blob.Digest) {
 		staged, err := f.unpackStored(ctx)
@@ -126,7 +121,7 @@ func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
 	}
 	for i := 0; i < len(sources); i++ {
 		kept := w.Offset() > 0
-		if f.staged, err = f.attempt(ctx, w, sources[i], turn); err == nil {
+		if f.staged, err = f.attempt(ctx, w, sources[i]); err == nil {
 			f.writer = w
 			return nil
 		}
@@ -138,7 +133,7 @@ func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
 			if err = w.Reset(); err != nil {
 				break
 			}
-			if f.staged, err = f.attempt(ctx, w, sources[i], turn); err == nil {
+			if f.staged, err = f.attempt(ctx, w, sources[i]); err == nil {
 				f.writer = w
 				return nil
 			}
@@ -159,12 +154,9 @@ func (f *flight) unpackStored(ctx context.Context) (*layer.Staged, error) {
 
 // attempt downloads and unpacks from one source. The blob's own mismatch is told
 // before what it did to the unpacking.
-func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.Source, turn *turn) (_ *layer.Staged, retErr error) {
+func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.Source) (_ *layer.Staged, retErr error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := turn.begin(ctx); err != nil {
-		return nil, err
-	}
 	f.part.enter(moving)
 	body, err := from.Blob(ctx, f.blob, w.Offset(), func(err error) { f.part.say("Retrying: " + err.Error()) })
 	if err != nil {
@@ -178,7 +170,7 @@ func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.So
 		}
 		f.s.aheads.put(memory)
 	}()
-	download := startFetch(ctx, w, body, f.part, memory, turn.end)
+	download := startFetch(ctx, w, body, f.part, memory)
 	staged, err := f.s.images.Layers().Stage(ctx, download, f.diffID)
 	if err != nil && !errors.Is(err, fault.Invalid) {
 		cancel() // no matter of the bytes

@@ -56,10 +56,8 @@ type Service struct {
 	log       *slog.Logger
 	dropBlobs bool
 	downloads chan struct{}
-	// unpackings bounds the layers that are downloaded or unpacked: their memory.
-	unpackings chan struct{}
-	uploads    chan struct{}
-	aheads     aheads
+	uploads   chan struct{}
+	aheads    aheads
 
 	// running are the pulls and pushes; closing ends them.
 	running sync.WaitGroup
@@ -88,8 +86,7 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 	return &Service{
 		closing: closing, end: end,
 		images: images, client: c, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
-		unpackings: make(chan struct{}, 2*cfg.Downloads),
-		downloads:  make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
+		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
 	}
 }
 
