@@ -185,6 +185,9 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 	if want != "" && st.Info.DiffID != want {
 		return nil, fault.New(fault.Invalid, "layer does not have the diffID its image names: expected %s, got %s", want, st.Info.DiffID)
 	}
+	if err := st.seal(); err != nil {
+		return nil, fmt.Errorf("keep layer %s: %w", st.Info.DiffID, err)
+	}
 	return st, nil
 }
 
@@ -205,9 +208,6 @@ func (s *Store) Publish(staged ...*Staged) (retErr error) {
 		if s.Hold(st.Info.DiffID) {
 			held = append(held, st.Info.DiffID)
 			continue
-		}
-		if err := st.seal(); err != nil {
-			return fmt.Errorf("keep layer %s: %w", st.Info.DiffID, err)
 		}
 		fresh = append(fresh, st)
 	}

@@ -133,9 +133,6 @@ func compareEntry(root *inroot.Root, name string, h *tar.Header) error {
 // Replace puts a staged layer in the place of one that is damaged. Nobody may use
 // the layer meanwhile.
 func (s *Store) Replace(st *Staged) error {
-	if err := st.seal(); err != nil {
-		return err
-	}
 	if err := syncFS(s.layers); err != nil {
 		return pathError("sync", s.layers, err)
 	}
