@@ -43,7 +43,7 @@ type extractor struct {
 	gone       int
 	opaqueRoot bool
 	umask      uint32
-	setgid     bool // a directory gives its group to what is made in it
+	setgid     bool        // a directory gives its group to what is made in it
 	written    func(int64) // told of every file's size
 }
 
