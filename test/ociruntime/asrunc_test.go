@@ -100,6 +100,7 @@ func usesFlag(verb, flag string) bool {
 
 // hookPoints sets the hooks of one point.
 var hookPoints = map[string]func(*specs.Hooks, specs.Hook){
+	//lint:ignore SA1019 prestart is deprecated, not removed
 	"prestart":        func(h *specs.Hooks, k specs.Hook) { h.Prestart = append(h.Prestart, k) },
 	"createRuntime":   func(h *specs.Hooks, k specs.Hook) { h.CreateRuntime = append(h.CreateRuntime, k) },
 	"createContainer": func(h *specs.Hooks, k specs.Hook) { h.CreateContainer = append(h.CreateContainer, k) },
