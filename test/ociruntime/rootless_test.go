@@ -545,7 +545,8 @@ tar -C rootfs -c . | $P import - box >/dev/null 2>&1; R="$P run --rm --network n
 		for _, s := range steps {
 			script += "( " + s + " ) 2>/dev/null; echo \"exit code $?\"; echo '-- step --'\n"
 		}
-		script += "$P rm -fa >/dev/null 2>&1; podman unshare rm -rf store >/dev/null 2>&1\n"
+		script += "$P rm -fa >/dev/null 2>&1; podman unshare rm -rf store >/dev/null 2>&1\n" +
+			"kill -9 $(find $XDG_RUNTIME_DIR -name pause.pid -exec cat {} +)\n" // podman keeps it for the next call
 		must(t, os.WriteFile(filepath.Join(l.bundle, "script"), []byte(script), 0o644))
 		rt := l.bin
 		l.bin = "/bin/sh"
