@@ -55,6 +55,19 @@ func v2Real(t *testing.T) *machine {
 	return nil
 }
 
+// sides are the machine as it is and, where v2 is mounted, that alone.
+func sides(t *testing.T) map[string]*machine {
+	t.Helper()
+	m := real(t)
+	all := map[string]*machine{m.layout.String(): m}
+	for _, h := range m.hierarchies {
+		if h.v2 {
+			all["v2"] = &machine{layout: V2, hierarchies: []*hierarchy{h}}
+		}
+	}
+	return all
+}
+
 func groupPath(t *testing.T) string {
 	return fmt.Sprintf("/sampan/test-%d-%s", os.Getpid(), strings.NewReplacer("/", "_", " ", "_").Replace(t.Name()))
 }
@@ -314,7 +327,7 @@ func TestKill(t *testing.T) {
 
 // Processes that fork while the group is frozen are frozen too.
 func TestFreezeForks(t *testing.T) {
-	for name, m := range map[string]*machine{"v1": real(t), "v2": v2Real(t)} {
+	for name, m := range sides(t) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, nil)
 			inside(t, g, "S='sh -c \"$0\" \"$0\" & :'; for i in 1 2 3 4; do sh -c \"$S\" \"$S\" & done; wait")
@@ -339,7 +352,7 @@ func TestFreezeForks(t *testing.T) {
 
 // A group that exists and is frozen would keep the container from running.
 func TestFrozenGroupIsRefused(t *testing.T) {
-	for name, m := range map[string]*machine{"v1": real(t), "v2": v2Real(t)} {
+	for name, m := range sides(t) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, nil)
 			must(t, g.Freeze(context.Background()))
@@ -355,7 +368,7 @@ func TestFrozenGroupIsRefused(t *testing.T) {
 }
 
 func TestKillFrozen(t *testing.T) {
-	for name, m := range map[string]*machine{"v1": real(t), "v2": v2Real(t)} {
+	for name, m := range sides(t) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, nil)
 			cmd := inside(t, g, "while :; do :; done")
@@ -399,7 +412,7 @@ func cpuTicks(t *testing.T, pid int) string {
 }
 
 func TestRemoveWithGroupsBelow(t *testing.T) {
-	for name, m := range map[string]*machine{"v1": real(t), "v2": v2Real(t)} {
+	for name, m := range sides(t) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, nil)
 			for _, dir := range g.Paths() {
@@ -480,7 +493,7 @@ func TestOOMKilled(t *testing.T) {
 }
 
 func TestDevicesReachTheKernel(t *testing.T) {
-	for name, m := range map[string]*machine{"v1": real(t), "v2": v2Real(t)} {
+	for name, m := range sides(t) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{
 				{Allow: false, Access: "rwm"},
