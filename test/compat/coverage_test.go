@@ -29,7 +29,6 @@ var elsewhere = map[string]string{
 // unanswered are the statuses that Docker's specification names and its code
 // never answers, or that ours cannot come to, with the reason.
 var unanswered = map[string]string{
-	"DELETE /containers/{id} 400":         "no parameter of it can be wrong: all are true or false",
 	"POST /images/{name}/tag 409":         "a tag moves, in Docker too",
 	"PUT /volumes/{name} 200":             "only of cluster volumes, which need a swarm",
 	"PUT /volumes/{name} 400":             "only of cluster volumes, which need a swarm",
