@@ -24,8 +24,9 @@ const unanswered = 400 * time.Millisecond
 // container's or another machine's.
 type Place struct{ ns *os.File }
 
-// Here is the lab's own namespace.
-func Here(t testing.TB) Place { return At(t, "self") }
+// Here is the lab's own namespace. That of the process would be its first thread's,
+// which may be somewhere else for another goroutine's Do.
+func Here(t testing.TB) Place { return At(t, "thread-self") }
 
 // Inside is the namespace of a running container.
 func (d *Daemon) Inside(name string) Place {
