@@ -24,7 +24,8 @@ func TestNetworksSurviveKills(t *testing.T) {
 	d := start(t)
 	d.Sampan("network", "create", "shared").Must(t)
 	d.Sampan("run", "-d", "--name", "source", "--network", "shared", "-p", "18600:80", busybox, "sh", "-c",
-		`printf 'HTTP/1.0 200 OK\r\n\r\n' >/tmp/r; { cat /tmp/r; while :; do echo line; sleep 0.01; done; } | nc -l -p 80`).Must(t)
+		// nc serves one connection; a first one that comes to nothing must not be its last.
+		`printf 'HTTP/1.0 200 OK\r\n\r\n' >/tmp/r; while :; do { cat /tmp/r; while echo line; do sleep 0.01; done; } | nc -l -p 80; done`).Must(t)
 	address := d.Sampan("inspect", "-f", "{{.NetworkSettings.Networks.shared.IPAddress}}", "source").Must(t)
 	var received atomic.Int64
 	ended := make(chan error, 1)
