@@ -19,6 +19,7 @@ if [ "${1:-}" != inside ]; then
     echo "skipped: TestCompose/v2 (test/compose.sh builds Compose v2, in minutes; make test-soak does that)"
   fi
   make --no-print-directory build || exit 1
+  go build -o .cache/report ./test/report || exit 1
   test/lint.sh || exit 1
   wait $debian || exit 1
 
@@ -50,8 +51,11 @@ status=0
 # runtime cannot: runtime and runtime/launch are tested without it.
 launch='/runtime$|/runtime/launch$|/runtime/rootfs$'
 heavy='/test/|/cmd/'
-go test -race -timeout 20m $(go list ./... | grep -vE "$launch|$heavy") || status=1
-go test -timeout 20m $(go list ./... | grep -E "$launch|/cmd/") || status=1
-go test -p 1 -timeout 60m $(go list ./test/... ) || status=1
-go test -timeout 20m -tags failpoints ./test/failpoint || status=1
+set -o pipefail
+# go test keeps a skipped test's reason to itself; test/report prints it.
+tests() { go test -json "$@" | .cache/report || status=1; }
+tests -race -timeout 20m $(go list ./... | grep -vE "$launch|$heavy")
+tests -timeout 20m $(go list ./... | grep -E "$launch|/cmd/")
+tests -p 1 -timeout 60m $(go list ./test/... )
+tests -timeout 20m -tags failpoints ./test/failpoint
 exit $status
