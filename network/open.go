@@ -192,7 +192,7 @@ func (s *Service) openBridge(n *network) (driver.Driver, error) {
 	}
 	b, err := bridge.Open(bridge.Config{
 		Name: n.device, Owner: owner, Addresses: s.bridgeAddresses(n), IPv6: n.record.IPv6, Rules: s.rules(n), MTU: mtu,
-		Forward: s.cfg.IPForward && !n.record.Internal, Log: s.log,
+		Forward: s.cfg.IPForward && !n.record.Internal, Spares: &s.remover, Log: s.log,
 	}, s.fw, live)
 	if err != nil {
 		return nil, err // not a nil *Bridge in an interface

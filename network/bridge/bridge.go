@@ -47,7 +47,8 @@ type Config struct {
 	Rules     firewall.Network
 	Owner     string // the daemon's table, for a bridge that is made by a record alone; see Sweep
 	MTU       int
-	Forward   bool // switch IP forwarding on
+	Forward   bool     // switch IP forwarding on
+	Spares    *Remover // may have a bridge to take over; or nil
 	Log       *slog.Logger
 }
 
@@ -57,10 +58,12 @@ type Bridge struct {
 	host *netlink.Conn // in the namespace of the bridge
 	fw   *firewall.Table
 
-	mu      sync.Mutex
-	index   int
-	fresh   bool                   // made by setUp: no link can be on it
-	leaving map[string]*time.Timer // links that should be gone, by name
+	mu       sync.Mutex
+	index    int
+	fresh    bool                   // made by setUp: no link can be on it
+	made     time.Time              // of the link, if this daemon made it
+	settings string                 // of the link when it was made, see spare
+	leaving  map[string]*time.Timer // links that should be gone, by name
 }
 
 var _ driver.Driver = (*Bridge)(nil)
@@ -82,6 +85,9 @@ func Open(cfg Config, fw *firewall.Table, endpoints []driver.Endpoint) (*Bridge,
 		err = b.sweep(known)
 	}
 	if err != nil {
+		if b.fresh {
+			_ = host.Do(netlink.DeleteLink(cfg.Name))
+		}
 		host.Close()
 		return nil, err
 	}
@@ -115,10 +121,9 @@ func Mappings(ep driver.Endpoint) []firewall.Mapping {
 // setUp brings the bridge into the wanted state, whatever is there.
 func (b *Bridge) setUp() error {
 	link, err := b.host.LinkByName(b.cfg.Name)
-	if errors.Is(err, unix.ENODEV) {
-		err = b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, alias(b.cfg.Owner)))
-		if err == nil {
-			b.fresh = true
+	made := errors.Is(err, unix.ENODEV)
+	if made {
+		if err = b.makeBridge(); err == nil {
 			link, err = b.host.LinkByName(b.cfg.Name)
 		}
 	}
@@ -162,8 +167,28 @@ func (b *Bridge) setUp() error {
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, fmt.Errorf("set up the bridge %s: %w", b.cfg.Name, err))
 	}
+	settings := ""
+	if made {
+		settings = b.look(link.Index)
+	}
 	b.mu.Lock()
-	b.index = link.Index
+	b.index, b.settings = link.Index, settings
+	b.mu.Unlock()
+	return nil
+}
+
+// makeBridge makes the link, or takes over one that is as new.
+func (b *Bridge) makeBridge() error {
+	since, adopted := b.adopt(b.cfg.Spares)
+	if !adopted {
+		since = time.Now()
+		err := b.host.Do(netlink.CreateBridge(b.cfg.Name, randomMAC(), b.cfg.MTU), netlink.SetAlias(b.cfg.Name, alias(b.cfg.Owner)))
+		if err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	b.fresh, b.made = true, since
 	b.mu.Unlock()
 	return nil
 }
@@ -400,10 +425,7 @@ func (b *Bridge) RemoveSoon(r *Remover) error {
 			b.cfg.Log.Warn("a link of a removed network is left; the next start of the daemon removes it", "bridge", b.cfg.Name, "error", failed)
 		}
 	}
-	for _, index := range b.lingering() {
-		r.add(index, left)
-	}
-	r.add(link.Index, left)
+	b.dispose(r, link.Index, left)
 	return err
 }
 

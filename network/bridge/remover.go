@@ -25,9 +25,11 @@ const (
 //
 // The zero value is ready. A daemon that dies leaves the rest to Sweep. They go in
 // the order in which they came: the links on a bridge before it, so that Sweep knows
-// by the bridge whose they are.
+// by the bridge whose they are. A bridge that is as new waits a moment for another
+// network first (spare).
 type Remover struct {
 	mu      sync.Mutex
+	spares  []*spare // see offer
 	waiting []doomed
 	working bool
 	idle    []chan struct{} // closed when working ends
@@ -52,6 +54,7 @@ func (r *Remover) add(index int, after func(error)) {
 
 // Wait returns when everything has been removed that was to be.
 func (r *Remover) Wait() {
+	r.removeSpares()
 	r.mu.Lock()
 	var idle chan struct{}
 	if r.working {

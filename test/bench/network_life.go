@@ -135,11 +135,43 @@ func measureNetCreate(ctx context.Context, ours, peer *engine) ([]netLine, error
 		}
 		row[e] = d / netInARow
 	}
+	together, err := networksTogether(engines, bridgeGone)
+	if err != nil {
+		return nil, err
+	}
 	return []netLine{
 		{what: "`network create` + `network rm`", unit: "ms", ours: m[ours][0], peers: m[peer][0], ratio: 10},
 		{what: "the same until the bridge is gone", unit: "ms", ours: m[ours][1], peers: m[peer][1]},
 		{what: fmt.Sprintf("%d in a row until all bridges are gone, each", netInARow), unit: "ms", ours: row[ours], peers: row[peer], ratio: 10},
+		{what: fmt.Sprintf("%d networks made, then removed by one command, until all bridges are gone, each", fleet), unit: "ms", ours: together[ours], peers: together[peer]},
 	}, nil
+}
+
+// networksTogether makes many networks before it removes the first: no engine can
+// give the bridge of one to the next.
+func networksTogether(engines []*engine, gone func(*engine) error) (map[*engine]float64, error) {
+	each := map[*engine]float64{}
+	for _, e := range engines {
+		d, err := timedMS(func() error {
+			rm := []string{"network", "rm"}
+			for i := range fleet {
+				name := fmt.Sprintf("made%d", i)
+				if _, err := e.do("network", "create", name); err != nil {
+					return err
+				}
+				rm = append(rm, name)
+			}
+			if _, err := e.do(rm...); err != nil {
+				return err
+			}
+			return gone(e)
+		})
+		if err != nil {
+			return nil, err
+		}
+		each[e] = d / fleet
+	}
+	return each, nil
 }
 
 // measureManyPorts starts a container with a hundred published ports and counts
