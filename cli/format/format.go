@@ -12,10 +12,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"text/template"
+	"unicode"
 )
 
 // Docker's column geometry.
@@ -54,7 +57,7 @@ func (l *List) Write(w io.Writer, format string, quiet bool, rows []Row) error {
 	var body bytes.Buffer
 	for _, row := range rows {
 		if err := tmpl.Execute(&body, row); err != nil {
-			return fmt.Errorf("template parsing error: %w", err)
+			return fmt.Errorf("template parsing error: %w%s", err, choices(err, row))
 		}
 		body.WriteByte('\n')
 	}
@@ -153,10 +156,20 @@ func (titles) Label(name string) string {
 	return strings.NewReplacer("-", " ", "_", " ").Replace(name)
 }
 
+// choices lists the fields of a row to who asked for another.
+func choices(err error, row Row) string {
+	if !strings.Contains(err.Error(), "can't evaluate field") {
+		return ""
+	}
+	return " (the fields are " + strings.Join(slices.Sorted(maps.Keys(fields(row))), ", ") + ")"
+}
+
 func headerFuncs() template.FuncMap {
 	same := func(s string) string { return s }
 	return template.FuncMap{
-		"json": same, "title": same, "lower": same, "upper": same,
+		// A whole row has no title, one field has.
+		"json":  func(v any) string { s, _ := v.(string); return s },
+		"title": same, "lower": same, "upper": same,
 		"truncate": func(s string, _ int) string { return s },
 		"split":    func(s, _ string) string { return s },
 		"join":     func(s, _ string) string { return s },
@@ -205,16 +218,18 @@ func fields(row Row) map[string]any {
 
 func join(items []string, sep string) string { return strings.Join(items, sep) }
 
-// title makes the first letter of each word a capital one.
+// title makes the first letter of each word a capital one. A word is of
+// letters, digits and underscores.
 func title(s string) string {
-	words := strings.Split(s, " ")
-	for i, w := range words {
-		if w != "" {
-			r := []rune(w)
-			words[i] = strings.ToUpper(string(r[0])) + string(r[1:])
+	before := ' '
+	return strings.Map(func(r rune) rune {
+		first := before != '_' && !unicode.IsLetter(before) && !unicode.IsDigit(before)
+		before = r
+		if first {
+			return unicode.ToTitle(r)
 		}
-	}
-	return strings.Join(words, " ")
+		return r
+	}, s)
 }
 
 func pad(s string, before, after int) string {

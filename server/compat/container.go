@@ -40,6 +40,17 @@ type config struct {
 	MacAddress string `json:",omitempty"`
 }
 
+// newestInspect is today's form and the flat addresses.
+type newestInspect struct {
+	*container.InspectResponse
+	NetworkSettings *newestNetworkSettings
+}
+
+type newestNetworkSettings struct {
+	*container.NetworkSettings
+	*flatAddresses
+}
+
 type networkSettings struct {
 	*container.NetworkSettings
 	*flatAddresses
@@ -47,7 +58,9 @@ type networkSettings struct {
 }
 
 // flatAddresses are the addresses on the default bridge, as they were reported
-// before a container could be in several networks.
+// before a container could be in several networks. Docker dropped them in 1.52;
+// here every version has them, since {{.NetworkSettings.IPAddress}} is in the
+// scripts of half the world.
 type flatAddresses struct {
 	Bridge                 string
 	HairpinMode            bool
@@ -91,9 +104,6 @@ var containerTable = []step[containerInspect]{
 			if len(c.Config.Volumes) == 0 {
 				c.Config.Volumes = nil // null, not {}
 			}
-		}
-		if c.NetworkSettings != nil {
-			c.NetworkSettings.flatAddresses = flatten(c.InspectResponse.NetworkSettings.Networks)
 		}
 	}},
 	{v1_48, func(c *containerInspect) {
@@ -160,7 +170,10 @@ func Container(v server.Version, r *container.InspectResponse) any {
 		r.HostConfig.NetworkMode = network.NetworkBridge
 	}
 	if v >= v1_56 {
-		return r
+		if r.NetworkSettings == nil {
+			return r
+		}
+		return &newestInspect{r, &newestNetworkSettings{r.NetworkSettings, flatten(r.NetworkSettings.Networks)}}
 	}
 	c := &containerInspect{InspectResponse: clone(r), GraphDriver: r.GraphDriver}
 	if r.HostConfig != nil {
@@ -173,7 +186,7 @@ func Container(v server.Version, r *container.InspectResponse) any {
 		}
 	}
 	if r.NetworkSettings != nil {
-		c.NetworkSettings = &networkSettings{NetworkSettings: r.NetworkSettings, Networks: endpoints(r.NetworkSettings.Networks)}
+		c.NetworkSettings = &networkSettings{r.NetworkSettings, flatten(r.NetworkSettings.Networks), endpoints(r.NetworkSettings.Networks)}
 	}
 	return downgrade(v, containerTable, c)
 }
