@@ -14,9 +14,9 @@ type imageInspect struct {
 	*image.InspectResponse
 	*virtualSize
 	*createdFrom
+	Parent string // always empty
 	// What the legacy builder and commit recorded: since 1.52 each of these is
 	// omitted when it is empty.
-	Parent        *string `json:",omitempty"`
 	Comment       *string `json:",omitempty"`
 	DockerVersion *string `json:",omitempty"`
 	Author        *string `json:",omitempty"`
@@ -80,8 +80,7 @@ func newRunConfig(c *dockerspec.DockerOCIImageConfig) *runConfig {
 var imageTable = []step[imageInspect]{
 	{v1_53, func(i *imageInspect) { i.Identity = nil }},
 	{v1_52, func(i *imageInspect) {
-		none := ""
-		i.Parent, i.DockerVersion = &none, &none
+		i.DockerVersion = new(string)
 		i.Comment, i.Author = &i.InspectResponse.Comment, &i.InspectResponse.Author
 		i.Config = newRunConfig(i.InspectResponse.Config)
 		if i.GraphDriver == nil {
@@ -99,7 +98,6 @@ var imageTable = []step[imageInspect]{
 		i.createdFrom = &createdFrom{ContainerConfig: &runConfig{containerOnly: &containerOnly{}}}
 	}},
 	{v1_44, func(i *imageInspect) {
-		i.virtualSize = &virtualSize{i.Size}
 		if i.Created == "" {
 			i.Created = time.Time{}.Format(time.RFC3339Nano)
 		}
@@ -114,9 +112,13 @@ func allDirectories(d *storage.DriverData) *storage.DriverData {
 	return all
 }
 
-// Image is the answer of GET /images/{name}/json.
+// Image is the answer of GET /images/{name}/json. Docker dropped the parent,
+// which is empty here, and the virtual size; scripts go on asking for them.
 func Image(v server.Version, r *image.InspectResponse) any {
-	i := &imageInspect{InspectResponse: clone(r), Config: r.Config, GraphDriver: r.GraphDriver}
+	i := &imageInspect{
+		InspectResponse: clone(r), Config: r.Config, GraphDriver: r.GraphDriver,
+		virtualSize: &virtualSize{r.Size},
+	}
 	i.RepoTags, i.RepoDigests = orEmpty(i.RepoTags), orEmpty(i.RepoDigests)
 	if r.Comment != "" {
 		i.Comment = &r.Comment
