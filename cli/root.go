@@ -110,7 +110,7 @@ func NewRoot(a *app.App, args []string) *cobra.Command {
 		root.AddCommand(list[i].build(a))
 	}
 	addMissing(root, "")
-	root.InitDefaultHelpCmd()
+	root.AddCommand(newHelp())
 	addCompletion(root)
 	return root
 }
@@ -167,6 +167,32 @@ func rootCommand(a *app.App) *cobra.Command {
 	root.SetUsageFunc(func(cmd *cobra.Command) error { printHelp(a.Err.Text(), a, cmd); return nil })
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	return root
+}
+
+// newHelp makes `help`. Cobra's own ends well for a topic that does not exist.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if of, _, err := cmd.Root().Find(args); err == nil {
+				for _, sub := range of.Commands() {
+					if !sub.Hidden && sub != cmd {
+						names = append(names, sub.Name())
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(of, rest[0])
+			}
+			return of.Help()
+		},
+	}
 }
 
 // newGroup makes a noun. It can only be helped with.

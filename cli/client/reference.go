@@ -25,7 +25,11 @@ type Reference struct {
 func ParseReference(s string) Reference {
 	var r Reference
 	s, r.Digest, _ = strings.Cut(s, "@")
-	if colon := strings.LastIndexByte(s, ':'); colon > strings.LastIndexByte(s, '/') {
+	// The API takes name and tag apart, and a daemon takes the tag for another
+	// than the one in the name: what has two stays whole, and is refused.
+	last := s[strings.LastIndexByte(s, '/')+1:]
+	if strings.Count(last, ":") == 1 {
+		colon := strings.LastIndexByte(s, ':')
 		s, r.Tag = s[:colon], s[colon+1:]
 	}
 	first, rest, found := strings.Cut(s, "/")

@@ -2,6 +2,9 @@ package system
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +17,8 @@ import (
 	"github.com/sampan-containers/sampan/cli/connect"
 	"github.com/sampan-containers/sampan/cli/value"
 )
+
+var filterTerms = []string{"until", "label", "label!"}
 
 type pruneOptions struct {
 	force, all, volumes, dry bool
@@ -73,7 +78,13 @@ func (o *pruneOptions) only(terms ...string) client.Filters {
 
 func prune(ctx context.Context, a *app.App, o *pruneOptions) error {
 	if o.volumes && len(o.filters.Values["until"]) > 0 {
-		return app.Refuse("volumes", `the "until" filter is not supported with "--volumes"`)
+		return errors.New(`the "until" filter is not supported with "--volumes": volumes have no time of last use`)
+	}
+	// Each kind gets the filters that it has: one that none has would be forgotten, and everything pruned.
+	for term := range o.filters.Values {
+		if !slices.Contains(filterTerms, term) {
+			return fmt.Errorf("invalid filter '%s': system prune has %s", term, strings.Join(filterTerms, ", "))
+		}
 	}
 	if !o.force && !o.dry {
 		if ok, err := a.Confirm(ctx, o.warning()); err != nil || !ok {
@@ -99,13 +110,13 @@ func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Co
 			a.Println(title + "\n" + strings.Join(items, "\n") + "\n")
 		}
 	}
-	containers, err := conn.ContainerPrune(ctx, client.ContainerPruneOptions{Filters: o.only("until", "label", "label!")})
+	containers, err := conn.ContainerPrune(ctx, client.ContainerPruneOptions{Filters: o.only(filterTerms...)})
 	if err != nil {
 		return 0, err
 	}
 	list(value.Pruned("Containers", o.dry), containers.Report.ContainersDeleted)
 	total += containers.Report.SpaceReclaimed
-	networks, err := conn.NetworkPrune(ctx, client.NetworkPruneOptions{Filters: o.only("until", "label", "label!")})
+	networks, err := conn.NetworkPrune(ctx, client.NetworkPruneOptions{Filters: o.only(filterTerms...)})
 	if err != nil {
 		return 0, err
 	}
@@ -118,7 +129,7 @@ func pruneAll(ctx context.Context, a *app.App, o *pruneOptions, conn *connect.Co
 		list(value.Pruned("Volumes", o.dry), volumes.Report.VolumesDeleted)
 		total += volumes.Report.SpaceReclaimed
 	}
-	filters := o.only("until", "label", "label!")
+	filters := o.only(filterTerms...)
 	filters.Add("dangling", strconv.FormatBool(!o.all))
 	images, err := conn.ImagePrune(ctx, client.ImagePruneOptions{Filters: filters})
 	if err != nil {
