@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -189,5 +190,42 @@ func TestLogs(t *testing.T) {
 	}.ServeHTTP)
 	if got := runCLI("logs", "-ft", "-n", "5", "c"); got.out != "one\x1b[1m\n" || got.err != "two\n" || got.code != 0 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestEventFields: the fields that Docker's own examples of --format use are there,
+// also those that the API's type lost.
+func TestEventFields(t *testing.T) {
+	fakeDaemon(t, route{
+		"GET /events": reply(200, map[string]any{"Type": "container", "Action": "start", "Actor": map[string]any{"ID": "1", "Attributes": map[string]any{"image": "bb"}}, "time": 5}),
+	}.ServeHTTP)
+	for format, want := range map[string]string{
+		"Type={{.Type}}  Status={{.Status}}  ID={{.ID}}":  "Type=container  Status=start  ID=1\n",
+		"{{.From}} {{.Actor.Attributes.image}} {{.Time}}": "bb bb 5\n",
+		"{{json .}}": `{"status":"start","id":"1","from":"bb","Type":"container","Action":"start","Actor":{"ID":"1","Attributes":{"image":"bb"}},"time":5}` + "\n",
+	} {
+		t.Run(format, func(t *testing.T) {
+			if got := runCLI("events", "--format", format); got.code != 0 || got.out != want {
+				t.Errorf("got %+v, want %q", got, want)
+			}
+		})
+	}
+	// What comes before a field that does not exist is not printed.
+	if got := runCLI("events", "--format", "{{.Type}} {{.Nosuch}}"); got.code == 0 || got.out != "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestDefaultPlatform(t *testing.T) {
+	fakeDaemon(t, route{
+		"POST /images/create": func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"status":"for %s"}`, r.URL.Query().Get("platform"))
+		},
+	}.ServeHTTP)
+	t.Setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64")
+	for args, want := range map[string]string{"pull bb": "for linux/arm64\n", "pull --platform linux/riscv64 bb": "for linux/riscv64\n"} {
+		if got := runCLI(strings.Fields(args)...); !strings.Contains(got.out, want) {
+			t.Errorf("%s: %+v, want %q", args, got, want)
+		}
 	}
 }

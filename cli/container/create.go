@@ -41,7 +41,7 @@ type createOptions struct {
 
 func (o *createOptions) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.name, "name", "", "Name of the container")
-	fs.StringVar(&o.platform, "platform", "", "Platform, if the image has several (OS/ARCH[/VARIANT])")
+	fs.StringVar(&o.platform, "platform", value.DefaultPlatform(), "Platform, if the image has several (OS/ARCH[/VARIANT])")
 	fs.StringVar(&o.pull, "pull", pullMissing, `Pull the image first ("always", "missing", "never")`)
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "Do not show the progress of a pull")
 	fs.StringVar(&o.cidFile, "cidfile", "", "Write the container's id to a file")

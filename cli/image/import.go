@@ -40,7 +40,7 @@ func NewImport(a *app.App) *cobra.Command {
 	fs := cmd.Flags()
 	fs.VarP(&o.changes, "change", "c", "Apply a Dockerfile instruction to the image")
 	fs.StringVarP(&o.message, "message", "m", "", "Message for the history of the image")
-	fs.StringVar(&o.platform, "platform", "", "Platform of the image (OS/ARCH[/VARIANT])")
+	fs.StringVar(&o.platform, "platform", value.DefaultPlatform(), "Platform of the image (OS/ARCH[/VARIANT])")
 	return cmd
 }
 

@@ -47,7 +47,7 @@ func NewPull(a *app.App) *cobra.Command {
 	}, "image pull, pull")
 	fs := cmd.Flags()
 	fs.BoolVarP(&p.All, "all-tags", "a", false, "Download all tags of the repository")
-	fs.StringVar(&p.Platform, "platform", "", "Platform, if the image has several (OS/ARCH[/VARIANT])")
+	fs.StringVar(&p.Platform, "platform", value.DefaultPlatform(), "Platform, if the image has several (OS/ARCH[/VARIANT])")
 	fs.BoolVarP(&p.Quiet, "quiet", "q", false, "Show only the name of the image")
 	fs.BoolVar(&trust, "disable-content-trust", true, "Skip image verification")
 	// Registered just above, so the call cannot fail.

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,14 +83,36 @@ func printEvent(a *app.App, tmpl *template.Template, e *events.Message) error {
 		terminal.CleanDeep(e)
 	}
 	if tmpl != nil {
-		if err := tmpl.Execute(a.Out, e); err != nil {
+		var line bytes.Buffer
+		if err := tmpl.Execute(&line, newView(e)); err != nil {
 			return fmt.Errorf("template parsing error: %w", err)
 		}
-		_, err := io.WriteString(a.Out, "\n")
+		line.WriteByte('\n')
+		_, err := line.WriteTo(a.Out)
 		return err
 	}
 	_, err := io.WriteString(a.Out, eventLine(e)+"\n")
 	return err
+}
+
+// view is an event for templates. The first three fields are from the time
+// before there were events of other things than containers; Docker's own
+// examples have them.
+type view struct {
+	Status string `json:"status,omitempty"`
+	ID     string `json:"id,omitempty"`
+	From   string `json:"from,omitempty"`
+	*events.Message
+}
+
+func newView(e *events.Message) *view {
+	switch e.Type {
+	case events.ContainerEventType:
+		return &view{string(e.Action), e.Actor.ID, e.Actor.Attributes["image"], e}
+	case events.ImageEventType:
+		return &view{Status: string(e.Action), ID: e.Actor.ID, Message: e}
+	}
+	return &view{Message: e}
 }
 
 // eventTime is RFC 3339 with all nine digits, so that columns stay aligned.

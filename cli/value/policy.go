@@ -3,6 +3,8 @@ package value
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -40,6 +42,10 @@ func CheckAttach(v string) (string, error) {
 	return "", errors.New("valid streams are STDIN, STDOUT and STDERR")
 }
 
+// DefaultPlatform is what --platform of the commands that get images stands for
+// when it is not given.
+func DefaultPlatform() string { return os.Getenv("DOCKER_DEFAULT_PLATFORM") }
+
 // Platform parses OS[/ARCH[/VARIANT]].
 func Platform(v string) (*ocispec.Platform, error) {
 	if v == "" {
@@ -62,13 +68,13 @@ func Platform(v string) (*ocispec.Platform, error) {
 
 // normalPlatform knows the usual other names of architectures, and that one
 // word alone may be either.
-func normalPlatform(os, arch, variant string) *ocispec.Platform {
+func normalPlatform(system, arch, variant string) *ocispec.Platform {
 	if arch == "" {
-		switch os {
+		switch system {
 		case "linux", "windows", "freebsd", "darwin":
-			arch = "amd64"
+			arch = runtime.GOARCH
 		default:
-			os, arch = "linux", os
+			system, arch = "linux", system
 		}
 	}
 	switch arch {
@@ -91,5 +97,5 @@ func normalPlatform(os, arch, variant string) *ocispec.Platform {
 	case arch == "amd64" && variant == "v1":
 		variant = ""
 	}
-	return &ocispec.Platform{OS: os, Architecture: arch, Variant: variant}
+	return &ocispec.Platform{OS: system, Architecture: arch, Variant: variant}
 }

@@ -194,6 +194,7 @@ func TestFieldsByVersion(t *testing.T) {
 	nets := []network.Inspect{{Network: network.Network{Name: "n"}, Containers: map[string]network.EndpointResource{"x": {}}}}
 	imgs := []image.Summary{{Containers: 3, Size: 7}}
 	info := &system.Info{FirewallBackend: &system.FirewallInfo{}, CDISpecDirs: []string{}}
+	evt := &events.Message{Type: events.ContainerEventType, Action: events.ActionStart}
 	cases := []struct {
 		name   string
 		path   string
@@ -219,6 +220,7 @@ func TestFieldsByVersion(t *testing.T) {
 		{"network list containers", "0.Containers.x", func(v server.Version) any { return Networks(v, nets) }, 0, v1_28},
 		{"network list empty containers", "0.Containers", func(v server.Version) any { return Networks(v, nets) }, 0, v1_52},
 		{"network ipv4", "0.EnableIPv4", func(v server.Version) any { return Networks(v, nets) }, v1_48, server.MaxVersion + 1},
+		{"status of an event", "status", func(v server.Version) any { return Event(v, evt) }, 0, server.MaxVersion + 1},
 		{"info firewall", "FirewallBackend", func(v server.Version) any { return Info(v, info, LegacyInfo{}) }, v1_49, server.MaxVersion + 1},
 		{"info cdi", "CDISpecDirs", func(v server.Version) any { return Info(v, info, LegacyInfo{}) }, v1_44, server.MaxVersion + 1},
 		{"info expected commit", "RuncCommit.Expected", func(v server.Version) any { return Info(v, info, LegacyInfo{}) }, 0, v1_49},

@@ -114,7 +114,8 @@ type eventMessage struct {
 	*events.Message
 }
 
-// legacyEvent comes first, as in Docker's own order.
+// legacyEvent comes first, as in Docker's own order. Docker dropped it in 1.52;
+// here every version has it, since it is what scripts and docker-py programs read.
 type legacyEvent struct {
 	Status string `json:"status,omitempty"`
 	ID     string `json:"id,omitempty"`
@@ -122,14 +123,6 @@ type legacyEvent struct {
 }
 
 var eventTable = []step[eventMessage]{
-	{v1_52, func(e *eventMessage) {
-		switch e.Type {
-		case events.ContainerEventType:
-			e.legacyEvent = &legacyEvent{string(e.Action), e.Actor.ID, e.Actor.Attributes["image"]}
-		case events.ImageEventType:
-			e.legacyEvent = &legacyEvent{Status: string(e.Action), ID: e.Actor.ID}
-		}
-	}},
 	{v1_42, func(e *eventMessage) {
 		if _, ok := e.Actor.Attributes["execDuration"]; ok && e.Action == events.ActionDie { // added in Docker 23
 			e.Message = clone(e.Message)
@@ -144,5 +137,12 @@ func Event(v server.Version, m *events.Message) any {
 	if v < v1_46 && m.Type == events.ImageEventType && m.Action == events.ActionCreate {
 		return nil
 	}
-	return downgrade(v, eventTable, &eventMessage{Message: m})
+	e := &eventMessage{Message: m}
+	switch m.Type {
+	case events.ContainerEventType:
+		e.legacyEvent = &legacyEvent{string(m.Action), m.Actor.ID, m.Actor.Attributes["image"]}
+	case events.ImageEventType:
+		e.legacyEvent = &legacyEvent{Status: string(m.Action), ID: m.Actor.ID}
+	}
+	return downgrade(v, eventTable, e)
 }
