@@ -47,7 +47,7 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 		}
 		o.Name = strings.TrimPrefix(o.Name, "/")
 	}
-	if err := s.opts.Defaults.Check(o.Config, o.HostConfig); err != nil {
+	if err := s.defaults.Load().Check(o.Config, o.HostConfig); err != nil {
 		return "", nil, err
 	}
 	if o.ID == "" {
@@ -138,8 +138,8 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 		return nil, nil, err
 	}
 	rec.DefaultNetwork = hc.NetworkMode == "" || hc.NetworkMode.IsDefault()
-	s.opts.Defaults.Normalize(hc)
-	warnings = append(warnings, s.opts.Defaults.Degrade(hc)...)
+	s.defaults.Load().Normalize(hc)
+	warnings = append(warnings, s.defaults.Load().Degrade(hc)...)
 	if err := errors.Join(s.joinable(hc), links.Resolve(s.containers, hc)); err != nil {
 		return nil, nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/shm"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -125,9 +126,11 @@ func (s *Service) settle(ctx context.Context, e *index.Entry, r *index.Run, exit
 	result := WaitResult{StatusCode: int64(exit.Code)}
 	e.Notify(result, WaitNotRunning, WaitNextExit)
 
+	failpoint.Hit("container.end.recorded")
 	if err := s.Networks.Leave(ctx, e.ID); err != nil {
 		s.log.Error("take a container out of its network", "container", e.ID, "error", err)
 	}
+	failpoint.Hit("container.end.left")
 	s.networkEvent(rec, events.ActionDisconnect)
 	s.volumes.Unmount(rec, e.ID)
 	s.publish(notice.Unmounts(rec))

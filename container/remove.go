@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 )
 
 // Remove deletes a container. A running one is fault.Conflict unless Force is set;
@@ -69,8 +70,10 @@ func (s *Service) remove(ctx context.Context, e *index.Entry, volumes bool) erro
 	}
 	rec := e.Record()
 	s.Supervisor.Dismiss(rec.ID)
+	failpoint.Hit("container.remove.begun")
 	forget := func() error { return s.containers.Forget(rec) }
 	files := func() error {
+		failpoint.Hit("container.remove.files")
 		return errors.Join(s.Snapshots.Remove(ctx, rec.ID), shm.RemoveRun(s.paths.RunDir(rec.ID)))
 	}
 	var err error
@@ -86,6 +89,7 @@ func (s *Service) remove(ctx context.Context, e *index.Entry, volumes bool) erro
 		deadErr := s.containers.Change(e, container.StateDead, false, func(r *Record) { r.State.Error = err.Error() })
 		return errors.Join(fault.New(fault.Unavailable, "remove container %s: %w (try again)", rec.ID, err), deadErr)
 	}
+	failpoint.Hit("container.remove.gone")
 	s.drop(e)
 	if volumes {
 		if err := s.volumes.Remove(rec.Anonymous()); err != nil {

@@ -103,8 +103,15 @@ type Service struct {
 	compactor  *compact.Compactor
 	users      userns.Reserve
 	work       *background.Work
+	defaults   atomic.Pointer[request.Defaults]
 	restoring  atomic.Bool   // Restore is under way: what a policy wants running starts at its end
 	pruning    chan struct{} // holds one token while a prune runs
+}
+
+// SetDefaults gives new containers other defaults; those that are there keep theirs.
+func (s *Service) SetDefaults(d request.Defaults) {
+	d.Complete()
+	s.defaults.Store(&d)
 }
 
 // New makes the service with the records of the store; nothing is touched
@@ -119,6 +126,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
+	s.defaults.Store(&o.Defaults)
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent, Systemd: o.Defaults.Systemd}
 	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
 	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host, CDIDirs: o.CDIDirs}

@@ -24,6 +24,7 @@ import (
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/shim/handle"
@@ -62,7 +63,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	}
 	e.Starting.Store(true)
 	defer e.Starting.Store(false)
-	remap, err := userns.Of(e.Record().HostConfig, s.opts.Defaults.Remap)
+	remap, err := userns.Of(e.Record().HostConfig, s.defaults.Load().Remap)
 	if err != nil {
 		return err
 	}
@@ -85,6 +86,7 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	if err != nil {
 		return s.startFailed(ctx, e, err)
 	}
+	failpoint.Hit("container.start.recorded")
 	m.Next.State.Pid, m.Next.State.StartedAt = sh.Pid(), sh.StartedAt().UTC()
 	r := index.NewRun(sh)
 	e.SetRun(r)
@@ -128,7 +130,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 			err = errors.Join(err, l.undo.run())
 		}
 	}()
-	if l.runtime, err = s.opts.Defaults.FindRuntime(m.Next.HostConfig.Runtime); err != nil {
+	if l.runtime, err = s.defaults.Load().FindRuntime(m.Next.HostConfig.Runtime); err != nil {
 		return nil, err
 	}
 	l.run.Profile = l.runtime.Path != ""
@@ -149,6 +151,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 			return nil, err
 		}
 	}
+	failpoint.Hit("container.start.mounted")
 	var g errgroup.Group
 	g.Go(func() error { return l.network(ctx) })
 	var spec []byte
@@ -167,6 +170,7 @@ func (s *Service) launch(ctx context.Context, e *index.Entry, m *index.Move) (sh
 	if err := l.files(spec); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("container.start.prepared")
 	m.Next.State.Net = l.net.Joined
 	s.networkEvent(m.Next, events.ActionConnect)
 	l.undo.push(func() error { s.networkEvent(m.Next, events.ActionDisconnect); return nil })
@@ -222,6 +226,7 @@ func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 	}
 	st.Kept = membership.KeptSockets(l.net.Resolver)
 	sh, err := l.s.Supervisor.Start(ctx, st)
+	failpoint.Hit("container.start.spawned")
 	saveErr := <-saved
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ func (s *Service) update(ctx context.Context, e *index.Entry, u *container.Updat
 	if status == container.StateRemoving || status == container.StateDead {
 		return nil, fault.New(fault.Conflict, "container is marked for removal and cannot be \"update\"")
 	}
-	hc, warnings, err := s.opts.Defaults.Update(rec.HostConfig, u)
+	hc, warnings, err := s.defaults.Load().Update(rec.HostConfig, u)
 	if err != nil {
 		return nil, err
 	}

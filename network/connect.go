@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/netlink"
 	"github.com/sampan-containers/sampan/network/netns"
@@ -46,9 +47,11 @@ func (s *Service) Connect(ctx context.Context, req ConnectRequest) (_ *Joined, r
 	}
 	defer sb.Conn.Close()
 	u = append(u, func() { s.takeBack(old, e) })
+	failpoint.Hit("network.connect.reserved")
 	if err := s.remember(&b, []*endpoint{e}, req.Also); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.connect.recorded")
 	ep := s.forDriver(&b, e)
 	ep.Gateway, ep.Gateway6, ep.Ports = netip.Addr{}, netip.Addr{}, nil
 	if err := n.driver.Attach(ctx, sb, ep); err != nil {
@@ -58,10 +61,12 @@ func (s *Service) Connect(ctx context.Context, req ConnectRequest) (_ *Joined, r
 		_ = sb.Conn.Do(netlink.DeleteLink(e.Interface))
 		_ = n.driver.Detach(context.WithoutCancel(ctx), ep)
 	})
+	failpoint.Hit("network.connect.attached")
 	if err := s.rewire(ctx, sb, old, &b); err != nil {
 		_ = s.rewire(context.WithoutCancel(ctx), sb, &b, old)
 		return nil, err
 	}
+	failpoint.Hit("network.connect.rewired")
 	return b.joined(), nil
 }
 
@@ -88,6 +93,7 @@ func (s *Service) Disconnect(ctx context.Context, containerID, ref string, ns *o
 		_ = s.rewire(context.WithoutCancel(ctx), sb, &b, old)
 		return nil, err
 	}
+	failpoint.Hit("network.disconnect.rewired")
 	unlink := func() error {
 		if err := sb.Conn.Do(netlink.DeleteLink(e.Interface)); err != nil && !errors.Is(err, unix.ENODEV) {
 			return fault.Wrap(fault.Unavailable, fmt.Errorf("disconnect container %.12s from the network %s: %w", containerID, n.record.Name, err))
@@ -111,16 +117,19 @@ func (s *Service) Disconnect(ctx context.Context, containerID, ref string, ns *o
 		_ = s.rewire(context.WithoutCancel(ctx), sb, &b, old)
 		return nil, err
 	}
+	failpoint.Hit("network.disconnect.recorded")
 	if n.driver != nil {
 		if err := n.driver.Detach(ctx, s.forDriver(old, e)); err != nil {
 			s.log.Error("take a container out of a network", "container", containerID, "network", n.record.Name, "error", err)
 		}
 	}
+	failpoint.Hit("network.disconnect.detached")
 	if n.device != "" {
 		if err := unlink(); err != nil {
 			s.log.Warn("the link of a container that left a network goes later", "container", containerID, "network", n.record.Name, "error", err)
 		}
 	}
+	failpoint.Hit("network.disconnect.unlinked")
 	s.freeAddresses(n, e)
 	return b.joined(), nil
 }
@@ -172,6 +181,7 @@ func (s *Service) rewire(ctx context.Context, sb *netns.Sandbox, from, to *sandb
 	}
 	s.mu.Unlock()
 	for _, c := range changes {
+		failpoint.Hit("network.rewire.change")
 		if !c.publish {
 			if err := c.n.driver.Unpublish(ctx, s.forDriver(from, c.e)); err != nil {
 				return err

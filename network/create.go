@@ -11,6 +11,7 @@ import (
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/network/firewall"
 	"github.com/sampan-containers/sampan/network/ipam"
@@ -66,15 +67,18 @@ func (s *Service) Create(ctx context.Context, req mobynet.CreateRequest) (_ *mob
 		}
 		u = append(u, func() { _ = s.fw.RemoveNetwork(n.device) })
 	}
+	failpoint.Hit("network.create.admitted")
 	if err := s.openDriver(n); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.create.made")
 	if n.driver != nil {
 		u = append(u, func() { _ = n.driver.Remove(context.WithoutCancel(ctx)) })
 	}
 	if err := s.store.Batch(func(tx *state.Tx) error { return tx.Put(networksBucket, r.Name, r) }); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.create.recorded")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.networks[r.Name] = n
@@ -260,6 +264,7 @@ func (s *Service) remove(ctx context.Context, n *network, idle bool) (*mobynet.I
 	}
 	delete(s.networks, n.record.Name)
 	s.mu.Unlock()
+	failpoint.Hit("network.remove.recorded")
 	if n.driver != nil {
 		// Without its record the network is gone; what is left in the kernel
 		// the next start removes.
@@ -271,6 +276,7 @@ func (s *Service) remove(ctx context.Context, n *network, idle bool) (*mobynet.I
 			s.log.Error("take a network out of the kernel", "network", n.record.Name, "error", err)
 		}
 	}
+	failpoint.Hit("network.remove.ended")
 	i := n.record.Inspect()
 	return &i, nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network/driver"
 	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/network/settings"
@@ -71,6 +72,7 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 		return nil, err
 	}
 	u = append(u, func() { s.closePorts(socks) })
+	failpoint.Hit("network.join.bound")
 	made := make(chan error, 1)
 	var sb *netns.Sandbox
 	go func() {
@@ -90,11 +92,13 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	if err := errors.Join(err, nsErr); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.join.recorded")
 	for i, e := range b.Endpoints {
 		n, ep := nets[i], s.forDriver(b, e)
 		if err := n.driver.Attach(ctx, sb, ep); err != nil {
 			return nil, err
 		}
+		failpoint.Hit("network.join.attached")
 		u = append(u, func() { n.driver.Detach(context.WithoutCancel(ctx), ep) })
 		if err := n.driver.Publish(ctx, ep); err != nil {
 			return nil, err
@@ -103,6 +107,7 @@ func (s *Service) Join(ctx context.Context, req JoinRequest) (_ *Sandbox, retErr
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.join.published")
 	out := &Sandbox{NetNS: sb.File, Joined: b.joined(), Sockets: socks}
 	if s.Resolves(req.ContainerID) {
 		if out.Resolver, err = s.OpenResolver(req.ContainerID, sb.File, req.Resolver); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 )
 
 // Leave takes back what Join gave the container: published ports, addresses.
@@ -22,6 +24,7 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 		return nil
 	}
 	s.resolver.Stop(containerID) // its sockets keep the namespace, and with it the link
+	failpoint.Hit("network.leave.begun")
 	// The rules go first: once the address is free it may be another's.
 	for i, e := range b.Endpoints {
 		if n := nets[i]; n != nil && n.driver != nil {
@@ -30,7 +33,9 @@ func (s *Service) Leave(ctx context.Context, containerID string) error {
 			}
 		}
 	}
+	failpoint.Hit("network.leave.unpublished")
 	s.forget(b)
+	failpoint.Hit("network.leave.forgotten")
 	for _, p := range b.Ports {
 		if p.HostPort != 0 {
 			s.ports.Remove(p.socket())

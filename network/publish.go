@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network/bridge"
 	"github.com/sampan-containers/sampan/state"
 )
@@ -35,12 +36,15 @@ func (s *Service) AddPorts(ctx context.Context, containerID string, ports []Port
 			}
 		}
 	}()
+	failpoint.Hit("network.addports.bound")
 	if err := hold(socks); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.addports.held")
 	if err := s.republish(ctx, old, &b); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("network.addports.published")
 	if err := s.remember(&b, nil, also); err != nil {
 		return nil, fmt.Errorf("publish ports: %w", err)
 	}
@@ -63,9 +67,11 @@ func (s *Service) RemovePorts(ctx context.Context, containerID string, match fun
 	if err := s.republish(ctx, old, &b); err != nil {
 		return nil, nil, err
 	}
+	failpoint.Hit("network.removeports.ended")
 	if err := s.remember(&b, nil, also); err != nil {
 		return nil, nil, fmt.Errorf("end published ports: %w", err)
 	}
+	failpoint.Hit("network.removeports.recorded")
 	for _, p := range gone {
 		if p.HostPort != 0 {
 			s.ports.Remove(p.socket())

@@ -79,6 +79,8 @@ type config struct {
 	labels            []string
 
 	registry registryOptions
+
+	values map[string]string // of all flags, as they were given here and there
 }
 
 // define makes the flags of the options that work.
@@ -178,6 +180,8 @@ func configure(args []string) (*config, error) {
 	if err := checkRefused(f); err != nil {
 		return nil, err
 	}
+	c.values = map[string]string{}
+	f.VisitAll(func(fl *pflag.Flag) { c.values[fl.Name] = fl.Value.String() })
 	if err := c.complete(); err != nil {
 		return nil, err
 	}

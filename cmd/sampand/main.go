@@ -42,5 +42,5 @@ func run(args []string) error {
 		fmt.Fprintln(os.Stderr, "configuration OK")
 		return nil
 	}
-	return serve(cfg)
+	return serve(cfg, args)
 }

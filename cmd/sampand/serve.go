@@ -32,11 +32,13 @@ const (
 )
 
 // serve runs the daemon until a signal ends it.
-func serve(cfg *config) error {
-	level, err := cfg.level()
+func serve(cfg *config, args []string) error {
+	lowest, err := cfg.level()
 	if err != nil {
 		return err
 	}
+	level := new(slog.LevelVar)
+	level.Set(lowest)
 	log := logger(cfg.logFormat, level)
 	binary, err := os.Executable() // now: later its file may have been replaced
 	if err != nil {
@@ -58,7 +60,7 @@ func serve(cfg *config) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	d := &daemon{cfg: cfg, log: log, asked: make(chan struct{}, 1)}
+	d := &daemon{cfg: cfg, log: log, level: level, args: args, asked: make(chan struct{}, 1)}
 	began := time.Now()
 	e, err := engine.Start(ctx, log, d.steps())
 	if err != nil {
@@ -98,7 +100,7 @@ func (d *daemon) wait(signals <-chan os.Signal) (upgrade bool, err error) {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
-				d.log.Warn("SIGHUP: reloading the configuration is not available yet; restart the daemon, containers keep running")
+				d.reload()
 				continue
 			}
 			if sig == syscall.SIGUSR2 {
@@ -152,7 +154,7 @@ func (d *daemon) stop(e *engine.Engine, signals <-chan os.Signal) error {
 	return e.Stop(ctx)
 }
 
-func logger(format string, level slog.Level) *slog.Logger {
+func logger(format string, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))

@@ -42,8 +42,12 @@ import (
 
 // daemon holds the services; each field is set by the step of its name.
 type daemon struct {
-	cfg *config
-	log *slog.Logger
+	cfg   *config
+	log   *slog.Logger
+	level *slog.LevelVar
+	args  []string // of the command line, for reload
+	id    string
+	tell  func(systemroutes.Config) // changes what /info tells
 
 	lock       *engine.Lock
 	pidFile    *engine.Lock
@@ -177,13 +181,9 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	c := d.cfg
 	d.containers, err = container.New(container.Options{
 		DataRoot: c.dataRoot, ExecRoot: c.execRoot, CgroupParent: c.cgroupParent, CDIDirs: c.cdiDirs,
-		Defaults: request.Defaults{
-			CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
-			ShmSize: int64(c.shmSize), AlwaysInit: c.init, NoICC: !c.icc, InitPath: c.initPath,
-			IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
-		},
-		Spec: ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile, PidsLimit: c.defaultPids(layout)},
-		Log:  d.log,
+		Defaults: c.containers(layout),
+		Spec:     ocispec.Defaults{NoNewPrivileges: c.noNewPrivileges, Ulimits: c.ulimits, Seccomp: profile, PidsLimit: c.defaultPids(layout)},
+		Log:      d.log,
 	}, container.Dependencies{
 		Store: d.store, Passing: d.passing, Images: d.images, Snapshots: d.snapshots, Volumes: d.volumes, Networks: d.networks,
 		Supervisor: engine.Shims{Spawner: d.spawner}, Groups: engine.Groups{}, Events: d.events, Host: ocispec.LocalHost{},
@@ -202,6 +202,15 @@ func (d *daemon) openContainers(ctx context.Context) error {
 	return d.containers.Restore(ctx)
 }
 
+// containers are the defaults of new containers.
+func (c *config) containers(layout cgroup.Layout) request.Defaults {
+	return request.Defaults{
+		CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
+		ShmSize: int64(c.shmSize), AlwaysInit: c.init, NoICC: !c.icc, InitPath: c.initPath,
+		IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
+	}
+}
+
 // openAPI registers the routes and opens the sockets: whoever can connect gets
 // an answer.
 func (d *daemon) openAPI(context.Context) error {
@@ -210,7 +219,8 @@ func (d *daemon) openAPI(context.Context) error {
 		return err
 	}
 	d.api = server.New(server.Config{Version: version.Version, Log: d.log})
-	systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
+	d.id = id
+	d.tell = systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
 	containerroutes.Register(d.api, d.containers)
 	execroutes.Register(d.api, d.containers)
 	imageroutes.Register(d.api, d.images, archive.New(d.images), d.transfers, integrity.New(d.images))

@@ -56,7 +56,7 @@ func (p *pusher) passOn(ctx context.Context, l layerPlan, show *part) error {
 		if reference.Domain(name) == reference.Domain(p.ref) {
 			login = p.login
 		}
-		for _, src := range p.s.client.Repository(name, login).Sources() {
+		for _, src := range p.s.Client().Repository(name, login).Sources() {
 			err := p.from(ctx, src, l, show)
 			if err == nil || ctx.Err() != nil {
 				return err

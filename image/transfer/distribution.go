@@ -17,7 +17,7 @@ import (
 
 // Login tries a login at the registry it names.
 func (s *Service) Login(ctx context.Context, login auth.Credentials) (*registry.AuthResponse, error) {
-	identity, err := s.client.Login(ctx, login.ServerAddress, login)
+	identity, err := s.Client().Login(ctx, login.ServerAddress, login)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s *Service) Search(ctx context.Context, o SearchOptions) ([]registry.Searc
 	if o.Term == "" {
 		return nil, fault.New(fault.Invalid, "a search needs a term")
 	}
-	found, err := s.client.Search(ctx, o.Term, o.Limit, o.Login)
+	found, err := s.Client().Search(ctx, o.Term, o.Limit, o.Login)
 	if err != nil {
 		return nil, fmt.Errorf("search for %s: %w", o.Term, err)
 	}
@@ -60,7 +60,7 @@ func (s *Service) Inspect(ctx context.Context, name string, login auth.Credentia
 	ref = reference.TagNameOnly(ref)
 	p := &puller{ref: ref}
 	var failure error
-	for _, src := range s.client.Repository(ref, login).Sources() {
+	for _, src := range s.Client().Repository(ref, login).Sources() {
 		desc, raw, err := src.Manifest(ctx, p.asked())
 		if err == nil {
 			return inspect(ctx, src, described{desc, raw})

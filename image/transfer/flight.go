@@ -98,9 +98,10 @@ func (f *flight) leave() (layers, blobs []digest.Digest) {
 // first source that gives it.
 func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
 	f.part.enter(waiting)
+	downloads := f.s.way.Load().downloads
 	select {
-	case f.s.downloads <- struct{}{}:
-		defer func() { <-f.s.downloads }()
+	case downloads <- struct{}{}:
+		defer func() { <-downloads }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

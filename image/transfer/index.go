@@ -47,7 +47,7 @@ func (s *Service) repository(name string, o ManifestOptions) (reference.Named, *
 	if err != nil {
 		return nil, nil, err
 	}
-	repo := s.client.Repository(ref, o.Login)
+	repo := s.Client().Repository(ref, o.Login)
 	if o.Insecure {
 		repo = repo.Insecure()
 	}

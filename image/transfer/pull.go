@@ -47,7 +47,7 @@ func (s *Service) Pull(ctx context.Context, name string, o PullOptions, progress
 	defer done()
 	defer func() { go debug.FreeOSMemory() }() // decoders and buffers are larger than the idle daemon
 	out := &output{w: progress}
-	repo := s.client.Repository(ref, o.Login)
+	repo := s.Client().Repository(ref, o.Login)
 	if !reference.IsNameOnly(ref) {
 		p := &puller{s: s, ctx: ctx, ref: ref, repo: repo, platform: platform, out: out}
 		if err := p.run(); err != nil {

@@ -51,7 +51,7 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 		return err
 	}
 	defer func() { go debug.FreeOSMemory() }()
-	repo := s.client.Repository(ref, o.Login)
+	repo := s.Client().Repository(ref, o.Login)
 	for _, one := range names {
 		p := &pusher{s: s, ctx: ctx, ref: one, to: repo.Origin(), login: o.Login, out: out}
 		if p.img, err = s.images.NamedBy(one); err == nil {
@@ -240,9 +240,10 @@ func (p *pusher) blobs(plan *plan, parts map[digest.Digest]*part) error {
 
 func (p *pusher) layer(ctx context.Context, l layerPlan, show *part) error {
 	show.enter(waiting)
+	uploads := p.s.way.Load().uploads
 	select {
-	case p.s.uploads <- struct{}{}:
-		defer func() { <-p.s.uploads }()
+	case uploads <- struct{}{}:
+		defer func() { <-uploads }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -36,7 +36,7 @@ func (s *Service) Refetch(ctx context.Context, d image.Damage, logins Logins) er
 			continue
 		}
 		for _, ref := range o.Names {
-			for _, src := range s.client.Repository(ref, logins(reference.Domain(ref))).Sources() {
+			for _, src := range s.Client().Repository(ref, logins(reference.Domain(ref))).Sources() {
 				err := (&refetch{s, ctx, src, &o, ref.Digest()}).do(d)
 				if err == nil || ctx.Err() != nil || errors.Is(err, fault.Exhausted) {
 					return err

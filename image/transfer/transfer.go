@@ -19,6 +19,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -52,11 +53,9 @@ type Config struct {
 // Service is safe for concurrent use.
 type Service struct {
 	images    *image.Service
-	client    *client.Client
+	way       atomic.Pointer[way]
 	log       *slog.Logger
 	dropBlobs bool
-	downloads chan struct{}
-	uploads   chan struct{}
 	aheads    aheads
 
 	// running are the pulls and pushes; closing ends them.
@@ -83,22 +82,38 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 		cfg.Log = slog.Default()
 	}
 	closing, end := context.WithCancel(context.Background())
-	return &Service{
+	s := &Service{
 		closing: closing, end: end,
-		images: images, client: c, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
-		downloads: make(chan struct{}, cfg.Downloads), uploads: make(chan struct{}, cfg.Uploads),
+		images: images, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
+	}
+	s.Change(cfg.Downloads, cfg.Uploads, c)
+	return s
+}
+
+// way is how blobs travel: by which client, and how many at once.
+type way struct {
+	client             *client.Client
+	downloads, uploads chan struct{}
+}
+
+// Change gives pulls and pushes another client and other bounds; those under way go on
+// with what they have.
+func (s *Service) Change(downloads, uploads int, c *client.Client) {
+	old := s.way.Swap(&way{client: c, downloads: make(chan struct{}, downloads), uploads: make(chan struct{}, uploads)})
+	if old != nil {
+		old.client.Close()
 	}
 }
 
 // Client is the registry client.
-func (s *Service) Client() *client.Client { return s.client }
+func (s *Service) Client() *client.Client { return s.way.Load().client }
 
 // Close cuts pulls and pushes off and returns when they have cleaned up: then the
 // stores below may be closed.
 func (s *Service) Close() {
 	s.end()
 	s.running.Wait()
-	s.client.Close()
+	s.Client().Close()
 }
 
 // begin counts a pull or push, whose context ends with the Service too.

@@ -16,36 +16,37 @@ import (
 const defaultIndexURL = "https://index.docker.io/v1/"
 
 func (r *routes) info(c *server.Call) error {
-	m := readMachine(r.cfg.Root)
+	cfg := r.config.Load()
+	m := readMachine(cfg.Root)
 	info := system.Info{
-		ID: r.cfg.ID, Driver: r.cfg.StorageDriver, DriverStatus: m.driverStatus(),
+		ID: cfg.ID, Driver: cfg.StorageDriver, DriverStatus: m.driverStatus(),
 		Plugins: system.PluginsInfo{
-			Volume: []string{"local"}, Network: r.cfg.NetworkDrivers, Log: r.cfg.LoggingDrivers,
+			Volume: []string{"local"}, Network: cfg.NetworkDrivers, Log: cfg.LoggingDrivers,
 		},
 		MemoryLimit: m.cgroup.memory, SwapLimit: m.cgroup.swap, CPUCfsPeriod: m.cgroup.cfs, CPUCfsQuota: m.cgroup.cfs,
 		CPUShares: m.cgroup.shares, CPUSet: m.cgroup.cpuset, PidsLimit: m.cgroup.pids, OomKillDisable: m.cgroup.oomDisable,
-		CgroupDriver: r.cfg.CgroupDriver, CgroupVersion: m.cgroup.version,
-		IPv4Forwarding: m.forwarding, Debug: r.cfg.Debug,
+		CgroupDriver: cfg.CgroupDriver, CgroupVersion: m.cgroup.version,
+		IPv4Forwarding: m.forwarding, Debug: cfg.Debug,
 		NFd: openFiles(), NGoroutines: runtime.NumGoroutine(), NEventsListener: r.events.Subscribers(),
-		SystemTime: time.Now().Format(time.RFC3339Nano), LoggingDriver: r.cfg.LoggingDriver,
+		SystemTime: time.Now().Format(time.RFC3339Nano), LoggingDriver: cfg.LoggingDriver,
 		KernelVersion: m.kernel, OperatingSystem: m.osName, OSVersion: m.osVersion, OSType: runtime.GOOS, Architecture: m.arch,
-		IndexServerAddress: defaultIndexURL, RegistryConfig: r.cfg.Registry,
-		NCPU: runtime.NumCPU(), MemTotal: m.memory, DockerRootDir: r.cfg.Root, Name: m.name,
-		HTTPProxy: masked(r.cfg.Proxy.HTTP), HTTPSProxy: masked(r.cfg.Proxy.HTTPS), NoProxy: r.cfg.Proxy.No,
-		Labels: r.cfg.Labels, ExperimentalBuild: r.cfg.Experimental, ServerVersion: r.cfg.Version,
-		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: r.cfg.DefaultRuntime,
+		IndexServerAddress: defaultIndexURL, RegistryConfig: cfg.Registry,
+		NCPU: runtime.NumCPU(), MemTotal: m.memory, DockerRootDir: cfg.Root, Name: m.name,
+		HTTPProxy: masked(cfg.Proxy.HTTP), HTTPSProxy: masked(cfg.Proxy.HTTPS), NoProxy: cfg.Proxy.No,
+		Labels: cfg.Labels, ExperimentalBuild: cfg.Experimental, ServerVersion: cfg.Version,
+		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: cfg.DefaultRuntime,
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
-		LiveRestoreEnabled: r.cfg.LiveRestore, InitBinary: r.cfg.InitBinary,
-		SecurityOptions: r.cfg.SecurityOptions, DefaultAddressPools: r.cfg.AddressPools,
-		CDISpecDirs: append([]string{}, r.cfg.CDIDirs...), Warnings: append(m.warnings(), r.cfg.Warnings...),
+		LiveRestoreEnabled: cfg.LiveRestore, InitBinary: cfg.InitBinary,
+		SecurityOptions: cfg.SecurityOptions, DefaultAddressPools: cfg.AddressPools,
+		CDISpecDirs: append([]string{}, cfg.CDIDirs...), Warnings: append(m.warnings(), cfg.Warnings...),
 	}
 	if info.Labels == nil {
 		info.Labels = []string{}
 	}
-	if r.cfg.Firewall != "" {
-		info.FirewallBackend = &system.FirewallInfo{Driver: r.cfg.Firewall}
+	if cfg.Firewall != "" {
+		info.FirewallBackend = &system.FirewallInfo{Driver: cfg.Firewall}
 	}
-	for name, rt := range r.cfg.Runtimes {
+	for name, rt := range cfg.Runtimes {
 		info.Runtimes[name] = system.RuntimeWithStatus{Runtime: rt}
 	}
 	info.Containers, info.ContainersRunning, info.ContainersPaused, info.ContainersStopped = r.containers.Counts()

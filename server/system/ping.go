@@ -8,11 +8,12 @@ import (
 
 // ping carries in its headers what a client needs to choose its API version.
 func (r *routes) ping(c *server.Call) error {
+	cfg := r.config.Load()
 	h := c.W.Header()
 	h.Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	h.Set("Pragma", "no-cache")
-	if r.cfg.BuilderVersion != "" {
-		h.Set("Builder-Version", r.cfg.BuilderVersion)
+	if cfg.BuilderVersion != "" {
+		h.Set("Builder-Version", cfg.BuilderVersion)
 	}
 	h.Set("Swarm", "inactive")
 	h.Set("Content-Type", "text/plain; charset=utf-8")

@@ -3,6 +3,7 @@
 package system
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/api/types/events"
@@ -60,18 +61,21 @@ type Config struct {
 }
 
 type routes struct {
-	cfg        Config
+	config     atomic.Pointer[Config]
 	containers Containers
 	images     Images
 	events     Events
 }
 
-// Register adds the routes to s.
-func Register(s *server.Server, cfg Config, containers Containers, images Images, events Events) {
-	r := &routes{cfg, containers, images, events}
+// Register adds the routes to s. The function that it returns changes what they tell
+// of the engine.
+func Register(s *server.Server, cfg Config, containers Containers, images Images, events Events) (change func(Config)) {
+	r := &routes{containers: containers, images: images, events: events}
+	r.config.Store(&cfg)
 	s.Handle("GET /_ping", r.ping)
 	s.Handle("HEAD /_ping", r.ping)
 	s.Handle("GET /version", r.version)
 	s.Handle("GET /info", r.info)
 	s.Handle("GET /events", r.stream)
+	return func(cfg Config) { r.config.Store(&cfg) }
 }

@@ -11,12 +11,13 @@ import (
 )
 
 func (r *routes) version(c *server.Call) error {
+	cfg := r.config.Load()
 	kernel, _ := kernelRelease()
 	v := system.VersionResponse{
 		Platform: system.PlatformInfo{Name: "Sampan"},
-		Version:  r.cfg.Version, APIVersion: server.MaxVersion.String(), MinAPIVersion: server.MinVersion.String(),
-		Os: runtime.GOOS, Arch: runtime.GOARCH, GitCommit: r.cfg.Commit, GoVersion: runtime.Version(),
-		KernelVersion: kernel, Experimental: r.cfg.Experimental, BuildTime: r.cfg.BuildTime,
+		Version:  cfg.Version, APIVersion: server.MaxVersion.String(), MinAPIVersion: server.MinVersion.String(),
+		Os: runtime.GOOS, Arch: runtime.GOARCH, GitCommit: cfg.Commit, GoVersion: runtime.Version(),
+		KernelVersion: kernel, Experimental: cfg.Experimental, BuildTime: cfg.BuildTime,
 	}
 	v.Components = []system.ComponentVersion{{
 		Name: "Engine", Version: v.Version,

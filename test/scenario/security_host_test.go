@@ -58,6 +58,12 @@ func TestHostileContainersLeaveTheHostAlone(t *testing.T) {
 	if now := group("pids.current"); now > limit {
 		t.Errorf("%d processes with a limit of %d", now, limit)
 	}
+	reload(t, d, reloaded)
+	answers("after a reload of the daemon")
+	for _, rules := range []string{"flush ruleset", firewallReload, "delete table inet admin"} {
+		lab.Run(t, []byte(rules), "nft", "-f", "-").Must(t)
+		answers("after " + rules)
+	}
 	d.Kill()
 	began := time.Now()
 	d.Restart()

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -43,10 +41,7 @@ func moments(t *testing.T, d *lab.Daemon) []moment {
 		{"after somebody flushed the rules", func() { nft("flush ruleset") }},
 		{"after a reload of the host's firewall", func() { nft(firewallReload) }},
 		{"after a reload of the daemon", func() {
-			if err := syscall.Kill(d.Pid(), syscall.SIGHUP); err != nil {
-				t.Fatal(err)
-			}
-			lab.Eventually(t, 10*time.Second, "the daemon notes the signal", func() bool { return strings.Contains(d.Log(), "SIGHUP") })
+			reload(t, d, reloaded)
 		}},
 		{"while no daemon runs", d.Kill},
 		{"after a restart of the daemon", func() { d.Restart() }},
