@@ -59,6 +59,3 @@ require (
 	go.opentelemetry.io/otel/trace v1.35.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
-
-// Its regular expressions, compiled at start, are a fifth of a client command's time.
-replace github.com/opencontainers/go-digest => ./third_party/go-digest

@@ -1,5 +1,4 @@
-// Takes the place of the library of this name: see the replace directive in
-// Sampan's go.mod, and the package comment for the reason.
+// Takes the place of the library of this name: see go.work and the package comment.
 module github.com/opencontainers/go-digest
 
 go 1.26
