@@ -17,8 +17,6 @@ var missing = []string{
 	"builder build, image build, build", "builder prune",
 	"checkpoint create", "checkpoint ls, checkpoint list", "checkpoint rm, checkpoint remove",
 	"config create", "config inspect", "config ls, config list", "config rm, config remove",
-	"context create", "context export", "context import", "context inspect", "context ls, context list",
-	"context rm, context remove", "context show", "context update", "context use",
 	"node demote", "node inspect", "node ls, node list", "node promote", "node ps", "node rm, node remove", "node update",
 	"plugin create", "plugin disable", "plugin enable", "plugin inspect", "plugin install", "plugin ls, plugin list",
 	"plugin push", "plugin rm, plugin remove", "plugin set", "plugin upgrade",

@@ -14,6 +14,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/container/nsenter"
 	"github.com/sampan-containers/sampan/cli/container/recreate"
 	"github.com/sampan-containers/sampan/cli/container/stats"
+	"github.com/sampan-containers/sampan/cli/contexts"
 	"github.com/sampan-containers/sampan/cli/image"
 	"github.com/sampan-containers/sampan/cli/manifest"
 	"github.com/sampan-containers/sampan/cli/network"
@@ -41,6 +42,7 @@ type entry struct {
 func entries() []entry {
 	list := []entry{
 		{name: "container", section: sectionManagement, nounShort: "Manage containers", verbs: container.Commands},
+		{name: "context", section: sectionManagement, nounShort: "Manage names for daemons", verbs: contexts.Commands},
 		{name: "image", section: sectionManagement, nounShort: "Manage images", verbs: image.Commands},
 		{name: "manifest", section: sectionManagement, nounShort: "Manage manifests and indexes in registries", verbs: manifest.Commands},
 		{name: "network", section: sectionManagement, nounShort: "Manage networks", verbs: network.Commands},
@@ -216,7 +218,7 @@ func globalFlags(a *app.App, root *cobra.Command) {
 	// What follows the command belongs to the command.
 	fs.SetInterspersed(false)
 	fs.StringVar(&g.ConfigDir, "config", "", "Directory of the configuration file")
-	fs.StringVarP(&g.Context, "context", "c", "", "Context to use (only \"default\" yet)")
+	fs.StringVarP(&g.Context, "context", "c", "", "Context to use, instead of DOCKER_CONTEXT and the one of \"context use\"")
 	fs.BoolVarP(&g.Debug, "debug", "D", false, "Show each request to the daemon")
 	fs.StringVarP(&g.Host, "host", "H", "", "Daemon to connect to (unix:///PATH, tcp://HOST:PORT)")
 	fs.StringVarP(&g.LogLevel, "log-level", "l", "info", `Level of the client's messages ("debug", "info", "warn", "error", "fatal")`)

@@ -71,9 +71,6 @@ func (a *App) Config() *Config { return a.config() }
 func (a *App) Connect() (*connect.Conn, error) { return a.conn() }
 
 func (a *App) connect() (*connect.Conn, error) {
-	if err := a.checkContext(); err != nil {
-		return nil, err
-	}
 	if g := &a.Global; g.Given != nil {
 		g.TLS.CASet, g.TLS.CertSet, g.TLS.KeySet, g.TLS.VerifySet = g.Given("tlscacert"), g.Given("tlscert"), g.Given("tlskey"), g.Given("tlsverify")
 	}
@@ -81,20 +78,10 @@ func (a *App) connect() (*connect.Conn, error) {
 	if a.Global.Debug || a.Global.LogLevel == "debug" {
 		o.Trace = a.Err.Text()
 	}
+	if err := a.useContext(&o); err != nil {
+		return nil, err
+	}
 	return connect.New(o)
-}
-
-// checkContext: contexts other than the default one do not exist yet. One that
-// was chosen must not be silently replaced by the local daemon.
-func (a *App) checkContext() error {
-	name := a.Global.Context
-	if name == "" || name == "default" {
-		return nil
-	}
-	if a.Global.Host != "" {
-		return errors.New("conflicting options: specify either --host or --context, not both")
-	}
-	return fmt.Errorf("context %q does not exist: only the context \"default\" is supported yet; use -H or SAMPAN_HOST to reach another daemon", name)
 }
 
 // PrintError writes err as a message to the user. A daemon that is not there

@@ -25,6 +25,7 @@ type Config struct {
 	Auths          map[string]Auth   `json:"auths"`
 	CredsStore     string            `json:"credsStore"`
 	CredHelpers    map[string]string `json:"credHelpers"`
+	CurrentContext string            `json:"currentContext"`
 }
 
 // Auth is one registry's stored login.

@@ -42,6 +42,18 @@ func findHost(flag string, tls bool) (endpoint, error) {
 	return endpoint{host: "unix://" + DefaultSocket, network: "unix", addr: DefaultSocket, implied: true}, nil
 }
 
+// DefaultHost is the daemon's address where no context names one.
+func DefaultHost(flag string) (string, error) {
+	e, err := findHost(flag, false)
+	return e.host, err
+}
+
+// CheckHost tells whether a connection can be made to a host that is written so.
+func CheckHost(value string) error {
+	_, err := parseHost(value, false)
+	return err
+}
+
 func parseHost(value string, tls bool) (endpoint, error) {
 	scheme, rest, ok := strings.Cut(strings.TrimSpace(value), "://")
 	if !ok {

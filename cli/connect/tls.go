@@ -24,6 +24,9 @@ type TLS struct {
 	CA, Cert, Key     string
 	CASet, CertSet    bool
 	KeySet, VerifySet bool
+	// Whole tells that the environment adds nothing: what a context has was
+	// chosen for its host.
+	Whole bool
 }
 
 // Requested tells whether the connection is to be encrypted.
@@ -31,6 +34,9 @@ func (t TLS) Requested() bool { return t.Enable || t.Verify }
 
 // fromEnv adds DOCKER_TLS_VERIFY and DOCKER_CERT_PATH where no flag was given.
 func (t TLS) fromEnv() TLS {
+	if t.Whole {
+		return t
+	}
 	if !t.VerifySet && os.Getenv("DOCKER_TLS_VERIFY") != "" {
 		t.Verify = true
 	}
