@@ -46,7 +46,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	}()
 	var err error
 	if e.Process.Terminal {
-		if master, p.tty, err = c.openTerminal(e.Process.ConsoleSize); err != nil {
+		if master, p.tty, err = c.openTerminal(&rootfs.Console{Size: e.Process.ConsoleSize, RawOutput: e.RawOutput}); err != nil {
 			return nil, err
 		}
 		p.keep(p.tty)
@@ -162,7 +162,7 @@ func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 
 // openTerminal makes a terminal in the container's devpts, by the descriptor that was
 // taken when that was mounted: no path of the container is used.
-func (c *Container) openTerminal(size *specs.Box) (master, slave *os.File, err error) {
+func (c *Container) openTerminal(o *rootfs.Console) (master, slave *os.File, err error) {
 	if c.ptmx == nil {
 		return nil, nil, fault.New(fault.Invalid, "exec in container %s: a terminal needs a devpts mounted at /dev/pts", c.ID)
 	}
@@ -175,7 +175,7 @@ func (c *Container) openTerminal(size *specs.Box) (master, slave *os.File, err e
 	err = errors.Join(
 		unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0),
 		func() (err error) {
-			if size != nil {
+			if size := o.Size; size != nil {
 				err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)})
 			}
 			return err
@@ -186,6 +186,9 @@ func (c *Container) openTerminal(size *specs.Box) (master, slave *os.File, err e
 				return e
 			}
 			peer = r
+			if o.RawOutput {
+				return unix.IoctlSetTermios(int(r), unix.TCSETS, rootfs.Raw())
+			}
 			return nil
 		}(),
 	)

@@ -141,7 +141,8 @@ func (l *launcher) createContainer() []specs.Hook {
 	return l.spec.Hooks.CreateContainer
 }
 
-// startHooks adds the hooks that run in the container before its program.
+// startHooks adds the hooks that run in the container before its program. They are files
+// of the container, and so have the program's ids, capabilities and seccomp filter.
 func (l *launcher) startHooks() {
 	if l.spec.Hooks == nil {
 		return
@@ -157,7 +158,8 @@ func (l *launcher) containerHook(point string, h specs.Hook, state launch.Arg) {
 	b.At("run the "+point+" hook "+h.Path,
 		launch.Hint{Errno: syscall.ECANCELED, Text: "it ended with a failure"},
 		launch.Hint{Errno: syscall.ETIMEDOUT, Text: "it did not end in its time"},
-		launch.Hint{Errno: syscall.ENOENT, Text: "a createContainer hook must be on the host, a startContainer hook in the container"})
+		launch.Hint{Errno: syscall.ENOENT, Text: "a createContainer hook must be on the host, a startContainer hook in the container"},
+		launch.Hint{Errno: syscall.EPERM, Text: "a seccomp profile must allow clone, wait4 and execve for a startContainer hook; pidfd_open, ppoll and kill too if it has a timeout"})
 	pid, result := b.Slot(), b.Slot()
 	status := b.Space(4)
 	child, failed, done := b.Label(), b.Label(), b.Label()

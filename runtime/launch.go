@@ -270,7 +270,7 @@ func (l *launcher) build() error {
 		if l.process.Terminal {
 			master := b.Slot()
 			l.slave = b.Slot()
-			if err := l.fs.Terminal(b, l.tree, l.process.ConsoleSize, master, l.slave); err != nil {
+			if err := l.fs.Terminal(b, l.tree, &rootfs.Console{Size: l.process.ConsoleSize, RawOutput: l.s.RawOutput}, master, l.slave); err != nil {
 				return err
 			}
 			sent = append(sent, launch.In(master))
@@ -317,7 +317,6 @@ func (l *launcher) finish() error {
 	if l.s.Hold && !l.late {
 		l.barrier()
 	}
-	l.startHooks()
 	if err := privs.Personality(b, l.linux.Personality); err != nil {
 		return err
 	}
@@ -336,6 +335,7 @@ func (l *launcher) finish() error {
 			l.barrier() // whoever waits for the start must know the final process
 		}
 	}
+	l.startHooks()
 	return l.execute()
 }
 

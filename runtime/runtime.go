@@ -97,6 +97,10 @@ type LaunchSpec struct {
 	// age of a mount, and the sources of bind mounts are copied first.
 	TableInOrder bool
 
+	// RawOutput makes a terminal that does not turn a line feed into two characters: the
+	// caller's own terminal, to which its output goes, does that.
+	RawOutput bool
+
 	Groups        []*os.File   // as in ExecSpec; linux.intelRdt needs the caller to make these
 	KeepKeyring   bool         // no session keyring of its own
 	DieWithParent bool         // SIGKILL for the container's first process when the caller dies
@@ -137,6 +141,7 @@ type ExecSpec struct {
 	// joins after the container's own: groups below that.
 	Groups      []*os.File
 	KeepKeyring bool // the session keyring is the caller's
+	RawOutput   bool // as in LaunchSpec
 
 	State *specs.State // the container's, as a seccomp listener is told
 }

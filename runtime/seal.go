@@ -40,7 +40,8 @@ const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_
 // NeedsSeal reports whether only a sealed program may launch the container; hold is
 // that of LaunchSpec. The trampoline covers the rest, unless it would change what the
 // container's program gets: a label for the next execve, a filter that may not let the
-// trampoline's own system calls pass, a hook that is executed before it.
+// trampoline's own system calls pass, a hook that is executed before it, a right to
+// files that an execve takes from a user who is not root.
 func NeedsSeal(s *specs.Spec, hold bool) bool {
 	if weak.Off("seal") {
 		return false
@@ -52,8 +53,17 @@ func NeedsSeal(s *specs.Spec, hold bool) bool {
 		return ns.Type == specs.PIDNamespace && ns.Path == ""
 	})
 	return !alone || s.Process.ApparmorProfile != "" || s.Process.SelinuxLabel != "" ||
-		s.Hooks != nil && len(s.Hooks.StartContainer) > 0 ||
+		s.Hooks != nil && len(s.Hooks.StartContainer) > 0 || overrides(s.Process) ||
 		!lets(s.Linux.Seccomp, "execveat", "fcntl", "write", "exit_group")
+}
+
+// overrides reports whether the execve itself may stand on an effective capability of a
+// user who is not root: to execute a file that only others may. An execve ends such
+// capabilities, that of the trampoline too.
+func overrides(p *specs.Process) bool {
+	return p.User.UID != 0 && p.Capabilities != nil && slices.ContainsFunc(p.Capabilities.Effective, func(name string) bool {
+		return name == "CAP_DAC_OVERRIDE" || name == "CAP_DAC_READ_SEARCH"
+	})
 }
 
 // lets reports whether a profile lets system calls pass, whatever their arguments. In

@@ -263,7 +263,7 @@ func (g *Group) make(m *machine, h *hierarchy, member int) error {
 		if pids, perr := p.procs(); perr != nil {
 			return perr
 		} else if len(pids) > 0 && !(len(pids) == 1 && pids[0] == member) {
-			return fault.New(fault.Conflict, "cgroup %s is in use: %d processes are in %s, one is %d; remove that container first or choose another cgroup path",
+			return fault.New(fault.Conflict, "container's cgroup is not empty: %s has %d processes in %s, one is %d; remove that container first or choose another cgroup path",
 				g.path, len(pids), p.dir(), pids[0])
 		}
 	default:

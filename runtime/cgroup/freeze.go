@@ -114,7 +114,7 @@ func (g *Group) refuseFrozen() error {
 		if frozen, err := g.Frozen(); err != nil {
 			return err
 		} else if frozen {
-			return fault.New(fault.Conflict, "cgroup %s is frozen, so that nothing in it would run; thaw or remove it, or choose another cgroup path", g.path)
+			return fault.New(fault.Conflict, "container's cgroup unexpectedly frozen: %s is, so that nothing in it would run; thaw or remove it, or choose another cgroup path", g.path)
 		}
 		return nil
 	}

@@ -200,7 +200,7 @@ func (g *Group) applyUnified(files map[string]string) error {
 		return noGroup("linux.resources.unified")
 	}
 	if p == nil {
-		return fault.New(fault.Unavailable, "unified limits cannot be applied: this machine has no cgroup v2 mounted")
+		return fault.New(fault.Unavailable, "invalid configuration: unified limits cannot be applied: this machine has no cgroup v2 mounted")
 	}
 	for _, file := range sortedKeys(files) {
 		// A file may take several lines (io.max): each is a command of its own.
@@ -208,7 +208,7 @@ func (g *Group) applyUnified(files map[string]string) error {
 			name := p.dir() + "/" + file
 			if err := writeFile(name, line); err != nil {
 				controller, _, _ := strings.Cut(file, ".")
-				return refused(&setting{controller: controller, file: file, limit: "unified limit " + file}, name, line, err)
+				return fmt.Errorf("invalid configuration: %w", refused(&setting{controller: controller, file: file, limit: "unified limit " + file}, name, line, err))
 			}
 		}
 	}

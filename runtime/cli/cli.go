@@ -197,5 +197,5 @@ func (c *call) dispatch() (int, error) {
 		}
 		return code, err
 	}
-	return exitNoCommand, fault.New(fault.Invalid, "there is no command %q; see %s --help", c.verb, c.name())
+	return exitNoCommand, fault.New(fault.Invalid, "No help topic for '%s': there is no such command; see %s --help", c.verb, c.name())
 }

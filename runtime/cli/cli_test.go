@@ -77,7 +77,7 @@ func newLab(t *testing.T, change func(*specs.Spec)) *lab {
 // spec writes the bundle's config.json anew.
 func (l *lab) spec(change func(*specs.Spec)) {
 	l.t.Helper()
-	s := example.Spec()
+	s := example.Spec(true)
 	s.Process.Terminal = false
 	s.Process.Args = []string{"/bin/sleep", "100"}
 	if change != nil {

@@ -19,7 +19,7 @@ func (o *launchOptions) checkTerminal(p *specs.Process) error {
 	case terminal && o.detach && o.console == "":
 		return fault.New(fault.Invalid, "process.terminal is set, but nobody would hold the terminal of a detached container; give --console-socket, or set terminal to false")
 	case terminal && o.console == "" && tty.Ours() == nil:
-		return fault.New(fault.Invalid, "process.terminal is set, but standard input, output and error are no terminal; give --console-socket, or set terminal to false")
+		return fault.New(fault.Invalid, "process.terminal is set, but standard input, output and error are no terminal, and there is no controlling one; give --console-socket, or set terminal to false")
 	case !terminal && o.console != "":
 		return fault.New(fault.Invalid, "--console-socket is given, but the process has no terminal; set process.terminal (or --tty), or leave the option out")
 	}

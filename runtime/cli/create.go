@@ -117,6 +117,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
 		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != config.NoProgram,
+		RawOutput: o.console == "",
 	}
 	if l.Groups, err = rdt.Join(k.path, id, spec.Linux); err != nil {
 		return nil, nil, err

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	case status == stopped:
 		return nil, fault.New(fault.Conflict, "cannot exec in container %s: it has stopped", id)
 	case status == paused && !o.ignorePaused:
-		return nil, fault.New(fault.Conflict, "cannot exec in container %s: it is paused; resume it, or use --ignore-paused", id)
+		return nil, fault.New(fault.Conflict, "cannot exec in a paused container: resume %s, or use --ignore-paused", id)
 	}
 	process, err := o.build(k.Spec, args)
 	if err != nil {
@@ -124,9 +125,13 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	if err != nil {
 		return nil, err
 	}
+	if o.ignorePaused {
+		// The process stops as it enters a frozen group, until a resume, which wants the lock.
+		k.close()
+	}
 	p, err := ct.Exec(&runtime.ExecSpec{
 		Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		Groups: groups, KeepKeyring: k.KeepKeyring, State: k.state(running),
+		Groups: groups, KeepKeyring: k.KeepKeyring, State: k.state(running), RawOutput: o.console == "",
 	})
 	for _, f := range groups {
 		f.Close()
@@ -172,13 +177,16 @@ func subgroups(g *cgroup.Group, list []string) (files []*os.File, retErr error) 
 			}
 		}
 		if len(dirs) == 0 {
-			return files, fault.New(fault.Invalid, "--cgroup %s: the container has no group for the controller %s", s, controllers)
+			return files, fault.New(fault.Invalid, "--cgroup %s: unknown controller %s: the container has no group for it", s, controllers)
+		}
+		if !filepath.IsLocal(strings.TrimLeft(sub, "/")) && strings.Trim(sub, "/") != "" {
+			return files, fault.New(fault.Invalid, "--cgroup %s: %s is not a sub cgroup path", s, sub)
 		}
 		slices.Sort(dirs)
 		for _, dir := range dirs {
 			f, err := joinFile(dir, sub, dir == paths[""] && len(paths) == 1)
 			if err != nil {
-				return files, fault.New(fault.Invalid, "--cgroup %s: %w", s, err)
+				return files, fault.New(fault.Invalid, "--cgroup %s: error adding pid of the process to cgroups: %w", s, err)
 			}
 			files = append(files, f)
 		}

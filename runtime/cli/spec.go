@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/example"
@@ -25,7 +27,7 @@ func specCommand(c *call) (int, error) {
 	if explain {
 		return 0, c.explain(bundle)
 	}
-	spec := example.Spec()
+	spec := example.Spec(onlyUnified())
 	if noRoot {
 		example.Rootless(spec, os.Geteuid(), os.Getegid())
 	}
@@ -43,4 +45,10 @@ func specCommand(c *call) (int, error) {
 	}
 	_, err = f.Write(append(data, '\n'))
 	return 0, errors.Join(err, f.Close())
+}
+
+// onlyUnified reports whether the machine has control groups of version 2 alone.
+func onlyUnified() bool {
+	var fs unix.Statfs_t
+	return unix.Statfs("/sys/fs/cgroup", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
 }

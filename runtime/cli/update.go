@@ -96,7 +96,6 @@ func (o *updateOptions) resources() (*specs.LinuxResources, error) {
 		to           **int64
 	}{
 		{"cpu-quota", o.quota, &cpu.Quota}, {"cpu-rt-runtime", o.rtRuntime, &cpu.RealtimeRuntime}, {"cpu-idle", o.idle, &cpu.Idle},
-		{"memory", o.memory, &mem.Limit}, {"memory-reservation", o.reservation, &mem.Reservation}, {"memory-swap", o.swap, &mem.Swap},
 	} {
 		if n.text == "" {
 			continue
@@ -117,6 +116,19 @@ func (o *updateOptions) resources() (*specs.LinuxResources, error) {
 		v, err := strconv.ParseUint(n.text, 10, 64)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "invalid value for %s: %q is not a whole number", n.option, n.text)
+		}
+		*n.to = &v
+	}
+	for _, n := range []struct {
+		option, text string
+		to           **int64
+	}{{"memory", o.memory, &mem.Limit}, {"memory-reservation", o.reservation, &mem.Reservation}, {"memory-swap", o.swap, &mem.Swap}} {
+		if n.text == "" {
+			continue
+		}
+		v, err := config.Size(n.text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "invalid value for %s: %q is not a number of bytes, as in 67108864, 64M or 1.5g", n.option, n.text)
 		}
 		*n.to = &v
 	}

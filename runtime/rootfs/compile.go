@@ -52,12 +52,20 @@ func (p *Plan) Cover(b *launch.Builder, t Tree) {
 	}
 }
 
-// Seal adds what takes away the right to change the root itself. Nothing can be made in
-// the tree afterwards.
+// Seal adds what takes away the right to change the root itself, and each read-only tmpfs:
+// devices and targets of mounts are made in those. Nothing can be made in the tree
+// afterwards.
 func (p *Plan) Seal(b *launch.Builder, t Tree) error {
 	propagation := ""
 	if p.c.Spec.Linux != nil {
 		propagation = p.c.Spec.Linux.RootfsPropagation
+	}
+	for _, m := range p.mounts {
+		if m.late != 0 {
+			b.At("make " + m.where + " read-only")
+			b.SetMountAttr(launch.In(m.late), unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}, false)
+			b.Close(m.late)
+		}
 	}
 	if p.c.ReadOnly {
 		b.At("make the root file system read-only")
@@ -138,7 +146,12 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 		m.change(b, target)
 	case fileSystem:
 		b.Fchdir(launch.In(target))
-		made := b.Mount(m.what, ".", m.fstype, m.opt.ms, strings.Join(m.opt.data, ","))
+		ms := m.opt.ms
+		if m.fstype == "tmpfs" && ms&unix.MS_RDONLY != 0 {
+			ms &^= unix.MS_RDONLY // see Seal
+			m.late = b.Slot()
+		}
+		made := b.Mount(m.what, ".", m.fstype, ms, strings.Join(m.opt.data, ","))
 		if m.tree != nil { // the kernel may refuse: see Plan.kernelFS
 			mounted, refused := b.Label(), b.Label()
 			made.Else(refused, syscall.EPERM)
@@ -154,6 +167,9 @@ func (p *Plan) attach(b *launch.Builder, t Tree, m *mount) {
 				Attr_set: m.opt.all.set, Attr_clr: m.opt.all.clear, Propagation: uint64(m.opt.propagation),
 			}, m.opt.deepProp || !m.opt.all.empty())
 			b.Close(top)
+		}
+		if m.late != 0 {
+			b.Openat2(launch.In(t.Root), m.where, pathFlags, 0, how).Into(m.late)
 		}
 	}
 	b.Close(target)
@@ -226,6 +242,9 @@ func (m *mount) site() launch.Site {
 	}
 	hint(syscall.ENODEV, "this kernel has no file system of type "+m.fstype)
 	hint(syscall.EROFS, "the target does not exist, and the file system around it is read-only")
+	if m.fstype == "proc" || m.fstype == "sysfs" {
+		hint(syscall.ELOOP, "the target is a symbolic link: a "+m.fstype+" must be mounted on ordinary directory")
+	}
 	hint(syscall.ELOOP, "the target is a symbolic link that may not be followed")
 	hint(syscall.ENXIO, "the target leads into a procfs, where nothing may be mounted")
 	hint(syscall.EPERM, "the kernel does not allow this mount in the container's user namespace, or the engine lacks rights")

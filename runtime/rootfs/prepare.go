@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/mountapi"
 	"github.com/sampan-containers/sampan/kernel/weak"
+	"github.com/sampan-containers/sampan/runtime/launch"
 	"github.com/sampan-containers/sampan/runtime/privs"
 )
 
@@ -57,7 +58,8 @@ type mount struct {
 	opt    options
 	tree   *os.File // bind: the detached copy
 	isDir  bool
-	groups []group // cgroupTree
+	groups []group     // cgroupTree
+	late   launch.Slot // a tmpfs that becomes read-only when everything in it is made
 }
 
 // group is a hierarchy of a cgroupTree.

@@ -34,9 +34,32 @@ func (p *Plan) Ptmx(b *launch.Builder, t Tree, ptmx launch.Slot) {
 	b.Free(typ)
 }
 
+// Console is what a terminal begins with.
+type Console struct {
+	Size      *specs.Box
+	RawOutput bool // see Raw
+}
+
+// Raw is the mode of a new terminal (tty_std_termios of the kernel) without ONLCR.
+func Raw() *unix.Termios {
+	const control = 'A' - 1
+	t := &unix.Termios{
+		Iflag: unix.ICRNL | unix.IXON, Oflag: unix.OPOST, Cflag: unix.B38400 | unix.CS8 | unix.CREAD,
+		Lflag: unix.ISIG | unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHOCTL | unix.ECHOKE | unix.IEXTEN,
+	}
+	for i, c := range map[int]uint8{
+		unix.VINTR: 'C' - control, unix.VQUIT: '\\' - control, unix.VERASE: 0x7f, unix.VKILL: 'U' - control, unix.VEOF: 'D' - control,
+		unix.VMIN: 1, unix.VSTART: 'Q' - control, unix.VSTOP: 'S' - control, unix.VSUSP: 'Z' - control, unix.VREPRINT: 'R' - control,
+		unix.VDISCARD: 'O' - control, unix.VWERASE: 'W' - control, unix.VLNEXT: 'V' - control,
+	} {
+		t.Cc[i] = c
+	}
+	return t
+}
+
 // Terminal adds the steps that make a terminal in the container's devpts and bind
 // it to /dev/console. The slots get master and slave.
-func (p *Plan) Terminal(b *launch.Builder, t Tree, size *specs.Box, master, slave launch.Slot) error {
+func (p *Plan) Terminal(b *launch.Builder, t Tree, c *Console, master, slave launch.Slot) error {
 	if !p.Devpts() {
 		return fault.New(fault.Invalid, "a terminal needs a devpts mounted at /dev/pts")
 	}
@@ -50,7 +73,12 @@ func (p *Plan) Terminal(b *launch.Builder, t Tree, size *specs.Box, master, slav
 	// By the master's own devpts, not by a path: Linux 4.13.
 	b.Call(unix.SYS_IOCTL, launch.In(master), launch.Int(unix.TIOCGPTPEER),
 		launch.Int(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)).Into(slave)
-	if size != nil {
+	if c.RawOutput {
+		mode := b.Space(int(unsafe.Sizeof(unix.Termios{})))
+		*(*unix.Termios)(unsafe.Pointer(&mode.Bytes()[0])) = *Raw()
+		b.Call(unix.SYS_IOCTL, launch.In(slave), launch.Int(unix.TCSETS), mode.Addr())
+	}
+	if size := c.Size; size != nil {
 		ws := b.Space(int(unsafe.Sizeof(unix.Winsize{})))
 		*(*unix.Winsize)(unsafe.Pointer(&ws.Bytes()[0])) = unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}
 		b.Call(unix.SYS_IOCTL, launch.In(master), launch.Int(unix.TIOCSWINSZ), ws.Addr())

@@ -25,7 +25,7 @@ func CheckNotify(s *specs.LinuxSeccomp) error {
 		}
 		for _, name := range []string{"write", "sendmsg"} {
 			if slices.Contains(r.Names, name) {
-				return fault.New(fault.Invalid, "seccomp: SCMP_ACT_NOTIFY cannot be used for the write and sendmsg system calls: they bring the descriptor to the listener (rule for %q)", name)
+				return fault.New(fault.Invalid, "seccomp: SCMP_ACT_NOTIFY cannot be used for the %s syscall: it brings the descriptor to the listener", name)
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func SendListener(s *specs.LinuxSeccomp, listener *os.File, pid int, state *spec
 	}
 	defer unix.Close(fd)
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: s.ListenerPath}); err != nil {
-		return fault.New(fault.Invalid, "seccomp: reach the listener at %s: %w", s.ListenerPath, err)
+		return fault.New(fault.Invalid, "seccomp: failed to connect with seccomp agent (linux.seccomp.listenerPath) at %s: %w", s.ListenerPath, err)
 	}
 	if err := fdpass.Send(fd, data, listener); err != nil {
 		return fmt.Errorf("seccomp: send the notification descriptor to %s: %w", s.ListenerPath, err)

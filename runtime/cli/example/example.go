@@ -9,8 +9,10 @@ import (
 )
 
 // Spec is a shell in rootfs with the defaults that are right for most: few
-// capabilities, no new privileges, the sensitive files of proc and sys masked.
-func Spec() *specs.Spec {
+// capabilities, no new privileges, the sensitive files of proc and sys masked. As with runc
+// there is a cgroup namespace only where control groups are unified: programs that
+// complete what it writes add their own elsewhere.
+func Spec(unified bool) *specs.Spec {
 	caps := []string{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}
 	const files = 1024
 	s := &specs.Spec{
@@ -41,8 +43,11 @@ func Spec() *specs.Spec {
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
 	}
-	for _, kind := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.MountNamespace, specs.CgroupNamespace} {
+	for _, kind := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.MountNamespace} {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: kind})
+	}
+	if unified {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}
 	return s
 }

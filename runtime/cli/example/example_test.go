@@ -10,10 +10,10 @@ import (
 )
 
 func TestSpecsAreValid(t *testing.T) {
-	if err := speccheck.Check(Spec()); err != nil {
+	if err := speccheck.Check(Spec(true)); err != nil {
 		t.Error(err)
 	}
-	s := Spec()
+	s := Spec(true)
 	Rootless(s, 1000, 1001)
 	if err := speccheck.Check(s); err != nil {
 		t.Error(err)

@@ -13,12 +13,16 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 )
 
-// Ours returns the terminal we were called from, or nil.
+// Ours returns the terminal we were called from, or nil: one of the standard streams,
+// or where all three lead elsewhere the controlling terminal.
 func Ours() *os.File {
 	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
 		if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err == nil {
 			return f
 		}
+	}
+	if f, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY, 0); err == nil {
+		return f
 	}
 	return nil
 }
@@ -36,17 +40,16 @@ type Session struct {
 func Attach(console *os.File) (*Session, error) {
 	s := &Session{ours: Ours(), console: console, drained: make(chan struct{})}
 	if s.ours == nil {
-		return nil, fault.New(fault.Invalid, "standard input, output and error are no terminal")
+		return nil, fault.New(fault.Invalid, "standard input, output and error are no terminal, and there is no controlling one")
 	}
 	termios, err := unix.IoctlGetTermios(int(s.ours.Fd()), unix.TCGETS)
 	if err != nil {
 		return nil, fmt.Errorf("read the mode of the terminal: %w", err)
 	}
 	raw := *termios
-	// As cfmakeraw(3), with the output processing that the container's terminal
-	// has done already switched off too.
+	// As cfmakeraw(3), but for the output: the container's terminal leaves it to this one
+	// what becomes of a line feed.
 	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	raw.Oflag &^= unix.OPOST
 	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
