@@ -446,7 +446,7 @@ func TestRootlessDelegated(t *testing.T) {
 	l := newRootlessLab(t, ours)
 	parent := fmt.Sprintf("/sys/fs/cgroup/pids/ociruntime-%d", os.Getpid())
 	if err := os.Mkdir(parent, 0o755); err != nil {
-		t.Skipf("no cgroup v1 hierarchy for pids, as on pure v2 (which the test machine has): %v", err)
+		t.Skipf("no cgroup v1 hierarchy for pids, as on pure v2 (TestRootlessDelegatedUnified): %v", err)
 	}
 	t.Cleanup(func() { until(t, "the end of the group", func() bool { return os.Remove(parent) == nil }) })
 	for _, name := range []string{"", "tasks", "cgroup.procs"} {
