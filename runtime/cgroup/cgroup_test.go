@@ -356,7 +356,7 @@ func TestFrozenGroupIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := create(t, m, nil)
 			must(t, g.Freeze(context.Background()))
-			if _, err := m.create(groupPath(t), nil, Options{}); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "is frozen") {
+			if _, err := m.create(groupPath(t), nil, Options{}); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "unexpectedly frozen") {
 				t.Errorf("got %v", err)
 			}
 			must(t, g.Thaw(context.Background()))

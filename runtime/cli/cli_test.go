@@ -243,7 +243,7 @@ func TestRunRefuses(t *testing.T) {
 	l.refused(1, "does not exist", "state", "nobody")
 	l.refused(1, "no config.json", "run", "--bundle", "/", "x")
 	l.refused(1, "container x does not exist", "checkpoint", "x")
-	l.refused(3, `no command "frob"`, "frob")
+	l.refused(3, "No help topic for 'frob'", "frob")
 	l.refused(1, `no option "--frob"`, "run", "--frob", "x")
 	l.refused(1, "needs a value", "run", "x", "--bundle")
 	if !systemd.Running() {
@@ -291,7 +291,7 @@ func TestLifecycle(t *testing.T) {
 	if s := l.status(id); s != paused {
 		t.Errorf("after pause: %s", s)
 	}
-	l.refused(255, "it is paused", "exec", id, "/bin/true")
+	l.refused(255, "in a paused container", "exec", id, "/bin/true")
 	l.ok("resume", id)
 
 	if out := l.ok("exec", "--env", "X=y", "--cwd", "/bin", id, "/bin/sh", "-c", "echo $X $PWD"); out != "y /bin\n" {
