@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-containers/sampan/kernel/mountapi"
 	"github.com/sampan-containers/sampan/kernel/weak"
 	"github.com/sampan-containers/sampan/runtime/launch"
+	"github.com/sampan-containers/sampan/runtime/privs"
 )
 
 // sealedName is how a sealed copy of the program is called in /proc.
@@ -53,17 +54,8 @@ func NeedsSeal(s *specs.Spec, hold bool) bool {
 		return ns.Type == specs.PIDNamespace && ns.Path == ""
 	})
 	return !alone || s.Process.ApparmorProfile != "" || s.Process.SelinuxLabel != "" ||
-		s.Hooks != nil && len(s.Hooks.StartContainer) > 0 || overrides(s.Process) ||
+		s.Hooks != nil && len(s.Hooks.StartContainer) > 0 || privs.Overrides(s.Process) ||
 		!lets(s.Linux.Seccomp, "execveat", "fcntl", "write", "exit_group")
-}
-
-// overrides reports whether the execve itself may stand on an effective capability of a
-// user who is not root: to execute a file that only others may. An execve ends such
-// capabilities, that of the trampoline too.
-func overrides(p *specs.Process) bool {
-	return p.User.UID != 0 && p.Capabilities != nil && slices.ContainsFunc(p.Capabilities.Effective, func(name string) bool {
-		return name == "CAP_DAC_OVERRIDE" || name == "CAP_DAC_READ_SEARCH"
-	})
 }
 
 // lets reports whether a profile lets system calls pass, whatever their arguments. In

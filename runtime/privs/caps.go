@@ -2,6 +2,7 @@ package privs
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,4 +203,13 @@ func Capabilities() []string {
 		}
 	}
 	return list
+}
+
+// Overrides reports whether the execve itself may stand on an effective capability of a
+// user who is not root: to execute a file that only others may. An execve ends such
+// capabilities, that of the trampoline too.
+func Overrides(p *specs.Process) bool {
+	return p.User.UID != 0 && p.Capabilities != nil && slices.ContainsFunc(p.Capabilities.Effective, func(name string) bool {
+		return name == "CAP_DAC_OVERRIDE" || name == "CAP_DAC_READ_SEARCH"
+	})
 }
