@@ -33,6 +33,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		a.Completing = args[1] == cobra.ShellCompRequestCmd || args[1] == cobra.ShellCompNoDescRequestCmd
 	}
 	args = args[min(1, len(args)):]
+	a.Args = args
 	root := NewRoot(a, args)
 	root.SetArgs(args)
 	return exitCode(a, root.ExecuteContext(context.Background()))

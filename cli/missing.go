@@ -29,7 +29,7 @@ var missing = []string{
 
 // addMissing adds them to the tree, with their nouns where those are missing
 // as a whole; only those of one noun if it is given.
-func addMissing(root *cobra.Command, only string) {
+func addMissing(a *app.App, root *cobra.Command, only string) {
 	nouns := map[string]*cobra.Command{}
 	for _, cmd := range root.Commands() {
 		nouns[cmd.Name()] = cmd
@@ -40,13 +40,13 @@ func addMissing(root *cobra.Command, only string) {
 			switch {
 			case only != "" && (noun != only || !nested):
 			case !nested:
-				root.AddCommand(refused(noun))
+				root.AddCommand(refused(a, noun))
 			default:
 				if nouns[noun] == nil {
-					nouns[noun] = refused(noun)
+					nouns[noun] = refused(a, noun)
 					root.AddCommand(nouns[noun])
 				}
-				nouns[noun].AddCommand(refused(verb))
+				nouns[noun].AddCommand(refused(a, verb))
 			}
 		}
 	}
@@ -54,13 +54,17 @@ func addMissing(root *cobra.Command, only string) {
 
 // refused is a command that only says that it does not exist yet. Its flags
 // are not looked at: they would be refused for the wrong reason.
-func refused(name string) *cobra.Command {
+func refused(a *app.App, name string) *cobra.Command {
 	return &cobra.Command{
 		Use:                name,
 		Hidden:             true,
 		DisableFlagParsing: true,
 		Args:               cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// buildx is a plugin with Docker too.
+			if path := findPlugin(a, strings.Fields(cmd.CommandPath())[1]); path != "" {
+				return runPlugin(cmd.Context(), a, path)
+			}
 			return &app.StatusError{Code: app.ExitFailure, Err: fmt.Errorf("%s: this command is %w by Sampan", cmd.CommandPath(), app.ErrUnsupported)}
 		},
 	}

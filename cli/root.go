@@ -104,14 +104,14 @@ func NewRoot(a *app.App, args []string) *cobra.Command {
 	for i := range list {
 		if list[i].name == word {
 			root.AddCommand(list[i].build(a))
-			addMissing(root, word)
+			addMissing(a, root, word)
 			return root
 		}
 	}
 	for i := range list {
 		root.AddCommand(list[i].build(a))
 	}
-	addMissing(root, "")
+	addMissing(a, root, "")
 	root.AddCommand(newHelp())
 	addCompletion(root)
 	return root
@@ -156,6 +156,9 @@ func rootCommand(a *app.App) *cobra.Command {
 				return nil
 			case len(args) == 0:
 				return cmd.Help()
+			}
+			if path := findPlugin(a, args[0]); path != "" {
+				return runPlugin(cmd.Context(), a, path)
 			}
 			return unknownCommand(cmd, args[0])
 		},

@@ -21,6 +21,8 @@ import (
 type App struct {
 	// Name is how the program was called: "sampan", or "docker" through a link.
 	Name string
+	// Args is the command line without the program's name.
+	Args []string
 	In   *terminal.In
 	Out  *terminal.Out
 	Err  *terminal.Out

@@ -26,6 +26,7 @@ type Config struct {
 	CredsStore     string            `json:"credsStore"`
 	CredHelpers    map[string]string `json:"credHelpers"`
 	CurrentContext string            `json:"currentContext"`
+	PluginDirs     []string          `json:"cliPluginsExtraDirs"`
 }
 
 // Auth is one registry's stored login.
