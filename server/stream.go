@@ -35,6 +35,7 @@ type StreamWriter struct {
 	buf     []byte
 	timer   *time.Timer
 	started bool
+	whole   bool
 	err     error
 }
 
@@ -42,6 +43,11 @@ type StreamWriter struct {
 func (c *Call) StreamWriter(contentType string) *StreamWriter {
 	return &StreamWriter{contentType: contentType, w: c.W, rc: http.NewResponseController(c.W)}
 }
+
+// Whole says that all of the answer is at hand: nothing goes out before the buffer is
+// full or Close comes. The timer that it does without wakes a thread of the daemon,
+// which costs as much as reading the last lines of a log.
+func (s *StreamWriter) Whole() { s.whole = true }
 
 // Start sends the header, if it has not gone out yet.
 func (s *StreamWriter) Start() {
@@ -101,7 +107,7 @@ func (s *StreamWriter) written() error {
 	if len(s.buf) >= streamBuffer {
 		return s.flush()
 	}
-	if s.timer == nil {
+	if s.timer == nil && !s.whole {
 		s.timer = time.AfterFunc(flushDelay, s.onTimer)
 	}
 	return nil

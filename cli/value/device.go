@@ -3,7 +3,6 @@ package value
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -91,7 +90,7 @@ func IsCDI(name string) bool {
 
 // CheckDeviceRule is the check of --device-cgroup-rule.
 func CheckDeviceRule(rule string) (string, error) {
-	if regexp.MustCompile(`^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$`).MatchString(rule) {
+	if isDeviceRule(rule) {
 		return rule, nil
 	}
 	return "", fmt.Errorf("invalid device cgroup format '%s'", rule)
@@ -211,3 +210,15 @@ func (u *Ulimits) String() string {
 
 // Type implements pflag.Value.
 func (*Ulimits) Type() string { return "ulimit" }
+
+// isDeviceRule: a, b or c, a blank, MAJOR:MINOR as numbers or "*", a blank, and one to
+// three of r, w and m. A regular expression would have every command link package
+// regexp, and prepare Unicode's tables for it.
+func isDeviceRule(rule string) bool {
+	kind, rest, _ := strings.Cut(rule, " ")
+	numbers, access, _ := strings.Cut(rest, " ")
+	major, minor, two := strings.Cut(numbers, ":")
+	number := func(s string) bool { return s == "*" || s != "" && strings.Trim(s, "0123456789") == "" }
+	return (kind == "a" || kind == "b" || kind == "c") && two && number(major) && number(minor) &&
+		access != "" && len(access) <= len("rwm") && strings.Trim(access, "rwm") == ""
+}

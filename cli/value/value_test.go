@@ -155,3 +155,15 @@ func FuzzEnvFile(f *testing.F) {
 		}
 	})
 }
+
+func TestDeviceRules(t *testing.T) {
+	for rule, good := range map[string]bool{
+		"c 1:3 rwm": true, "b *:* r": true, "a 10:* mr": true, "c 1:3 rrr": true,
+		"": false, "c": false, "c 1:3": false, "c 1:3 ": false, "d 1:3 r": false, "cc 1:3 r": false, "c 1 r": false, "c : r": false, "c 1: r": false,
+		"c 1:2:3 r": false, "c -1:3 r": false, "c **:3 r": false, "c 1*:3 r": false, "c 1:3 rwmr": false, "c 1:3 x": false, "c  1:3 r": false, "c 1:3 r ": false, "c 1:3 r\n": false,
+	} {
+		if got, err := CheckDeviceRule(rule); (err == nil) != good || good && got != rule {
+			t.Errorf("%q: %q, %v", rule, got, err)
+		}
+	}
+}

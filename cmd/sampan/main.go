@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/sampan-containers/sampan/cli"
+	_ "github.com/sampan-containers/sampan/cmd/sampan/stack"
 )
 
 func main() {

@@ -25,10 +25,13 @@ func (r routes) logs(c *server.Call) error {
 	defer cancel()
 	out := c.StreamWriter(c.StreamType(tty))
 	defer out.Close()
-	if o.Follow {
+	switch {
+	case o.Follow:
 		// A quiet container must not keep its follower waiting for the header.
 		// Without follow the first line is at hand, or an error gets its status.
 		out.Start()
+	case o.Grep == nil: // which may find little in much
+		out.Whole()
 	}
 	emit := func(stream string, data []byte) error {
 		switch {
