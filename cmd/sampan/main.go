@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"github.com/sampan-containers/sampan/cli"
-	_ "github.com/sampan-containers/sampan/cmd/sampan/stack"
+	_ "github.com/sampan-containers/sampan/cli/stack"
 )
 
 func main() {
