@@ -88,6 +88,7 @@ type call struct {
 	args    []string // behind the verb
 	systemd bool     // --systemd-cgroup: systemd makes the control groups
 	log     *logger
+	mounts  int // of run: the container's mount namespace, or -1
 
 	rootless, rootful bool // --rootless: groups that may not be made are left out, or are not
 	entered           bool // in the container's user namespace: see inUserNamespace

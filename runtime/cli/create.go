@@ -133,6 +133,9 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		c.afterFailure(spec, id, bundle)
 		return nil, nil, err
 	}
+	if !o.detach {
+		c.mounts = mountsOf(ct.PidFD)
+	}
 	defer func() {
 		if retErr != nil {
 			abandon(ct)
