@@ -64,12 +64,14 @@ func run(ctx context.Context, parts []string) error {
 	// crun refuses a hybrid hierarchy; in this mount namespace there is none.
 	_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
 	if wanted("runtime") {
-		if rep.runtimes, err = measureRuntimes(runtimesDir, tar); err != nil {
+		if err := rep.measureRuntimes(runtimesDir, tar); err != nil {
 			return err
 		}
-		rep.printRuntimes(os.Stdout)
 	}
 
+	if len(parts) == 1 && parts[0] == "runtime" {
+		return nil // it needs no engine
+	}
 	ours, peer, err := engines(dir, tar)
 	defer func() {
 		for _, e := range []*engine{ours, peer} {

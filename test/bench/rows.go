@@ -12,7 +12,7 @@ const (
 	image    = "bench:latest"
 	fleet    = 20  // containers of a row that takes many
 	inARow   = 200 // commands of the second figure
-	pairs    = 9   // rounds of a row's first figure
+	pairs    = 25  // rounds of a row's first figure
 	peerName = "docker.io"
 )
 
@@ -152,11 +152,13 @@ func prepareOnce(r row) bool { return !r.leaves }
 
 func measureRound(ctx context.Context, r row, e *engine, prepared bool) (time.Duration, error) {
 	if prepared {
+		time.Sleep(rest)
 		return timed(func() error { return r.run(e) })
 	}
 	if err := r.prepare(e); err != nil {
 		return 0, err
 	}
+	time.Sleep(rest)
 	d, err := timed(func() error { return r.run(e) })
 	if err != nil {
 		return 0, err
