@@ -103,7 +103,7 @@ func (r *report) printMemory(w io.Writer) {
 func (r *report) write(path string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench` on %s; one run, one machine (2 cores), paired round by round. "+
-		"A ratio is the peer's median over ours. Same image (static busybox), same flags, fresh loop-mounted ext4 and a network namespace for each engine, log driver json-file on both sides; a command whose latency is measured begins on a machine at rest for 50 ms. "+
+		"A ratio is the peer's median over ours. Same image (static busybox), same flags, fresh loop-mounted ext4 and a network namespace for each engine, log driver json-file on both sides; a command whose latency is measured begins when what the ones before have left is gone, that of a runtime after 50 ms of rest. "+
 		"\"200 in a row\" counts until no cgroup, link, namespace, directory or process of them exists.\n\n", r.started.UTC().Format("2006-01-02"))
 	for _, v := range r.versions {
 		fmt.Fprintf(&b, "- %s\n", v)

@@ -152,13 +152,11 @@ func prepareOnce(r row) bool { return !r.leaves }
 
 func measureRound(ctx context.Context, r row, e *engine, prepared bool) (time.Duration, error) {
 	if prepared {
-		time.Sleep(rest)
 		return timed(func() error { return r.run(e) })
 	}
 	if err := r.prepare(e); err != nil {
 		return 0, err
 	}
-	time.Sleep(rest)
 	d, err := timed(func() error { return r.run(e) })
 	if err != nil {
 		return 0, err

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rest is how long the machine is left alone before a command whose latency is measured.
-// What the one before has left to the kernel (the end of its network namespace, RCU
-// grace periods) would count for the next one, another engine's, otherwise; the figure in
-// a row is there for that.
+// rest is how long the machine is left alone before a runtime's command whose latency is
+// measured. What the one before has left to the kernel (the end of its network namespace,
+// RCU grace periods) would count for the next one, another runtime's, otherwise; the
+// figure in a row is there for that. An engine's commands wait until what the ones
+// before have left is gone.
 const rest = 50 * time.Millisecond
 
 const (
