@@ -61,3 +61,16 @@ func Ended(p *os.File, d time.Duration) (bool, error) {
 		return n > 0, nil
 	}
 }
+
+// Mounts opens the mount namespace of a process, as a descriptor, or returns -1 where
+// there is none any more or the kernel cannot (before 6.11, ioctl_pidfd(2)). Whoever
+// leaves a mount namespace last takes its file systems down, which needs as long as the
+// removal of all of a container's control groups: a holder of it can do that beside them,
+// where the process would do it before its end is told.
+func Mounts(pidfd *os.File) int {
+	ns, err := unix.IoctlRetInt(int(pidfd.Fd()), unix.PIDFD_GET_MNT_NAMESPACE)
+	if err != nil {
+		return -1
+	}
+	return ns
+}

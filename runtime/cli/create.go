@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/pidfd"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/ahead"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
@@ -133,9 +134,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		c.afterFailure(spec, id, bundle)
 		return nil, nil, err
 	}
-	if !o.detach {
-		c.mounts = mountsOf(ct.PidFD)
-	}
+	c.mounts = pidfd.Mounts(ct.PidFD)
 	defer func() {
 		if retErr != nil {
 			abandon(ct)

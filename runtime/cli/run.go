@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -54,25 +53,13 @@ func runCommand(c *call) (int, error) {
 	if o.keep {
 		return code, ct.Close()
 	}
-	go unix.Close(c.mounts) // the end of this process waits for it
+	go unix.Close(c.mounts) // takes the file systems down, and the end of this process waits for it
 	if err := k.lock(); err != nil {
 		return code, nil // deleted by somebody else
 	}
 	defer k.close()
 	defer ct.Close()
 	return code, c.destroy(k, ct.Cgroup)
-}
-
-// mountsOf opens the mount namespace of a process, or returns -1 where the kernel cannot
-// (before 6.11). Whoever leaves a mount namespace last takes its file systems down, which
-// needs as long as the removal of all control groups: a thread does it beside that then,
-// where the process would do it before its end is told.
-func mountsOf(pidfd *os.File) int {
-	ns, err := unix.IoctlRetInt(int(pidfd.Fd()), unix.PIDFD_GET_MNT_NAMESPACE)
-	if err != nil {
-		return -1
-	}
-	return ns
 }
 
 // destroy takes away what a container that has ended left: processes, group, record.

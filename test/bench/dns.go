@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sampan-containers/sampan/test/bench/clock"
 	"github.com/sampan-containers/sampan/test/dnsload"
 )
 
@@ -117,10 +118,10 @@ func us(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Micros
 func (r *report) printDNS(w io.Writer) {
 	fmt.Fprintf(w, "\n| %d queries a second from %d containers | sampan: median | p99 | failed | %s: median | p99 | failed | p99 ratio | target |\n|---|--:|--:|--:|--:|--:|--:|--:|---|\n", dnsRate, fleet, peerName)
 	for _, line := range r.dns {
-		target := "none failed: " + verdict(line.ours.Failed == 0)
+		target := "none failed: " + clock.Verdict(line.ours.Failed == 0)
 		times := float64(line.peers.Quantile(0.99)) / float64(max(1, line.ours.Quantile(0.99)))
 		if line.target > 0 {
-			target = fmt.Sprintf("≥ %.0f: %s; ", line.target, verdict(times >= line.target)) + target
+			target = fmt.Sprintf("≥ %.0f: %s; ", line.target, clock.Verdict(times >= line.target)) + target
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %d of %d | %s | %s | %d of %d | %.1f | %s |\n", line.what,
 			us(line.ours.Quantile(0.5)), us(line.ours.Quantile(0.99)), line.ours.Failed, line.ours.Failed+line.ours.Answered,

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 const (
@@ -297,7 +299,7 @@ func (row imageRow) measure(shippers []*shipper, scratch string) (imageResult, e
 	}
 	res := imageResult{row, map[string]time.Duration{}, map[string]time.Duration{}}
 	for name := range wall {
-		res.wall[name], res.cpu[name] = median(wall[name]), median(cpu[name])
+		res.wall[name], res.cpu[name] = clock.Median(wall[name]), clock.Median(cpu[name])
 	}
 	return res, nil
 }
@@ -394,7 +396,7 @@ func (r *report) printImage(w io.Writer, res imageResult) {
 	var targets []string
 	demand := func(want float64, text string, ok bool) {
 		if want > 0 {
-			targets = append(targets, text+": "+verdict(ok))
+			targets = append(targets, text+": "+clock.Verdict(ok))
 		}
 	}
 	if _, ok := res.wall[peerName]; ok {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 // lean is Sampan with --keep-blobs=false: what its disk holds beside the files after
@@ -107,7 +109,7 @@ func measureLean(dir, storage string, keeping *shipper) (l lean, err error) {
 		}
 		pushes = append(pushes, wall)
 	}
-	l.pull, l.push = median(pulls), median(pushes)
+	l.pull, l.push = clock.Median(pulls), clock.Median(pushes)
 	return l, nil
 }
 

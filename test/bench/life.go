@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 // The group life: what a user waits for in the life of a container besides its
@@ -43,7 +45,7 @@ type lifeRow struct {
 
 func timing(f func(e *engine) error) func(e *engine) (time.Duration, error) {
 	return func(e *engine) (time.Duration, error) {
-		return timed(func() error { return f(e) })
+		return clock.Timed(func() error { return f(e) })
 	}
 }
 
@@ -178,7 +180,7 @@ func withDifference(e *engine) error {
 
 // commit makes a new image each time; the one before goes untimed.
 func commit(e *engine) (time.Duration, error) {
-	d, err := timed(func() error { _, err := e.do("commit", "target", "committed:latest"); return err })
+	d, err := clock.Timed(func() error { _, err := e.do("commit", "target", "committed:latest"); return err })
 	if err == nil {
 		_, err = e.do("rmi", "-f", "committed:latest")
 	}
@@ -267,7 +269,7 @@ func probeTime(e *engine) (time.Duration, error) {
 			all = append(all, r.End.Sub(r.Start))
 		}
 		time.Sleep(probeRuns * probeEvery) // the next round has new ones
-		return median(all), nil
+		return clock.Median(all), nil
 	}
 	return 0, fmt.Errorf("%s: no %d probes within %v", e.name, probeRuns, readyWait)
 }
@@ -300,7 +302,7 @@ func measureLife(ctx context.Context, r lifeRow, engines []*engine) (lifeResult,
 		}
 	}
 	for _, e := range engines {
-		res.figures[e.name] = median(all[e.name])
+		res.figures[e.name] = clock.Median(all[e.name])
 		if err := r.finish(e); err != nil {
 			return res, err
 		}
@@ -319,9 +321,9 @@ func (r *report) printLife(w io.Writer, res lifeResult) {
 	times := ratio(res.figures, peerName)
 	target := "–"
 	if res.row.target > 0 {
-		target = fmt.Sprintf("≥ %.0f: %s", res.row.target, verdict(times >= res.row.target))
+		target = fmt.Sprintf("≥ %.0f: %s", res.row.target, clock.Verdict(times >= res.row.target))
 	}
-	fmt.Fprintf(w, "| %s | %s | %s | %.1f | %s |\n", res.row.name, ms(res.figures["sampan"]), ms(res.figures[peerName]), times, target)
+	fmt.Fprintf(w, "| %s | %s | %s | %.1f | %s |\n", res.row.name, clock.Millis(res.figures["sampan"]), clock.Millis(res.figures[peerName]), times, target)
 }
 
 // measureLifeRows runs the group, or the rows that are selected.

@@ -64,7 +64,7 @@ func run(ctx context.Context, parts []string) error {
 	// crun refuses a hybrid hierarchy; in this mount namespace there is none.
 	_ = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
 	if wanted("runtime") {
-		if err := rep.measureRuntimes(runtimesDir, tar); err != nil {
+		if err := rep.runtimes.Measure(os.Stdout, runtimesDir, tar); err != nil {
 			return err
 		}
 	}

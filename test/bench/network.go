@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 // The group network: what the kernel carries between containers, the host and
@@ -53,9 +55,9 @@ func (l netLine) target() string {
 	switch {
 	case l.limit > 0:
 		over := l.ours / l.base
-		return fmt.Sprintf("%.2f of %.1f %s, ≤ %.2f: %s", over, l.base, l.unit, l.limit, verdict(over <= l.limit))
+		return fmt.Sprintf("%.2f of %.1f %s, ≤ %.2f: %s", over, l.base, l.unit, l.limit, clock.Verdict(over <= l.limit))
 	case l.ratio > 0:
-		return fmt.Sprintf("≥ %g: %s", l.ratio, verdict(l.times() >= l.ratio))
+		return fmt.Sprintf("≥ %g: %s", l.ratio, clock.Verdict(l.times() >= l.ratio))
 	}
 	return "–"
 }
@@ -172,7 +174,7 @@ func pairedMedians(rounds int, engines []*engine, round func(e *engine) ([]float
 func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func timedMS(f func() error) (float64, error) {
-	d, err := timed(f)
+	d, err := clock.Timed(f)
 	return inMS(d), err
 }
 

@@ -6,14 +6,16 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
+	"github.com/sampan-containers/sampan/test/bench/runtimes"
 )
 
 // report gathers one run's figures and prints them.
 type report struct {
 	started  time.Time
 	versions []string
-	runtimes []runtimeResult
-	peaks    map[string]int // of `create`, in KiB, by runtime
+	runtimes runtimes.Report
 	rows     []result
 	life     []lifeResult
 	remapped remappedResult
@@ -23,54 +25,6 @@ type report struct {
 	images   []imageResult
 	lean     lean
 	pulled   int // the daemon's peak after all pulls, in MiB
-}
-
-func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
-
-// verdict marks a figure that misses its target, so that nobody has to compare.
-func verdict(ok bool) string {
-	if ok {
-		return "reached"
-	}
-	return "MISSED"
-}
-
-func (r *report) printRuntimeHead(w io.Writer) {
-	fmt.Fprintf(w, "\n| sampan-runtime | ours | runc | crun | floor.c | runc, crun / ours | in a row, each: ours | runc, crun / ours | target |\n|---|--:|--:|--:|--:|--:|--:|--:|---|\n")
-}
-
-// printRuntime prints a row of the runtimes: its ratios must hold at rest and in a row.
-func (r *report) printRuntime(w io.Writer, res runtimeResult) {
-	over := func(figures map[string]time.Duration, peer string) float64 {
-		if peer == "floor" {
-			return float64(figures["sampan"]) / float64(figures["floor"])
-		}
-		return ratio(figures, peer)
-	}
-	floor := "–"
-	if res.row.floor {
-		floor = ms(res.latency["floor"])
-	}
-	var verdicts []string
-	for _, peer := range []string{"runc", "crun", "floor"} {
-		for _, target := range res.row.targets[peer] {
-			one, many := over(res.latency, peer), over(res.inARow, peer)
-			if peer == "floor" {
-				verdicts = append(verdicts, fmt.Sprintf("within %.0f of the floor (%.1f, %.1f): %s", target, one, many, verdict(max(one, many) <= target)))
-				continue
-			}
-			verdicts = append(verdicts, fmt.Sprintf("≥ %.0f %s: %s", target, peer, verdict(min(one, many) >= target)))
-		}
-	}
-	fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %.1f, %.1f | %s | %.1f, %.1f | %s |\n", res.row.name,
-		ms(res.latency["sampan"]), ms(res.latency["runc"]), ms(res.latency["crun"]), floor,
-		ratio(res.latency, "runc"), ratio(res.latency, "crun"),
-		ms(res.inARow["sampan"]), ratio(res.inARow, "runc"), ratio(res.inARow, "crun"), strings.Join(verdicts, "; "))
-}
-
-func (r *report) printPeaks(w io.Writer) {
-	fmt.Fprintf(w, "\nPeak memory of `create` (RSS of its largest process): ours %d KiB (≤ %d: %s), runc %d, crun %d.\n",
-		r.peaks["sampan"], createLimit, verdict(r.peaks["sampan"] <= createLimit), r.peaks["runc"], r.peaks["crun"])
 }
 
 func (r *report) rowHead(w io.Writer) {
@@ -83,9 +37,9 @@ func (r *report) printRow(w io.Writer, res result) {
 	}
 	first, second := ratio(res.latency, peerName), ratio(res.inARow, peerName)
 	fmt.Fprintf(w, "| `%s` | %s | %s | %.1f | %s | %s | %.1f | ≥ %.0f: %s |\n", res.row.name,
-		ms(res.latency["sampan"]), ms(res.latency[peerName]), first,
-		ms(res.inARow["sampan"]), ms(res.inARow[peerName]), second,
-		res.row.target, verdict(min(first, second) >= res.row.target))
+		clock.Millis(res.latency["sampan"]), clock.Millis(res.latency[peerName]), first,
+		clock.Millis(res.inARow["sampan"]), clock.Millis(res.inARow[peerName]), second,
+		res.row.target, clock.Verdict(min(first, second) >= res.row.target))
 }
 
 func (r *report) printMemory(w io.Writer) {
@@ -95,7 +49,7 @@ func (r *report) printMemory(w io.Writer) {
 		if line.ofPeer > 0 {
 			peer = fmt.Sprintf("%d KiB (%s)", line.ofPeer, line.peerWhat)
 		}
-		fmt.Fprintf(w, "| %s | %d KiB | ≤ %d KiB: %s | %s |\n", line.what, line.value, line.limit, verdict(line.value <= line.limit), peer)
+		fmt.Fprintf(w, "| %s | %d KiB | ≤ %d KiB: %s | %s |\n", line.what, line.value, line.limit, clock.Verdict(line.value <= line.limit), peer)
 	}
 }
 
@@ -109,11 +63,7 @@ func (r *report) write(path string) error {
 		fmt.Fprintf(&b, "- %s\n", v)
 	}
 	b.WriteString("\n## Runtime\n")
-	r.printRuntimeHead(&b)
-	for _, res := range r.runtimes {
-		r.printRuntime(&b, res)
-	}
-	r.printPeaks(&b)
+	r.runtimes.Print(&b)
 	b.WriteString("\n## Engine\n\n")
 	r.rowHead(&b)
 	for _, res := range r.rows {

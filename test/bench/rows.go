@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 const (
@@ -129,7 +131,7 @@ func measure(ctx context.Context, r row, engines []*engine) (result, error) {
 		}
 	}
 	for _, e := range engines {
-		res.latency[e.name] = median(all[e.name])
+		res.latency[e.name] = clock.Median(all[e.name])
 		per, err := measureInARow(ctx, r, e, once)
 		if err != nil {
 			return res, fmt.Errorf("%s: %w", r.name, err)
@@ -152,12 +154,12 @@ func prepareOnce(r row) bool { return !r.leaves }
 
 func measureRound(ctx context.Context, r row, e *engine, prepared bool) (time.Duration, error) {
 	if prepared {
-		return timed(func() error { return r.run(e) })
+		return clock.Timed(func() error { return r.run(e) })
 	}
 	if err := r.prepare(e); err != nil {
 		return 0, err
 	}
-	d, err := timed(func() error { return r.run(e) })
+	d, err := clock.Timed(func() error { return r.run(e) })
 	if err != nil {
 		return 0, err
 	}
@@ -181,7 +183,7 @@ func measureInARow(ctx context.Context, r row, e *engine, prepared bool) (time.D
 				return 0, err
 			}
 		}
-		d, err := timed(func() error {
+		d, err := clock.Timed(func() error {
 			if err := r.run(e); err != nil {
 				return err
 			}
@@ -206,7 +208,7 @@ func measureInARow(ctx context.Context, r row, e *engine, prepared bool) (time.D
 		}
 	}
 	if r.leaves && r.perRound == 1 {
-		d, err := timed(func() error { return e.waitGone(ctx) })
+		d, err := clock.Timed(func() error { return e.waitGone(ctx) })
 		if err != nil {
 			return 0, err
 		}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 // The row about user namespaces has no peer but ourselves: docker.io remaps a whole
@@ -28,7 +30,7 @@ func measureRemapped(ctx context.Context, ours *engine) (remappedResult, error) 
 			all  *[]time.Duration
 			mode string
 		}{{&plain, "host"}, {&remapped, "remap"}} {
-			d, err := timed(func() error {
+			d, err := clock.Timed(func() error {
 				_, err := ours.do("run", "--rm", "--network", "none", "--userns", c.mode, image, "true")
 				return err
 			})
@@ -43,7 +45,7 @@ func measureRemapped(ctx context.Context, ours *engine) (remappedResult, error) 
 			}
 		}
 	}
-	return remappedResult{median(plain), median(remapped)}, nil
+	return remappedResult{clock.Median(plain), clock.Median(remapped)}, nil
 }
 
 func (r *report) printRemapped(w io.Writer) {
@@ -53,7 +55,7 @@ func (r *report) printRemapped(w io.Writer) {
 	}
 	times := float64(m.remapped) / float64(m.plain)
 	fmt.Fprintf(w, "\n| user namespaces | remapped | plain | ratio | target |\n|---|--:|--:|--:|---|\n| `%s` | %s | %s | %.2f | ≤ %.1f: %s |\n",
-		remappedName, ms(m.remapped), ms(m.plain), times, remappedLimit, verdict(times <= remappedLimit))
+		remappedName, clock.Millis(m.remapped), clock.Millis(m.plain), times, remappedLimit, clock.Verdict(times <= remappedLimit))
 }
 
 // measureRemappedRow belongs to the group life, or is selected by its name.

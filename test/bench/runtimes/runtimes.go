@@ -1,4 +1,5 @@
-package main
+// Package runtimes times sampan-runtime beside runc, crun and the lower bound in C.
+package runtimes
 
 import (
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/test/bench/clock"
 )
 
 // rest is how long the machine is left alone before a runtime's command whose latency is
@@ -23,14 +26,16 @@ import (
 const rest = 50 * time.Millisecond
 
 const (
-	runtimeRounds = 40
-	manyMounts    = 1000
-	createLimit   = 6 << 10 // KiB of memory that `create` may need at most
+	rounds      = 40
+	many        = 200 // commands of the figure in a row
+	goneWait    = 120 * time.Second
+	manyMounts  = 1000
+	createLimit = 6 << 10 // KiB of memory that `create` may need at most
 )
 
-// runtimeRow is one line of the table of runtimes: commands of one container, whose id
+// row is one line of the table of runtimes: commands of one container, whose id
 // stands for "ID".
-type runtimeRow struct {
+type row struct {
 	name    string
 	bundle  string
 	before  [][]string // not timed, once for all rounds
@@ -40,23 +45,23 @@ type runtimeRow struct {
 	floor   bool
 }
 
-// runtimeResult has the medians of a row by runtime: one command at rest, and one of many
+// result has the medians of a row by runtime: one command at rest, and one of many
 // in a row; zero where the row has none.
-type runtimeResult struct {
-	row             runtimeRow
+type result struct {
+	row             row
 	latency, inARow map[string]time.Duration
 }
 
-var runtimeNames = []string{"sampan", "runc", "crun"}
+var names = []string{"sampan", "runc", "crun"}
 
-// runtimes are measured on bundles of their own, with their state on a tmpfs, as /run is.
-type runtimes struct {
+// bench has what is measured on bundles of their own, with their state on a tmpfs, as /run is.
+type bench struct {
 	dir, state string
 	id         int
 }
 
-func newRuntimes(dir, tar string) (*runtimes, error) {
-	b := &runtimes{dir: dir, state: filepath.Join(dir, "state")}
+func newBench(dir, tar string) (*bench, error) {
+	b := &bench{dir: dir, state: filepath.Join(dir, "state")}
 	root := filepath.Join(dir, "rootfs")
 	for _, d := range []string{root, b.state} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -82,7 +87,7 @@ func newRuntimes(dir, tar string) (*runtimes, error) {
 }
 
 // bundle makes an OCI bundle with `runc spec`'s default config that runs /bin/true.
-func (b *runtimes) bundle(name string, change func(*specs.Spec) error) error {
+func (b *bench) bundle(name string, change func(*specs.Spec) error) error {
 	dir := filepath.Join(b.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -113,7 +118,7 @@ func (b *runtimes) bundle(name string, change func(*specs.Spec) error) error {
 
 // likeDocker gives a specification what Docker's has: the default seccomp profile, and
 // files and volumes up to 30 mounts.
-func (b *runtimes) likeDocker(s *specs.Spec) error {
+func (b *bench) likeDocker(s *specs.Spec) error {
 	profile, err := seccomp.GetDefaultProfile(s)
 	if err != nil {
 		return err
@@ -133,9 +138,9 @@ func (b *runtimes) likeDocker(s *specs.Spec) error {
 	return nil
 }
 
-func runtimeRows() []runtimeRow {
+func rows() []row {
 	run := [][]string{{"run", "ID"}}
-	return []runtimeRow{
+	return []row{
 		{name: "`run` of /bin/true, default spec", bundle: "true", timed: run, floor: true,
 			targets: map[string][]float64{"runc": {6, 8}, "crun": {2, 3}, "floor": {3, 2}}},
 		{name: "`create`, `start`, `delete --force`", bundle: "sleep", targets: map[string][]float64{"runc": {5}},
@@ -151,7 +156,7 @@ func runtimeRows() []runtimeRow {
 const mountsRow = "`run` on a host with 1,000 mounts"
 
 // argv is a command of a runtime.
-func (b *runtimes) argv(name, bundle, id string, verb []string) []string {
+func (b *bench) argv(name, bundle, id string, verb []string) []string {
 	program := name
 	if name == "sampan" {
 		program = "bin/sampan-runtime"
@@ -178,7 +183,7 @@ func do(argv []string) error {
 	return nil
 }
 
-func (b *runtimes) all(r runtimeRow, name, id string, verbs [][]string) error {
+func (b *bench) all(r row, name, id string, verbs [][]string) error {
 	for _, verb := range verbs {
 		argv := []string{".cache/floor", filepath.Join(b.dir, "rootfs"), "/bin/true"}
 		if name != "floor" {
@@ -192,11 +197,11 @@ func (b *runtimes) all(r runtimeRow, name, id string, verbs [][]string) error {
 }
 
 // measure times a row, paired round by round, and then as many in a row of each.
-func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
-	res = runtimeResult{r, map[string]time.Duration{}, map[string]time.Duration{}}
-	names := runtimeNames
+func (b *bench) measure(r row) (res result, err error) {
+	res = result{r, map[string]time.Duration{}, map[string]time.Duration{}}
+	each := names
 	if r.floor {
-		names = append(names[:len(names):len(names)], "floor")
+		each = append(each[:len(each):len(each)], "floor")
 	}
 	ids := map[string]string{}
 	next := func(name string) string {
@@ -207,7 +212,7 @@ func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
 		return "bench" + strconv.Itoa(b.id)
 	}
 	if r.before != nil {
-		for _, name := range names {
+		for _, name := range each {
 			id := next(name)
 			if err := b.all(r, name, id, r.before); err != nil {
 				return res, err
@@ -215,7 +220,7 @@ func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
 			ids[name] = id
 		}
 		defer func() {
-			for _, name := range names {
+			for _, name := range each {
 				if e := b.all(r, name, ids[name], r.after); e != nil && err == nil {
 					err = e
 				}
@@ -224,11 +229,11 @@ func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
 	}
 	once := func(name string) (time.Duration, error) {
 		id := next(name)
-		return timed(func() error { return b.all(r, name, id, r.timed) })
+		return clock.Timed(func() error { return b.all(r, name, id, r.timed) })
 	}
 	all := map[string][]time.Duration{}
-	for round := range runtimeRounds + 1 { // the first warms up
-		for _, name := range names {
+	for round := range rounds + 1 { // the first warms up
+		for _, name := range each {
 			time.Sleep(rest)
 			d, err := once(name)
 			if err != nil {
@@ -239,11 +244,11 @@ func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
 			}
 		}
 	}
-	for _, name := range names {
-		res.latency[name] = median(all[name])
+	for _, name := range each {
+		res.latency[name] = clock.Median(all[name])
 		time.Sleep(rest)
-		d, err := timed(func() error {
-			for range inARow {
+		d, err := clock.Timed(func() error {
+			for range many {
 				if _, err := once(name); err != nil {
 					return err
 				}
@@ -253,13 +258,13 @@ func (b *runtimes) measure(r runtimeRow) (res runtimeResult, err error) {
 		if err != nil {
 			return res, err
 		}
-		res.inARow[name] = d / inARow
+		res.inARow[name] = d / many
 	}
 	return res, nil
 }
 
 // waitGone returns when a runtime has no more than so many containers on record.
-func (b *runtimes) waitGone(name string, left int) error {
+func (b *bench) waitGone(name string, left int) error {
 	for end := time.Now().Add(goneWait); ; time.Sleep(time.Millisecond) {
 		entries, err := os.ReadDir(filepath.Join(b.state, name))
 		if err != nil && !os.IsNotExist(err) {
@@ -276,7 +281,7 @@ func (b *runtimes) waitGone(name string, left int) error {
 
 // peak returns the most memory that `create` needs, in KiB: resident, of its largest
 // process. The bench's own memory would count for what it starts, so time(1) starts it.
-func (b *runtimes) peak(name string) (int, error) {
+func (b *bench) peak(name string) (int, error) {
 	b.id++
 	id := "bench" + strconv.Itoa(b.id)
 	file := filepath.Join(b.dir, "peak")
@@ -294,7 +299,7 @@ func (b *runtimes) peak(name string) (int, error) {
 }
 
 // crowd mounts many file systems in this mount namespace; free takes them away.
-func (b *runtimes) crowd() (free func(), err error) {
+func (b *bench) crowd() (free func(), err error) {
 	dir := filepath.Join(b.dir, "crowd")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
@@ -313,37 +318,4 @@ func (b *runtimes) crowd() (free func(), err error) {
 		}
 	}
 	return free, nil
-}
-
-// measureRuntimes times sampan-runtime beside its peers and the floor in C.
-func (r *report) measureRuntimes(dir, tar string) error {
-	b, err := newRuntimes(dir, tar)
-	if err != nil {
-		return err
-	}
-	defer unix.Unmount(b.state, unix.MNT_DETACH)
-	r.printRuntimeHead(os.Stdout)
-	for _, row := range runtimeRows() {
-		free := func() {}
-		if row.name == mountsRow {
-			if free, err = b.crowd(); err != nil {
-				return err
-			}
-		}
-		res, err := b.measure(row)
-		free()
-		if err != nil {
-			return fmt.Errorf("%s: %w", row.name, err)
-		}
-		r.runtimes = append(r.runtimes, res)
-		r.printRuntime(os.Stdout, res)
-	}
-	r.peaks = map[string]int{}
-	for _, name := range runtimeNames {
-		if r.peaks[name], err = b.peak(name); err != nil {
-			return err
-		}
-	}
-	r.printPeaks(os.Stdout)
-	return nil
 }
