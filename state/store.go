@@ -63,6 +63,9 @@ func Open(path string) (*Store, error) {
 // open opens a store; flag is what gives another daemon another one.
 func open(path string, o *bbolt.Options, flag string) (*Store, error) {
 	o.Timeout, o.FreelistType, o.NoFreelistSync = lockWait, bbolt.FreelistMapType, true
+	if err := verify(path); err != nil {
+		return nil, err
+	}
 	db, err := bbolt.Open(path, 0o600, o)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fault.New(fault.Conflict, "state store %s is in use by another sampand (give this one its own %s)", path, flag)

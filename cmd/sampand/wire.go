@@ -113,7 +113,11 @@ func (d *daemon) openEvents(context.Context) error {
 }
 
 func (d *daemon) openStore(context.Context) (err error) {
-	d.store, err = state.Open(filepath.Join(d.cfg.dataRoot, "state.db"))
+	var aside string
+	d.store, aside, err = engine.OpenState(d.cfg.dataRoot)
+	if aside != "" {
+		d.log.Warn("there is no state store, but containers of an earlier one: what they wrote is kept", "at", aside)
+	}
 	return err
 }
 

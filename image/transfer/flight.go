@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -98,13 +99,16 @@ func (f *flight) leave() (layers, blobs []digest.Digest) {
 // first source that gives it.
 func (f *flight) fly(ctx context.Context, sources []*client.Source) error {
 	f.part.enter(waiting)
-	downloads := f.s.way.Load().downloads
-	select {
-	case downloads <- struct{}{}:
-		defer func() { <-downloads }()
-	case <-ctx.Done():
-		return ctx.Err()
+	way := f.s.way.Load()
+	slots := way.downloads
+	if f.blob.Size <= smallBlob {
+		slots = way.small
 	}
+	free, err := take(ctx, slots)
+	if err != nil {
+		return err
+	}
+	defer free()
 	if f.s.images.Blobs().Has(f.blob.Digest) {
 		staged, err := f.unpackStored(ctx)
 		if err == nil {
@@ -149,8 +153,18 @@ func (f *flight) unpackStored(ctx context.Context) (*layer.Staged, error) {
 		return nil, err
 	}
 	defer file.Close()
-	f.part.enter(extracting)
-	return f.s.images.Layers().Stage(ctx, file, f.diffID)
+	return f.unpack(ctx, file, extracting)
+}
+
+// unpack stages the layer that r gives when its turn comes.
+func (f *flight) unpack(ctx context.Context, r io.Reader, phase int32) (*layer.Staged, error) {
+	free, err := take(ctx, f.s.unpacks)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	f.part.enter(phase)
+	return f.s.images.Layers().Stage(ctx, r, f.diffID)
 }
 
 // attempt downloads and unpacks from one source. The blob's own mismatch is told
@@ -172,7 +186,7 @@ func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.So
 		f.s.aheads.put(memory)
 	}()
 	download := startFetch(ctx, w, body, f.part, memory)
-	staged, err := f.s.images.Layers().Stage(ctx, download, f.diffID)
+	staged, err := f.unpack(ctx, download, moving)
 	if err != nil && !errors.Is(err, fault.Invalid) {
 		cancel() // no matter of the bytes
 	}

@@ -18,6 +18,7 @@ package transfer
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -33,6 +34,14 @@ const (
 	// DefaultDownloads and DefaultUploads are Docker's.
 	DefaultDownloads = 3
 	DefaultUploads   = 5
+	// Of blobs that fit in the memory of a fetch, smallAtOnce times as many are on
+	// their way: they are a matter of round trips, not of bandwidth. Who allows one
+	// download at a time gets one.
+	smallBlob   = fetchBlocks * fetchBlock
+	smallAtOnce = 4
+	// leastUnpacked is how many layers unpack beside each other on few cores: while
+	// one waits for the network or the disk, another goes on.
+	leastUnpacked = 3
 
 	maxConfig = 4 << 20
 	maxLayers = 500
@@ -56,6 +65,7 @@ type Service struct {
 	way       atomic.Pointer[way]
 	log       *slog.Logger
 	dropBlobs bool
+	unpacks   chan struct{}
 	aheads    aheads
 
 	// running are the pulls and pushes; closing ends them.
@@ -85,6 +95,7 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 	s := &Service{
 		closing: closing, end: end,
 		images: images, log: cfg.Log, dropBlobs: cfg.DropBlobs, flights: map[digest.Digest]*flight{},
+		unpacks: make(chan struct{}, max(leastUnpacked, runtime.GOMAXPROCS(0))),
 	}
 	s.Change(cfg.Downloads, cfg.Uploads, c)
 	return s
@@ -92,14 +103,18 @@ func New(cfg Config, images *image.Service, c *client.Client) *Service {
 
 // way is how blobs travel: by which client, and how many at once.
 type way struct {
-	client             *client.Client
-	downloads, uploads chan struct{}
+	client                    *client.Client
+	downloads, small, uploads chan struct{} // small are downloads of small blobs
 }
 
 // Change gives pulls and pushes another client and other bounds; those under way go on
 // with what they have.
 func (s *Service) Change(downloads, uploads int, c *client.Client) {
-	old := s.way.Swap(&way{client: c, downloads: make(chan struct{}, downloads), uploads: make(chan struct{}, uploads)})
+	small := downloads
+	if small > 1 {
+		small *= smallAtOnce
+	}
+	old := s.way.Swap(&way{client: c, downloads: make(chan struct{}, downloads), small: make(chan struct{}, small), uploads: make(chan struct{}, uploads)})
 	if old != nil {
 		old.client.Close()
 	}
@@ -125,6 +140,16 @@ func (s *Service) begin(ctx context.Context) (_ context.Context, done func()) {
 		stop()
 		cancel()
 		s.running.Done()
+	}
+}
+
+// take waits for a slot.
+func take(ctx context.Context, slots chan struct{}) (free func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

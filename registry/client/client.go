@@ -83,7 +83,7 @@ const (
 	schemeLife    = 5 * time.Minute
 	maxTransports = 64
 	maxSchemes    = 256
-	idleConns     = 8
+	idleConns     = 16
 	idleTimeout   = 30 * time.Second
 	ioBuffer      = 64 * kib
 	maxHeaders    = 256 * kib
