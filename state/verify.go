@@ -77,7 +77,7 @@ func verify(path string) error {
 	err = t.walk()
 	var bad damage
 	if errors.As(err, &bad) {
-		return fault.New(fault.Unavailable, "state store %s is damaged: %w", path, bad)
+		return fault.New(fault.Unavailable, "%s is damaged: %w", path, bad)
 	}
 	if err != nil {
 		return fmt.Errorf("read state store %s: %w", path, err)

@@ -30,6 +30,7 @@ var table = map[string]int{
 	"attach.cut":          1000,
 	"inroot.swap":         20000,
 	"failpoint.round":     6,   // rounds of some 80 kills at the steps of the image store
+	"failpoint.daemon":    4,   // the same with sampand and the client's commands
 	"power.cut":           40,  // snapshots of a disk while images come and go
 	"image.storm":         100, // rounds of loads, saves, removals and prunes at once
 	"pull.storm":          100, // rounds of four pulls, two removals and a prune at once

@@ -79,6 +79,17 @@ func (e *engine) transfers() *transfer.Service {
 	return transfer.New(transfer.Config{}, e.images, client.New(&hosts.Config{}, client.DefaultLimits(), "test"))
 }
 
+// lean keeps no compressed layers.
+func (e *engine) lean() *transfer.Service {
+	return transfer.New(transfer.Config{DropBlobs: true}, e.images, client.New(&hosts.Config{}, client.DefaultLimits(), "test"))
+}
+
+func leanName() string { return os.Getenv(registryEnv) + "/lean:lean" }
+
+func (e *engine) pullLean(ctx context.Context) error {
+	return e.lean().Pull(ctx, leanName(), transfer.PullOptions{Platform: "linux/amd64"}, io.Discard)
+}
+
 func (e *engine) close() error {
 	e.images.Wait()
 	if err := e.images.Close(); err != nil {
@@ -130,6 +141,16 @@ var works = []work{
 			return err
 		}
 		return e.transfers().Push(ctx, os.Getenv(registryEnv)+"/made:1", transfer.PushOptions{}, io.Discard)
+	}},
+	{name: "pull, blobs dropped", do: func(ctx context.Context, e *engine) error { return e.pullLean(ctx) }},
+	{name: "push, blobs dropped", do: func(ctx context.Context, e *engine) error {
+		if err := e.pullLean(ctx); err != nil {
+			return err
+		}
+		if err := e.images.Tag(ctx, leanName(), os.Getenv(registryEnv)+"/copied", "copied"); err != nil {
+			return err
+		}
+		return e.lean().Push(ctx, os.Getenv(registryEnv)+"/copied:copied", transfer.PushOptions{}, io.Discard)
 	}},
 	{name: "prune", gone: []string{"old:1", "other:1", "archived:1"}, do: func(ctx context.Context, e *engine) error {
 		_, err := e.images.Prune(ctx, image.PruneOptions{Unused: true})
@@ -218,6 +239,7 @@ func steps(t *testing.T) []string {
 func TestKilledAtEveryStep(t *testing.T) {
 	r := hostile.New(t, "")
 	r.Add(t, "1", []hostile.Layer{hostile.Gzip(t, layerTar("pulled-lower")), hostile.Gzip(t, layerTar("pulled-upper"))}, nil)
+	r.Add(t, "lean", []hostile.Layer{hostile.Gzip(t, layerTar("lean-lower")), hostile.Gzip(t, layerTar("lean-upper"))}, nil)
 	t.Setenv(registryEnv, r.Host())
 	tried := map[string]bool{}
 	kills := 0
