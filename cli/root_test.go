@@ -136,7 +136,7 @@ var ownFlags = map[string]bool{
 // ownCommands do what no command of Docker's does; their flags are their own.
 var ownCommands = map[string]bool{
 	"system stop": true, "system check": true, "nsenter": true, "container nsenter": true, "recreate": true, "container recreate": true,
-	"volume clone": true, "volume export": true, "volume import": true, "volume rename": true,
+	"manifest referrers": true, "volume clone": true, "volume export": true, "volume import": true, "volume rename": true,
 }
 
 // TestNoFlagsOfOurOwn: any other flag that Docker does not have would be a dialect.

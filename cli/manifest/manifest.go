@@ -26,7 +26,7 @@ import (
 
 // Commands are the verbs of `manifest`, in the order of the help.
 func Commands(a *app.App) []*cobra.Command {
-	return []*cobra.Command{newAnnotate(a), newCreate(a), newInspect(a), newPush(a), newRm(a)}
+	return []*cobra.Command{newAnnotate(a), newCreate(a), newInspect(a), newPush(a), newReferrers(a), newRm(a)}
 }
 
 const (

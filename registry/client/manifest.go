@@ -270,34 +270,3 @@ func nextPage(resp *http.Response) url.Values {
 	}
 	return u.Query()
 }
-
-// Referrers lists what refers to a manifest: signatures, attestations.
-func (s *Source) Referrers(ctx context.Context, d digest.Digest) ([]ocispec.Descriptor, error) {
-	resp, err := s.ask(ctx, &request{method: http.MethodGet, path: s.path() + "/referrers/" + d.String(), header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}}, scopes: pull(s)})
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusNotFound { // before OCI 1.1: a tag of that name
-		drain(resp)
-		resp, err = s.ask(ctx, &request{method: http.MethodGet, path: s.path() + "/manifests/" + strings.Replace(d.String(), ":", "-", 1), header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}}, scopes: pull(s)})
-		if err != nil {
-			return nil, err
-		}
-		if resp.StatusCode == http.StatusNotFound {
-			drain(resp)
-			return nil, nil
-		}
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, answerError(resp)
-	}
-	raw, err := s.small(resp, MaxManifest)
-	if err != nil {
-		return nil, fmt.Errorf("read the referrers of %s: %w", d, err)
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return nil, fault.New(fault.Invalid, "%s answers with referrers that are not valid: %w", s, err)
-	}
-	return index.Manifests, nil
-}

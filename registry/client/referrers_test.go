@@ -51,3 +51,27 @@ func TestReferrers(t *testing.T) {
 		})
 	}
 }
+
+func TestReferrersInPages(t *testing.T) {
+	d := digest.FromString("subject")
+	r := hostile.New(t, "")
+	endless := false
+	r.Play(func(w http.ResponseWriter, q *http.Request) bool {
+		page := q.URL.Query().Get("page")
+		if page == "" || endless {
+			w.Header().Set("Link", `<`+q.URL.Path+`?page=2>; rel="next"`)
+		}
+		fmt.Fprintf(w, `{"manifests":[{"digest":%q,"size":1}]}`, digest.FromString("referrer"+page))
+		return true
+	})
+	c := New(&hosts.Config{}, fast(), "")
+	t.Cleanup(c.Close)
+	got, err := origin(t, c, r.Host()+"/web").Referrers(t.Context(), d)
+	if err != nil || len(got) != 2 || got[1].Digest != digest.FromString("referrer2") {
+		t.Errorf("two pages: %v, %v", got, err)
+	}
+	endless = true
+	if _, err := origin(t, c, r.Host()+"/web").Referrers(t.Context(), d); err == nil {
+		t.Error("a list without an end was believed")
+	}
+}

@@ -28,6 +28,7 @@ type Service interface {
 	Inspect(ctx context.Context, name string, login auth.Credentials) (*registry.DistributionInspect, error)
 	Manifest(ctx context.Context, name string, o transfer.ManifestOptions) (*transfer.Manifest, error)
 	PutIndex(ctx context.Context, name string, o transfer.ManifestOptions) (*transfer.Manifest, error)
+	Referrers(ctx context.Context, name string, o transfer.ReferrersOptions) (*transfer.Referrers, error)
 }
 
 type routes struct{ transfers Service }
@@ -39,6 +40,7 @@ func Register(s *server.Server, transfers Service) {
 	s.Handle("GET /images/search", r.search)
 	s.Handle("GET /distribution/{name}/json", r.inspect)
 	s.Handle("POST /distribution/{name}/manifest", r.manifest)
+	s.Handle("POST /distribution/{name}/referrers", r.referrers)
 }
 
 func (r routes) auth(c *server.Call) error {
@@ -128,6 +130,20 @@ func (r routes) manifest(c *server.Call) error {
 		do = r.transfers.PutIndex
 	}
 	answer, err := do(c.Context(), c.Name, o)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+// referrers is Sampan's own route: what refers to a manifest of a registry.
+func (r routes) referrers(c *server.Call) error {
+	var o transfer.ReferrersOptions
+	if err := c.DecodeRequired(&o); err != nil {
+		return err
+	}
+	o.Login = o.Login.Expand()
+	answer, err := r.transfers.Referrers(c.Context(), c.Name, o)
 	if err != nil {
 		return err
 	}

@@ -271,6 +271,19 @@ func TestPullAndPushKeepDigests(t *testing.T) {
 		if got := digestOf(t, list); got != want {
 			t.Errorf("pushed %s, the registry has %s", want, got)
 		}
+		// This registry knows no referrers: the tag that stands for them does.
+		if r := d.Sampan("manifest", "referrers", one); r.Code != 0 || r.Out != "DIGEST    ARTIFACT TYPE   SIZE      ANNOTATIONS\n" {
+			t.Errorf("of nothing: %d %q %s", r.Code, r.Out, r.Err)
+		}
+		refers := plainRegistry + "/many:" + strings.Replace(digestOf(t, one), ":", "-", 1)
+		d.Sampan("manifest", "create", refers, other).Must(t)
+		d.Sampan("manifest", "push", "--purge", refers).Must(t)
+		if out := d.Sampan("manifest", "referrers", "-q", "--insecure", one).Must(t); out != digestOf(t, other) {
+			t.Errorf("referrers: %q", out)
+		}
+		if out := d.Sampan("manifest", "referrers", "--artifact-type", "none", "--format", "{{.Digest}}", one).Must(t); out != "" {
+			t.Errorf("referrers of no type: %q", out)
+		}
 		// Another repository's image was taken over: the stock client reads it there.
 		if out := lab.Run(t, nil, "/usr/bin/docker", "manifest", "inspect", "--insecure", "-v", list).Must(t); !strings.Contains(out, `"arm64"`) || !strings.Contains(out, `"SchemaV2Manifest"`) {
 			t.Errorf("docker manifest inspect:\n%s", out)
