@@ -96,8 +96,8 @@ func openXz(r *bufio.Reader, _ *workspace) (filler, func(), error) {
 	return plainReader{z}, func() {}, err
 }
 
-// stream is a tar being decompressed. A goroutine of its own decompresses and
-// hashes, so that this and the extraction use two cores.
+// stream is a tar being decompressed. A goroutine of its own decompresses, so that
+// this and the extraction, which hashes what it reads, use two cores.
 type stream struct {
 	full, free chan *block
 	quit       chan struct{}
@@ -154,6 +154,10 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, s.err
 		}
 		s.cur, s.rest = next, next.data()
+		// Here, because decompressing alone takes longer than the extraction.
+		if s.sum != nil {
+			s.sum.Write(s.rest)
+		}
 	}
 	n := copy(p, s.rest)
 	s.rest = s.rest[n:]
@@ -180,9 +184,6 @@ func (s *stream) produce(ctx context.Context, r io.Reader) {
 		history := copy(next.buf[inflate.Window-len(before):], before)
 		next.n, err = plain.Fill(next.buf[inflate.Window-history:], history)
 		before = next.buf[inflate.Window+next.n-min(inflate.Window, history+next.n) : inflate.Window+next.n]
-		if s.sum != nil {
-			s.sum.Write(next.data())
-		}
 		s.out += int64(next.n)
 		if next.n > 0 {
 			select {

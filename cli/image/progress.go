@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/auxprogress"
 	"github.com/moby/moby/api/types/jsonstream"
 
 	"github.com/sampan-containers/sampan/cli/terminal"
@@ -39,6 +40,8 @@ type painter struct {
 
 func (p *painter) show(m *jsonstream.Message) {
 	switch {
+	case m.Aux != nil:
+		p.note(*m.Aux)
 	case m.Stream != "":
 		fmt.Fprint(p.out.Text(), m.Stream)
 	case m.Status == "" && m.Progress == nil:
@@ -53,6 +56,17 @@ func (p *painter) show(m *jsonstream.Message) {
 	default:
 		p.rewrite(m)
 	}
+}
+
+// note says that one platform was pushed out of an index; other notes are for
+// programs.
+func (p *painter) note(raw []byte) {
+	var n auxprogress.ManifestPushedInsteadOfIndex
+	if json.Unmarshal(raw, &n) != nil || !n.ManifestPushedInsteadOfIndex {
+		return
+	}
+	fmt.Fprintf(p.out.Text(), "Only this platform of the image is here and was pushed: %s instead of the index %s\n", n.SelectedManifest.Digest, n.OriginalIndex.Digest)
+	p.lines = map[string]int{}
 }
 
 func (p *painter) rewrite(m *jsonstream.Message) {

@@ -182,7 +182,10 @@ func (p *pusher) run() error {
 		return err
 	}
 	rawAux := json.RawMessage(aux)
-	return p.out.message(jsonstream.Message{Aux: &rawAux})
+	if err := p.out.message(jsonstream.Message{Aux: &rawAux}); err != nil {
+		return err
+	}
+	return p.insteadOf(plan)
 }
 
 // parts are the layers as the progress shows them, each once, top first.
