@@ -97,14 +97,3 @@ func byPrefix(tx *state.Tx, prefix, text string) (digest.Digest, *record, error)
 	}
 	return id, found, nil
 }
-
-// Exists tells, inside the caller's transaction, whether an image can be used:
-// a container that is recorded in the same transaction cannot lose it to a
-// delete.
-func Exists(tx *state.Tx, id digest.Digest) (bool, error) {
-	r, err := getRecord(tx, id)
-	if fault.Of(err) == fault.NotFound {
-		return false, nil
-	}
-	return err == nil && !r.Orphan, err
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/archive"
 	"github.com/sampan-containers/sampan/kernel/inroot"
+	"github.com/sampan-containers/sampan/kernel/treecopy"
 )
 
 // Clone makes volume v with the content of another one, sharing blocks where the
@@ -30,7 +31,7 @@ func (l *Local) Clone(ctx context.Context, from string, v Volume) error {
 				return err
 			}
 			defer dst.Close()
-			return copyTree(ctx, src, dst)
+			return treecopy.Copy(ctx, src, dst)
 		})
 	})
 }

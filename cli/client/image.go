@@ -217,11 +217,6 @@ func ImageInspectWithPlatform(p *ocispec.Platform) ImageInspectOption {
 	}
 }
 
-// ImageInspectWithManifests also lists the image's manifests.
-func ImageInspectWithManifests(on bool) ImageInspectOption {
-	return func(r *inspectRequest) { flag(r.query, "manifests", on) }
-}
-
 // ImageInspectResult is an image.
 type ImageInspectResult struct{ image.InspectResponse }
 

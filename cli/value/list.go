@@ -2,7 +2,6 @@ package value
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -81,18 +80,4 @@ func KeyValues(items []string) map[string]string {
 		m[key] = val
 	}
 	return m
-}
-
-// Unique removes repetitions and sorts, for flags that are a set.
-func Unique(items []string) []string {
-	seen := map[string]bool{}
-	var out []string
-	for _, item := range items {
-		if !seen[item] {
-			seen[item] = true
-			out = append(out, item)
-		}
-	}
-	sort.Strings(out)
-	return out
 }

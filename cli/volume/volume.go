@@ -5,7 +5,6 @@ import (
 	"context"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/sampan-containers/sampan/cli/app"
@@ -135,55 +134,5 @@ func NewRm(a *app.App) *cobra.Command {
 		},
 	}, "volume rm, volume remove")
 	cmd.Flags().BoolVarP(&o.Force, "force", "f", false, "A volume that does not exist is no error")
-	return cmd
-}
-
-// NewPrune makes `volume prune`.
-func NewPrune(a *app.App) *cobra.Command {
-	var force, all, dry bool
-	var filters value.Filters
-	cmd := named(&cobra.Command{
-		Use:               "prune [OPTIONS]",
-		Short:             "Remove the anonymous volumes that no container uses",
-		Args:              app.NoArgs,
-		ValidArgsFunction: complete.None,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !force && !dry {
-				what := "anonymous local volumes not used by at least one container"
-				if all {
-					what = "local volumes not used by at least one container"
-				}
-				ok, err := a.Confirm(cmd.Context(), "WARNING! This will remove "+what+".\nAre you sure you want to continue?")
-				if err != nil || !ok {
-					return err
-				}
-			}
-			conn, err := a.Connect()
-			if err != nil {
-				return err
-			}
-			if dry {
-				filters.Dry()
-			}
-			got, err := conn.VolumePrune(cmd.Context(), client.VolumePruneOptions{All: all, Filters: filters.Values})
-			if err != nil {
-				return err
-			}
-			if len(got.Report.VolumesDeleted) > 0 {
-				a.Println(value.Pruned("Volumes", dry))
-				for _, name := range got.Report.VolumesDeleted {
-					a.Println(name)
-				}
-				a.Println("")
-			}
-			a.Println(value.Reclaimed(dry) + units.HumanSize(float64(got.Report.SpaceReclaimed)))
-			return nil
-		},
-	}, "volume prune")
-	fs := cmd.Flags()
-	fs.BoolVar(&dry, "dry-run", false, "Show what would be removed, and remove nothing")
-	fs.BoolVarP(&all, "all", "a", false, "Remove the named volumes too")
-	fs.Var(&filters, "filter", "Remove only what matches (label=NAME[=VALUE])")
-	fs.BoolVarP(&force, "force", "f", false, "Do not ask for confirmation")
 	return cmd
 }

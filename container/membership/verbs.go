@@ -117,35 +117,49 @@ func with(rec *record.Record, name string, es *mobynet.EndpointSettings) map[str
 }
 
 func (v *Verbs) connectLive(ctx context.Context, e *index.Entry, r network.EndpointRequest, change func(*record.Record)) error {
-	live, err := e.Live()
+	before := e.Record()
+	after, err := v.changeLive(ctx, e, change, func(ctx context.Context, ns *os.File, also func(*state.Tx) error) (*network.Joined, error) {
+		return v.d.Networks.Connect(ctx, network.ConnectRequest{ContainerID: e.ID, Name: before.Name, NetNS: ns, Endpoint: r, Also: also})
+	})
 	if err != nil {
 		return err
+	}
+	v.publish(after, after.State.Net.Endpoint(r.Network), events.ActionConnect)
+	return nil
+}
+
+// changeLive changes the networks of a running container: do does it in the
+// container's namespace, and records it in one transaction with the container.
+// It returns the record as it is then.
+func (v *Verbs) changeLive(ctx context.Context, e *index.Entry, change func(*record.Record), do func(context.Context, *os.File, func(*state.Tx) error) (*network.Joined, error)) (*record.Record, error) {
+	live, err := e.Live()
+	if err != nil {
+		return nil, err
 	}
 	before := e.Record()
 	m, err := e.Begin(before.State.Status, change)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ns, err := live.Shim.Namespace(ctx, "network")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer ns.Close()
 	also, after := v.d.Containers.SaveWith(m.Next)
 	ctx = context.WithoutCancel(ctx) // a client that goes away changes nothing
-	joined, err := v.d.Networks.Connect(ctx, network.ConnectRequest{ContainerID: e.ID, Name: before.Name, NetNS: ns, Endpoint: r, Also: also})
+	joined, err := do(ctx, ns, also)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.Next.State.Net = joined
 	if err := after(); err != nil {
-		return err
+		return nil, err
 	}
 	m.Publish()
 	v.changed(ctx, e, before)
 	v.retarget(ctx, live, before.State.Net, joined)
-	v.publish(m.Next, joined.Endpoint(r.Network), events.ActionConnect)
-	return nil
+	return m.Next, nil
 }
 
 func (v *Verbs) publish(rec *record.Record, ep *network.Endpoint, action events.Action) {
@@ -199,33 +213,12 @@ func without(rec *record.Record, name string) map[string]*mobynet.EndpointSettin
 }
 
 func (v *Verbs) disconnectLive(ctx context.Context, e *index.Entry, name string, change func(*record.Record)) error {
-	live, err := e.Live()
-	if err != nil {
-		return err
-	}
 	before := e.Record()
-	m, err := e.Begin(before.State.Status, change)
-	if err != nil {
+	if _, err := v.changeLive(ctx, e, change, func(ctx context.Context, ns *os.File, also func(*state.Tx) error) (*network.Joined, error) {
+		return v.d.Networks.Disconnect(ctx, e.ID, name, ns, also)
+	}); err != nil {
 		return err
 	}
-	ns, err := live.Shim.Namespace(ctx, "network")
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	also, after := v.d.Containers.SaveWith(m.Next)
-	ctx = context.WithoutCancel(ctx)
-	joined, err := v.d.Networks.Disconnect(ctx, e.ID, name, ns, also)
-	if err != nil {
-		return err
-	}
-	m.Next.State.Net = joined
-	if err := after(); err != nil {
-		return err
-	}
-	m.Publish()
-	v.changed(ctx, e, before)
-	v.retarget(ctx, live, before.State.Net, joined)
 	v.publish(before, before.State.Net.Endpoint(name), events.ActionDisconnect)
 	return nil
 }

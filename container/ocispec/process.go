@@ -146,16 +146,6 @@ func environment(own []string, hostname, home string, tty bool) []string {
 	return slices.DeleteFunc(env, func(e string) bool { return e == "" })
 }
 
-// Getenv returns the last value of name in env.
-func Getenv(env []string, name string) string {
-	for _, e := range slices.Backward(env) {
-		if v, ok := strings.CutPrefix(e, name+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
 // rlimits merges the daemon's default limits with the container's own. Core
 // dumps are off by default (soft limit 0) but a program may raise it.
 func rlimits(defaults, own []*container.Ulimit) ([]specs.POSIXRlimit, error) {

@@ -77,20 +77,10 @@ type Defaults struct {
 
 const initTarget = "/sbin/docker-init"
 
-// Build makes the specification. Its errors are fault.Invalid unless they come
-// from reading the host's devices.
-func Build(in *Input) (*specs.Spec, error) {
-	s, _, err := build(in, nil)
-	return s, err
-}
-
-// BuildFiltered is Build with the built-in seccomp profile as a compiled filter: where
-// it is not nil, the specification has no profile.
-func BuildFiltered(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) {
-	return build(in, filters)
-}
-
-func build(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) {
+// Build makes the specification. Where filters is not nil, the built-in seccomp
+// profile comes as a compiled filter, and the specification has none. Errors are
+// fault.Invalid unless they come from reading the host's devices.
+func Build(in *Input, filters *Filters) (*specs.Spec, *rtseccomp.Filter, error) {
 	hc := in.HostConfig
 	security, err := ParseSecurityOpts(hc.SecurityOpt)
 	if err != nil {

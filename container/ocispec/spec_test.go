@@ -124,7 +124,7 @@ func TestGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := input()
 			change(in)
-			s, err := Build(in)
+			s, _, err := Build(in, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestDefaultProfileClosesSockets(t *testing.T) {
-	s, err := Build(input())
+	s, _, err := Build(input(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := input()
 			tt.change(in.HostConfig)
-			_, err := Build(in)
+			_, _, err := Build(in, nil)
 			if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v, want a refusal with %q", err, tt.want)
 			}

@@ -91,7 +91,7 @@ func (m *Maker) Make(run *Run) ([]byte, error) {
 	if run.Profile {
 		filters = nil
 	}
-	spec, filter, err := ocispec.BuildFiltered(in, filters)
+	spec, filter, err := ocispec.Build(in, filters)
 	run.Filter = filter
 	if err != nil {
 		return nil, err

@@ -73,15 +73,6 @@ func DelDefaultRoute(index int, gw netip.Addr) *Request {
 	return defaultRoute(NewRequest(fmt.Sprintf("remove the default route over %s", gw), unix.RTM_DELROUTE, 0), index, gw)
 }
 
-// AddLinkDefaultRoute routes everything to the link itself: nobody on it is a
-// router.
-func AddLinkDefaultRoute(index int, af uint8) *Request {
-	r := NewRequest("add the default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
-	b := make([]byte, unix.SizeofRtMsg)
-	b[0], b[4], b[5], b[6], b[7] = af, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RT_SCOPE_LINK, unix.RTN_UNICAST
-	return r.Raw(b).Uint32(unix.RTA_OIF, uint32(index))
-}
-
 // Addrs calls f for every IPv4 and global IPv6 address of the namespace.
 func (c *Conn) Addrs(f func(Addr)) error {
 	r := NewRequest("list the addresses", unix.RTM_GETADDR, 0).Raw(make([]byte, unix.SizeofIfAddrmsg))

@@ -68,6 +68,3 @@ func (f *Flags) Build(image string, command []string) (*Request, error) {
 
 // AttachGiven tells whether -a was used, which conflicts with -d.
 func (f *Flags) AttachGiven() bool { return len(f.streams.attach.Values) > 0 }
-
-// AutoRemove tells whether --rm was given.
-func (f *Flags) AutoRemove() bool { return f.lifecycle.autoRemove }

@@ -1,4 +1,10 @@
-package volume
+// Package treecopy copies a tree of files into an empty directory: owners,
+// modes, times, hard links, holes, extended attributes and ACLs too. Both sides
+// are reached below a root descriptor only, so that no link in a hostile tree
+// leads out of it. Device nodes are copied as nodes: the device filter decides
+// who may open them. Sockets are left out, for nobody listens on a copy, and so
+// are the marks of overlay (trusted.overlay.*).
+package treecopy
 
 import (
 	"context"
@@ -15,25 +21,32 @@ import (
 	"github.com/sampan-containers/sampan/kernel/inroot"
 )
 
+const (
+	// maxDepth bounds the recursion over a hostile tree.
+	maxDepth = 1000
+	// maxDir bounds the entries of one directory held in memory.
+	maxDir = 1 << 20
+)
+
 // inode names a file that has several names.
 type inode struct{ dev, ino uint64 }
 
 type copier struct {
 	from, to *inroot.Root
 	links    map[inode]string
+	deepest  int
 }
 
-// copyTree copies everything below one root into another, empty one: owners,
-// modes, times, hard links, holes and extended attributes too. Sockets are left
-// out; what vanishes meanwhile is no error.
-func copyTree(ctx context.Context, from, to *inroot.Root) error {
-	c := &copier{from: from, to: to, links: map[inode]string{}}
+// Copy copies everything below one root into another, empty one. What vanishes
+// meanwhile is no error.
+func Copy(ctx context.Context, from, to *inroot.Root) error {
+	c := &copier{from: from, to: to, links: map[inode]string{}, deepest: maxDepth}
 	return c.directory(ctx, ".", 0)
 }
 
 func (c *copier) directory(ctx context.Context, dir string, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%s: directories are nested more than %d deep", dir, maxDepth)
+	if depth > c.deepest {
+		return fmt.Errorf("%s: directories are nested more than %d deep", dir, c.deepest)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -154,17 +167,25 @@ func (c *copier) attributes(name string, st *unix.Stat_t) error {
 			return err
 		}
 		for _, x := range names {
-			if x != "security.capability" && !strings.HasPrefix(x, "user.") && !strings.HasPrefix(x, "system.posix_acl_") {
-				continue
-			}
-			value, err := c.from.GetXattr(name, x)
-			if err == nil {
-				err = c.to.SetXattr(name, x, value)
-			}
-			if err != nil {
+			if err := c.xattr(name, x); err != nil {
 				return fmt.Errorf("extended attribute %s: %w", x, err)
 			}
 		}
 	}
 	return c.to.Utimes(name, time.Unix(st.Atim.Unix()), time.Unix(st.Mtim.Unix()))
+}
+
+func (c *copier) xattr(name, x string) error {
+	acl := strings.HasPrefix(x, "system.posix_acl_")
+	if x != "security.capability" && !strings.HasPrefix(x, "user.") && !acl {
+		return nil
+	}
+	value, err := c.from.GetXattr(name, x)
+	if err == nil {
+		err = c.to.SetXattr(name, x, value)
+	}
+	if acl && errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // the mode is there, which is all that a file system without ACLs can hold
+	}
+	return err
 }
