@@ -218,7 +218,7 @@ func (s *Service) adopt(e *index.Entry, r *index.Run) {
 	e.SetRun(r)
 	s.keepLog(rec, true)
 	s.supervise(e, r)
-	s.ServeNames(rec, r.Shim)
+	s.Resume(rec, r.Shim)
 	s.probes.Watch(e, r, true)
 }
 

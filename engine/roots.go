@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -42,6 +43,12 @@ type Lock struct{ f *os.File }
 
 // maxPid bounds the text of a pid file.
 const maxPid = 32
+
+// lockGrace is how long the lock of a process that is gone is waited for.
+const (
+	lockGrace = 2 * time.Second
+	lockPoll  = 5 * time.Millisecond
+)
 
 // LockRoot takes the data root's lock, or fails with fault.Conflict and the
 // pid of the daemon that has it. The lock ends with the process, however it ends.
@@ -80,7 +87,14 @@ func lockFile(path string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	// A daemon that was killed while it started a program lives on in the locks that the
+	// new process has until its execve.
+	for end := time.Now().Add(lockGrace); errors.Is(err, unix.EWOULDBLOCK) && !lives(f) && time.Now().Before(end); {
+		time.Sleep(lockPoll)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, held{owner(f)}
@@ -99,12 +113,23 @@ func lockFile(path string) (*Lock, error) {
 }
 
 func owner(f *os.File) string {
-	buf := make([]byte, maxPid)
-	n, _ := f.ReadAt(buf, 0)
-	if pid := string(bytes.TrimSpace(buf[:n])); pid != "" {
+	if pid := ownerPid(f); pid != "" {
 		return " (pid " + pid + ")"
 	}
 	return ""
+}
+
+func ownerPid(f *os.File) string {
+	buf := make([]byte, maxPid)
+	n, _ := f.ReadAt(buf, 0)
+	return string(bytes.TrimSpace(buf[:n]))
+}
+
+// lives tells whether the process that a lock names still runs; one that has ended and
+// was not waited for has no program any more.
+func lives(f *os.File) bool {
+	_, err := os.Readlink(filepath.Join("/proc", filepath.Base(ownerPid(f)), "exe"))
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // Unlock gives the lock free and leaves the file.

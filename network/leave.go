@@ -68,7 +68,7 @@ func (s *Service) Restore(ctx context.Context, running []string) error {
 		}
 	}
 	s.mu.Unlock()
-	var failed error
+	failed := s.survey()
 	for _, id := range gone {
 		failed = errors.Join(failed, s.Leave(ctx, id))
 	}

@@ -51,6 +51,7 @@ type Service struct {
 	networks  map[string]*network // by name
 	sandboxes map[string]*sandbox // by container ID
 	closed    bool
+	links     map[string]bool // of the host, when Restore looked
 }
 
 // network is one network with what serves it. record and driver are fixed once

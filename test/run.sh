@@ -57,5 +57,5 @@ tests() { go test -json "$@" | .cache/report || status=1; }
 tests -race -timeout 20m $(go list ./... | grep -vE "$launch|$heavy")
 tests -timeout 20m $(go list ./... | grep -E "$launch|/cmd/")
 tests -p 1 -timeout 60m $(go list ./test/... )
-tests -timeout 20m -tags failpoints ./test/failpoint
+tests -timeout 20m -p 1 -tags failpoints ./test/failpoint/...
 exit $status

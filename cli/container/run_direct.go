@@ -128,6 +128,9 @@ func (r *runner) followToEnd(ctx context.Context, s *session) error {
 		return app.Exit(s.code)
 	}
 	// The stream broke off, or no output was asked for: the daemon knows.
+	if err := r.begun(ctx); err != nil {
+		return engineError(r.app, err)
+	}
 	condition := container.WaitCondition(waitFirstExit)
 	if r.req.Host.AutoRemove {
 		condition = container.WaitConditionRemoved
@@ -135,6 +138,28 @@ func (r *runner) followToEnd(ctx context.Context, s *session) error {
 	waitCtx, stopWait := context.WithCancel(ctx)
 	defer stopWait()
 	return r.waited(startWait(waitCtx, r.conn, r.id, condition))
+}
+
+// begun fails for a container whose start a daemon did not live to see: nobody would start
+// it any more, and its end never comes. With --rm it is taken away.
+func (r *runner) begun(ctx context.Context) error {
+	pause := firstRetry
+	for end := time.Now().Add(returnTimeout); time.Now().Before(end); pause = min(pause*2, lastRetry) {
+		res, err := r.conn.ContainerInspect(ctx, r.id, client.ContainerInspectOptions{})
+		if connect.Unreachable(err) {
+			time.Sleep(pause)
+			continue
+		}
+		if err != nil || res.Container.State == nil || res.Container.State.Status != container.StateCreated {
+			return nil // the wait tells
+		}
+		if r.req.Host.AutoRemove {
+			_, err = r.conn.ContainerRemove(ctx, r.id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			return errors.Join(fmt.Errorf("the daemon ended before container %s was started (try again)", short(r.id)), err)
+		}
+		return fmt.Errorf("the daemon ended before container %s was started; it is created (start it with: start -a %[1]s)", short(r.id))
+	}
+	return nil
 }
 
 func warningsOf(h http1.Header) []string {

@@ -105,7 +105,14 @@ func (v *Verbs) addPorts(ctx context.Context, e *index.Entry, add mobynet.PortMa
 	also, after := v.d.Containers.SaveWith(m.Next)
 	target := rec.State.Net.Target()
 	var held []network.BoundPort
+	ended := func() {}
+	defer func() { ended() }()
 	joined, err := v.d.Networks.AddPorts(ctx, e.ID, wanted, func(socks []network.BoundPort) error {
+		done, err := v.pending(rec, socks)
+		if err != nil {
+			return err
+		}
+		ended = done
 		for _, p := range socks {
 			if err := live.Shim.Publish(ctx, wirePort(p, target), p.File); err != nil {
 				return fmt.Errorf("keep the socket of port %d: %w", p.HostPort, err)
@@ -197,6 +204,13 @@ func (v *Verbs) removePorts(ctx context.Context, e *index.Entry, remove mobynet.
 		return err
 	}
 	also, after := v.d.Containers.SaveWith(m.Next)
+	if rec.State.Net != nil {
+		done, err := v.pending(rec, rec.State.Net.Ports)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
 	gone, joined, err := v.d.Networks.RemovePorts(ctx, e.ID, match, also)
 	if err != nil {
 		return err

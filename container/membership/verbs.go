@@ -29,6 +29,10 @@ type Service interface {
 	// begins to, by the sockets that the container's shim kept, OpenResolver by new
 	// ones.
 	Resolves(containerID string) bool
+	Joined(containerID string) (*network.Joined, error)
+	// Unlinked and Relink find and mend a container that lacks the link of a network.
+	Unlinked(containerID string) bool
+	Relink(ctx context.Context, containerID string, ns *os.File) error
 	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
 	OpenResolver(containerID string, ns *os.File, o network.ResolverOptions) (dns.Sockets, error)
 	BuildResolvConf(network.ResolvRequest) ([]byte, error)

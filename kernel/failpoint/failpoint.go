@@ -10,3 +10,7 @@ package failpoint
 
 // Env is the variable that names the step to die at.
 const Env = "SAMPAN_FAILPOINT"
+
+// SeenEnv is the variable that names a file into which such a build writes each step
+// that it passes, a line each.
+const SeenEnv = "SAMPAN_FAILPOINTS_SEEN"

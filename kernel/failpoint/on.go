@@ -36,6 +36,7 @@ var wanted = sync.OnceValue(func() *struct {
 // Hit kills the process if this is the step it was told to die at.
 func Hit(name string) {
 	w := wanted()
+	note(name)
 	if w.name != name {
 		return
 	}
@@ -46,4 +47,20 @@ func Hit(name string) {
 	}
 	_ = unix.Kill(unix.Getpid(), unix.SIGKILL)
 	select {} // never past the step
+}
+
+// note writes the name into the file of SeenEnv.
+func note(name string) {
+	path := os.Getenv(SeenEnv)
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err) // of a test alone
+	}
+	defer f.Close()
+	if _, err := f.WriteString(name + "\n"); err != nil {
+		panic(err)
+	}
 }

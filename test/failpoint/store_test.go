@@ -9,9 +9,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -19,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,11 +35,12 @@ import (
 	"github.com/sampan-containers/sampan/registry/hosts"
 	"github.com/sampan-containers/sampan/state"
 	"github.com/sampan-containers/sampan/test/counts"
+	"github.com/sampan-containers/sampan/test/failpoint/steps"
 	"github.com/sampan-containers/sampan/test/hostile"
 )
 
 // The folders whose steps are tried here.
-var folders = []string{"content", "layer", "image"}
+var folders = []string{"../../content", "../../layer", "../../image"}
 
 const (
 	rootEnv = "SAMPAN_TEST_ROOT"
@@ -190,49 +187,6 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// steps lists the names of all failpoints below the folders, from the sources.
-func steps(t *testing.T) []string {
-	t.Helper()
-	var names []string
-	for _, folder := range folders {
-		err := filepath.WalkDir("../../"+folder, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return nil
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-			if err != nil {
-				return err
-			}
-			ast.Inspect(file, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				f, ok := call.Fun.(*ast.SelectorExpr)
-				if !ok || f.Sel.Name != "Hit" || len(call.Args) != 1 {
-					return true
-				}
-				if literal, ok := call.Args[0].(*ast.BasicLit); ok {
-					name, err := strconv.Unquote(literal.Value)
-					if err == nil {
-						names = append(names, name)
-					}
-				}
-				return true
-			})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // Every step of every work is tried: the process is killed there, and after a
 // restart nothing that was there is lost, nothing half is visible, the work can be
 // done, and in the end no byte is left over.
@@ -245,12 +199,12 @@ func TestKilledAtEveryStep(t *testing.T) {
 	kills := 0
 	for range counts.Of("failpoint.round") {
 		for _, w := range works {
-			for _, step := range steps(t) {
+			for _, step := range steps.In(t, folders...) {
 				kills += killedEverywhere(t, w, step, tried)
 			}
 		}
 	}
-	for _, step := range steps(t) {
+	for _, step := range steps.In(t, folders...) {
 		if !tried[step] {
 			t.Errorf("no work reaches the step %s", step)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -33,6 +34,9 @@ func Scale(d time.Duration) time.Duration {
 
 // Daemon is a running sampand of a test. Its defaults are used as a user would.
 type Daemon struct {
+	// Program is another build of sampand than the one in bin, for the next start.
+	Program string
+
 	t     testing.TB
 	flags []string
 	cmd   *exec.Cmd
@@ -55,7 +59,11 @@ func Start(t testing.TB, flags ...string) *Daemon {
 
 func (d *Daemon) start() {
 	d.t.Helper()
-	d.cmd = exec.Command(Bin(d.t, "sampand"), d.flags...)
+	program := d.Program
+	if program == "" {
+		program = Bin(d.t, "sampand")
+	}
+	d.cmd = exec.Command(program, d.flags...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
@@ -68,6 +76,9 @@ func (d *Daemon) start() {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+	_ = d.cmd.Process.Signal(syscall.SIGQUIT) // for where it stands
+	_ = d.cmd.Wait()
+	d.cmd = nil
 	d.t.Fatalf("sampand is not ready after %v; its log:\n%s", Scale(readyWait), d.Log())
 }
 
@@ -100,6 +111,13 @@ func wipe(t testing.TB, dir string) {
 			t.Error(err)
 		}
 	}
+}
+
+// Dead tells whether the daemon has ended by itself.
+func (d *Daemon) Dead() bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.Pid()))
+	_, state, _ := strings.Cut(string(raw), ") ")
+	return err != nil || strings.HasPrefix(state, "Z")
 }
 
 // Pid is the daemon's process id.

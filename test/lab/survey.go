@@ -5,11 +5,31 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 )
+
+// Things lists what the kernel holds at the moment: mounts, links, tables, control
+// groups and Sampan's processes, by name.
+func Things(t testing.TB) []string {
+	t.Helper()
+	var all []string
+	for line := range survey() {
+		if !strings.HasPrefix(line, "process ") {
+			all = append(all, line)
+		}
+	}
+	for _, p := range OurProcesses(t) {
+		_, name, _ := strings.Cut(p, " ")
+		all = append(all, "process "+name)
+	}
+	slices.Sort(all)
+	return all
+}
 
 // things are what the kernel holds at one moment, one line each.
 type things map[string]bool

@@ -1,0 +1,96 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/network/netlink"
+	"github.com/sampan-containers/sampan/network/netns"
+	"github.com/sampan-containers/sampan/network/settings"
+)
+
+// survey notes which links the host has, for Unlinked.
+func (s *Service) survey() error {
+	conn, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	links := map[string]bool{}
+	if err := conn.Links(func(l *netlink.Link) { links[l.Name] = true }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.links = links
+	s.mu.Unlock()
+	return nil
+}
+
+// Unlinked tells of a running container that was found by Restore whether it may lack the link
+// of a network that it is in by its record: the daemon died while it connected it, or the
+// bridge was removed with the links on it. Relink looks closer.
+func (s *Service) Unlinked(containerID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.sandboxes[containerID]
+	if b == nil || s.links == nil {
+		return false
+	}
+	for _, e := range b.Endpoints {
+		n := s.networkOf(e)
+		if n == nil || n.driver == nil {
+			continue
+		}
+		if n.record.Driver == settings.Macvlan || !s.links[e.Link] {
+			return true
+		}
+	}
+	return false
+}
+
+// Relink makes the links that a running container lacks, with the addresses of the
+// record, and its default routes if they went by one of them. It is idempotent.
+func (s *Service) Relink(ctx context.Context, containerID string, ns *os.File) error {
+	b := s.sandbox(containerID, "")
+	sb, err := netns.OpenSandbox(ns)
+	if err != nil {
+		return err
+	}
+	defer sb.Conn.Close()
+	there := *b
+	there.Endpoints = nil
+	var missing []*endpoint
+	for _, e := range b.Endpoints {
+		_, err := sb.Conn.LinkByName(e.Interface)
+		switch {
+		case errors.Is(err, unix.ENODEV):
+			missing = append(missing, e)
+		case err != nil:
+			return err
+		default:
+			there.Endpoints = append(there.Endpoints, e)
+		}
+	}
+	for _, e := range missing {
+		s.mu.Lock()
+		n := s.networkOf(e)
+		s.mu.Unlock()
+		if n == nil || n.driver == nil {
+			continue
+		}
+		ep := s.forDriver(b, e)
+		ep.Gateway, ep.Gateway6 = netip.Addr{}, netip.Addr{}
+		if err := n.driver.Attach(ctx, sb, ep); err != nil {
+			return err
+		}
+		s.log.Warn("connected a container again that lacked its link", "container", b.Container, "network", e.Network)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return moveRoutes(sb, &there, b)
+}
