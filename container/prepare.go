@@ -28,14 +28,7 @@ func (l *launcher) network(ctx context.Context) error {
 		return nil
 	case mode.IsNone() && l.makesUsers():
 		ns, err := l.ownNetNS()
-		if err != nil {
-			return err
-		}
-		sb, err := netns.Adopt(ns)
-		if err == nil {
-			sb.Conn.Close()
-			l.net.NetNS = ns
-		}
+		l.net.NetNS = ns
 		return err
 	case mode.IsNone():
 		ns, err := l.s.Networks.Isolated(ctx)
@@ -78,6 +71,15 @@ func (l *launcher) network(ctx context.Context) error {
 // network namespace that belongs to it.
 func (l *launcher) makesUsers() bool {
 	return l.run.Remap != nil && l.namespaces[string(specs.UserNamespace)] == nil
+}
+
+// adoptNetNS brings the loopback interface of a new namespace up.
+func adoptNetNS(ns *os.File) error {
+	sb, err := netns.Adopt(ns)
+	if err == nil {
+		sb.Conn.Close()
+	}
+	return err
 }
 
 // ownNetNS makes the network namespace of a remapped container, and the user namespace

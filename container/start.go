@@ -22,7 +22,6 @@ import (
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/runspec"
 	"github.com/sampan-containers/sampan/container/shm"
-	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network"
@@ -63,7 +62,8 @@ func (s *Service) start(ctx context.Context, e *index.Entry, also func(*Record))
 	}
 	e.Starting.Store(true)
 	defer e.Starting.Store(false)
-	remap, err := userns.Of(e.Record().HostConfig, s.defaults.Load().Remap)
+	defaults := s.defaults.Load()
+	remap, err := defaults.Own.Of(e.Record().HostConfig, defaults.Remap)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/container/ocispec"
 	"github.com/sampan-containers/sampan/container/request"
 	"github.com/sampan-containers/sampan/container/rootview"
+	"github.com/sampan-containers/sampan/container/userns"
 	"github.com/sampan-containers/sampan/engine"
 	"github.com/sampan-containers/sampan/event"
 	"github.com/sampan-containers/sampan/image"
@@ -209,7 +210,7 @@ func (d *daemon) openContainers(ctx context.Context) error {
 // containers are the defaults of new containers.
 func (c *config) containers(layout cgroup.Layout) request.Defaults {
 	return request.Defaults{
-		CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, LogDriver: c.logDriver, LogOptions: c.logOpts,
+		CgroupV2: layout == cgroup.V2, Systemd: c.cgroupDriver() == driverSystemd, Runtime: c.defaultRuntime, Runtimes: c.runtimes, Remap: c.remap, Own: &userns.Own{}, LogDriver: c.logDriver, LogOptions: c.logOpts,
 		ShmSize: int64(c.shmSize), AlwaysInit: c.init, NoICC: !c.icc, InitPath: c.initPath,
 		IpcMode: mobycontainer.IpcMode(c.ipcMode), CgroupnsMode: mobycontainer.CgroupnsMode(c.cgroupns),
 	}

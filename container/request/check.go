@@ -121,7 +121,7 @@ func checkModes(c *container.Config, hc *container.HostConfig) error {
 }
 
 func (d *Defaults) checkUserns(_ *container.Config, hc *container.HostConfig) error {
-	remap, err := userns.Of(hc, d.Remap)
+	remap, err := d.Own.Of(hc, d.Remap)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err)
 	}

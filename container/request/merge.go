@@ -22,6 +22,7 @@ type Defaults struct {
 	Runtime      string             // name of the runtime of containers that name none
 	Runtimes     map[string]Runtime // the others that may be named, beside OwnRuntime
 	Remap        *userns.Remap      // --userns-remap, or nil
+	Own          *userns.Own        // of containers that ask for users of their own; nil looks anew each time
 	LogDriver    string             // json-file or none
 	LogOptions   map[string]string
 	ShmSize      int64

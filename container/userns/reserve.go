@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"errors"
 	"os"
 	"reflect"
 	"sync"
@@ -16,6 +17,10 @@ const refillAfter = 20 * time.Millisecond
 // with the maps of the last start: to make them takes the daemon as long as all the rest
 // of a start. No two containers get the same. The zero value is empty and ready.
 type Reserve struct {
+	// Prepare, if it is not nil, makes a new network namespace ready for use, and
+	// closes it after a failure.
+	Prepare func(net *os.File) error
+
 	mu        sync.Mutex
 	of        *Remap
 	user, net *os.File
@@ -39,7 +44,19 @@ func (r *Reserve) Take(remap *Remap) (user, net *os.File, err error) {
 	if user != nil {
 		return user, net, nil
 	}
-	return privs.NewUserNetNS(remap.UIDs, remap.GIDs)
+	return r.make(remap)
+}
+
+// make makes a pair.
+func (r *Reserve) make(remap *Remap) (user, net *os.File, err error) {
+	user, net, err = privs.NewUserNetNS(remap.UIDs, remap.GIDs)
+	if err != nil || r.Prepare == nil {
+		return user, net, err
+	}
+	if err := r.Prepare(net); err != nil {
+		return nil, nil, errors.Join(err, user.Close())
+	}
+	return user, net, nil
 }
 
 // drop lets go of what is ready; the lock is held.
@@ -58,7 +75,7 @@ func (r *Reserve) refill() {
 	}
 	of := r.of
 	r.timer = time.AfterFunc(refillAfter, func() {
-		user, net, err := privs.NewUserNetNS(of.UIDs, of.GIDs) // a failure shows when somebody takes one
+		user, net, err := r.make(of) // a failure shows when somebody takes one
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.timer = nil

@@ -9,6 +9,7 @@ package userns
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strconv"
@@ -115,11 +116,13 @@ func ranges(file string, names [2]string) ([]specs.LinuxIDMapping, error) {
 		return nil, err
 	}
 	defer f.Close()
-	raw := make([]byte, maxSubIDs)
-	n, _ := f.Read(raw)
+	raw, err := io.ReadAll(io.LimitReader(f, maxSubIDs))
+	if err != nil {
+		return nil, err
+	}
 	var out []specs.LinuxIDMapping
 	next := uint64(0)
-	for line := range strings.Lines(string(raw[:n])) {
+	for line := range strings.Lines(string(raw)) {
 		fields := strings.Split(strings.TrimSpace(line), ":")
 		if len(fields) != 3 || fields[0] != names[0] && fields[0] != names[1] {
 			continue
@@ -137,14 +140,14 @@ func ranges(file string, names [2]string) ([]specs.LinuxIDMapping, error) {
 
 // Of returns the maps of a container, or nil for one in the host's user namespace.
 // daemon is what --userns-remap says, or nil.
-func Of(hc *container.HostConfig, daemon *Remap) (*Remap, error) {
+func (o *Own) Of(hc *container.HostConfig, daemon *Remap) (*Remap, error) {
 	switch {
 	case hc.UsernsMode.IsHost():
 		return nil, nil
 	case daemon != nil:
 		return daemon, nil
 	case hc.UsernsMode == ModeRemap:
-		return Default()
+		return o.get()
 	}
 	return nil, nil
 }

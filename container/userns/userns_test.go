@@ -77,15 +77,28 @@ func TestOwners(t *testing.T) {
 
 func TestOf(t *testing.T) {
 	d := &Remap{}
+	own := &Own{}
 	for mode, want := range map[container.UsernsMode]bool{"": true, "host": false, "remap": true} {
-		if got, err := Of(&container.HostConfig{UsernsMode: mode}, d); err != nil || (got == d) != want {
+		if got, err := own.Of(&container.HostConfig{UsernsMode: mode}, d); err != nil || (got == d) != want {
 			t.Errorf("mode %q with a remapping daemon: %v, %v", mode, got, err)
 		}
 	}
 	for mode, want := range map[container.UsernsMode]bool{"": false, "host": false, "remap": true} {
-		if got, err := Of(&container.HostConfig{UsernsMode: mode}, nil); err != nil || (got != nil) != want {
+		if got, err := own.Of(&container.HostConfig{UsernsMode: mode}, nil); err != nil || (got != nil) != want {
 			t.Errorf("mode %q with a plain daemon: %v, %v", mode, got, err)
 		}
+	}
+	hc := &container.HostConfig{UsernsMode: ModeRemap}
+	first, _ := own.Of(hc, nil)
+	if again, err := own.Of(hc, nil); again != first || err != nil {
+		t.Errorf("the files were read again: %v", err)
+	}
+	own.seen[0].size++ // as if it had been another file then
+	if again, err := own.Of(hc, nil); again == first || !reflect.DeepEqual(again, first) || err != nil {
+		t.Errorf("a changed file was not read again: %v, %v", again, err)
+	}
+	if got, err := (*Own)(nil).Of(hc, nil); !reflect.DeepEqual(got, first) || err != nil {
+		t.Errorf("without a memory: %v, %v", got, err)
 	}
 	for name, hc := range map[string]*container.HostConfig{
 		"privileged": {Privileged: true}, "network": {NetworkMode: "host"}, "pid": {PidMode: "host"}, "ipc": {IpcMode: "host"}, "uts": {UTSMode: "host"},

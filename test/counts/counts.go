@@ -18,7 +18,7 @@ var table = map[string]int{
 	"daemon.kill.writing": 200, // kill -9 of the daemon while containers write
 	"daemon.kill.writers": 100, // containers that write meanwhile
 	"life.many":           500, // containers that are listed, measured and found again
-	"life.polls":          600, // rounds of polling them, ten minutes and more
+	"life.polls":          900, // rounds of polling them, ten minutes and more
 	"daemon.kill.life":    100, // kill -9 of the daemon while policies, checks and --rm act
 	"run.remove":          1000,
 	"network.join":        1000,
