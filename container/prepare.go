@@ -17,7 +17,6 @@ import (
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/network"
-	"github.com/sampan-containers/sampan/network/netns"
 )
 
 // network gives the run its network namespace.
@@ -71,15 +70,6 @@ func (l *launcher) network(ctx context.Context) error {
 // network namespace that belongs to it.
 func (l *launcher) makesUsers() bool {
 	return l.run.Remap != nil && l.namespaces[string(specs.UserNamespace)] == nil
-}
-
-// adoptNetNS brings the loopback interface of a new namespace up.
-func adoptNetNS(ns *os.File) error {
-	sb, err := netns.Adopt(ns)
-	if err == nil {
-		sb.Conn.Close()
-	}
-	return err
 }
 
 // ownNetNS makes the network namespace of a remapped container, and the user namespace

@@ -40,6 +40,7 @@ import (
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/logs/compact"
+	"github.com/sampan-containers/sampan/network/netns"
 	"github.com/sampan-containers/sampan/state"
 	"github.com/sampan-containers/sampan/volume"
 )
@@ -127,7 +128,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	}
 	s := &Service{opts: o, Dependencies: d, log: o.Log, containers: all, work: background.New(), compactor: compact.New(o.Log), pruning: make(chan struct{}, 1)}
 	s.defaults.Store(&o.Defaults)
-	s.users.Prepare = adoptNetNS
+	s.users.Prepare = netns.Configure
 	s.paths = layout.Paths{Data: d.Snapshots.Dir, ExecRoot: o.ExecRoot, Base: filepath.Join(o.DataRoot, "base"), CgroupParent: o.CgroupParent, Systemd: o.Defaults.Systemd}
 	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
 	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host, CDIDirs: o.CDIDirs}

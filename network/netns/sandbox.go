@@ -47,6 +47,15 @@ func Adopt(ns *os.File) (*Sandbox, error) {
 	return sb, nil
 }
 
+// Configure is Adopt for a namespace that nothing else is done in.
+func Configure(ns *os.File) error {
+	sb, err := Adopt(ns)
+	if err == nil {
+		sb.Conn.Close()
+	}
+	return err
+}
+
 // configure runs in the namespace.
 func (sb *Sandbox) configure() error {
 	if err := WriteSysctl(ipv6Default, "1"); err != nil && !errors.Is(err, unix.ENOENT) {
