@@ -238,7 +238,9 @@ func (b *bench) killedAt(w work, step string, env ...string) bool {
 		select {
 		case outcome = <-ended:
 			waiting = false
-			end = time.Now().Add(50 * time.Millisecond)
+			if outcome == nil { // otherwise it is dying
+				end = time.Now().Add(50 * time.Millisecond)
+			}
 		default:
 		}
 	}
