@@ -15,7 +15,6 @@ import (
 var missing = []string{
 	"bake", "buildx bake",
 	"builder build, image build, build", "builder prune",
-	"checkpoint create", "checkpoint ls, checkpoint list", "checkpoint rm, checkpoint remove",
 	"config create", "config inspect", "config ls, config list", "config rm, config remove",
 	"node demote", "node inspect", "node ls, node list", "node promote", "node ps", "node rm, node remove", "node update",
 	"plugin create", "plugin disable", "plugin enable", "plugin inspect", "plugin install", "plugin ls, plugin list",

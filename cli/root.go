@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sampan-containers/sampan/cli/app"
+	"github.com/sampan-containers/sampan/cli/checkpoint"
 	"github.com/sampan-containers/sampan/cli/container"
 	"github.com/sampan-containers/sampan/cli/container/cp"
 	"github.com/sampan-containers/sampan/cli/container/logs"
@@ -41,6 +42,7 @@ type entry struct {
 
 func entries() []entry {
 	list := []entry{
+		{name: "checkpoint", section: sectionManagement, nounShort: "Manage checkpoints", verbs: checkpoint.Commands},
 		{name: "container", section: sectionManagement, nounShort: "Manage containers", verbs: container.Commands},
 		{name: "context", section: sectionManagement, nounShort: "Manage names for daemons", verbs: contexts.Commands},
 		{name: "image", section: sectionManagement, nounShort: "Manage images", verbs: image.Commands},

@@ -26,6 +26,7 @@ import (
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/dns"
+	"github.com/sampan-containers/sampan/runtime/checkpoint"
 	"github.com/sampan-containers/sampan/shim/exitrecord"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/shim/wire"
@@ -316,6 +317,8 @@ type supervisor struct{ w *world }
 
 func (supervisor) Prepare(string, bool) {}
 func (supervisor) Dismiss(string)       {}
+
+func (supervisor) Dump(context.Context, *checkpoint.Request) error { return nil }
 
 func (s supervisor) Start(_ context.Context, st *handle.Start) (Shim, error) {
 	for _, a := range st.Attach {

@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/network"
+	"github.com/sampan-containers/sampan/runtime/checkpoint"
 	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/snapshot"
 )
@@ -29,6 +30,7 @@ type Supervisor interface {
 	Dismiss(containerID string)
 	Start(context.Context, *handle.Start) (Shim, error)
 	Connect(ctx context.Context, runDir string) (Shim, error)
+	Dump(context.Context, *checkpoint.Request) error
 }
 
 // Images finds images; *image.Service is one.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/shm"
 	"github.com/sampan-containers/sampan/fault"
@@ -298,7 +299,7 @@ func (s *Service) missedRun(ctx context.Context, e *index.Entry, exit wire.ExitR
 // sweep removes directories that have no record: what a create or a remove left
 // that was cut off.
 func (s *Service) sweep(ctx context.Context) {
-	for _, id := range dirNames(filepath.Join(s.opts.DataRoot, "containers")) {
+	for _, id := range layout.Directories(filepath.Join(s.opts.DataRoot, "containers")) {
 		if s.containers.Known(id) {
 			continue
 		}
@@ -306,7 +307,7 @@ func (s *Service) sweep(ctx context.Context) {
 			s.log.Error("remove the rest of a container", "container", id, "error", err)
 		}
 	}
-	for _, id := range dirNames(s.paths.Runs()) {
+	for _, id := range layout.Directories(s.paths.Runs()) {
 		if s.containers.Known(id) {
 			continue
 		}
@@ -317,18 +318,4 @@ func (s *Service) sweep(ctx context.Context) {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
 		}
 	}
-}
-
-func dirNames(dir string) []string {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() {
-			names = append(names, e.Name())
-		}
-	}
-	return names
 }

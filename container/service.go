@@ -22,6 +22,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/container/background"
+	"github.com/sampan-containers/sampan/container/checkpoints"
 	"github.com/sampan-containers/sampan/container/control"
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/files"
@@ -90,6 +91,7 @@ type Service struct {
 	*usage.Meter
 	*processes.Lister
 	*membership.Verbs
+	*checkpoints.Checkpoints
 	Dependencies
 
 	opts       Options
@@ -139,6 +141,7 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s.Meter = usage.New(usage.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Work: s.work})
 	s.Verbs = membership.New(membership.Dependencies{Containers: all, Networks: d.Networks, Events: d.Events, Paths: &s.paths, Log: s.log})
 	s.Lister = processes.New(processes.Dependencies{Containers: all, Groups: d.Groups, Paths: &s.paths, Events: d.Events})
+	s.Checkpoints = checkpoints.New(checkpoints.Dependencies{Containers: all, Paths: &s.paths, Dumper: d.Supervisor, Events: d.Events})
 	return s, nil
 }
 

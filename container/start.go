@@ -33,7 +33,10 @@ import (
 // Start runs a container and returns after the execve of its command. A running
 // one is fault.NotModified. A command that is missing or cannot be executed is
 // fault.Invalid; the container then keeps exit code 127 or 126 and the reason.
-func (s *Service) Start(ctx context.Context, ref string) error {
+func (s *Service) Start(ctx context.Context, ref string) error { return s.StartFrom(ctx, ref, "") }
+
+// StartFrom is Start, from the images of a checkpoint if a directory is named.
+func (s *Service) StartFrom(ctx context.Context, ref, images string) error {
 	e, err := s.containers.Find(ref)
 	if err != nil {
 		return err
@@ -51,6 +54,8 @@ func (s *Service) Start(ctx context.Context, ref string) error {
 		return fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	}
 	e.StopTimer()
+	e.Images = images
+	defer func() { e.Images = "" }()
 	// From here on a client that goes away changes nothing.
 	return s.start(context.WithoutCancel(ctx), e, func(r *Record) { r.State.RestartCount, r.State.Stopped = 0, false })
 }
@@ -220,6 +225,7 @@ func (l *launcher) spawn(ctx context.Context, e *index.Entry) (Shim, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Checkpoint = e.Images
 	st := &handle.Start{Config: config, NetNS: l.net.NetNS, Namespaces: l.namespaces, Attach: e.TakePending()}
 	for i := range l.net.Sockets {
 		st.PortSockets = append(st.PortSockets, l.net.Sockets[i].File)

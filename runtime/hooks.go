@@ -126,11 +126,13 @@ func innerPid(pid int) int {
 	return pid
 }
 
+const createContainer = "createContainer"
+
 // createHooks adds the hooks that run in the container's namespaces, but with the
 // host's root directory, when the container's mounts are made.
 func (l *launcher) createHooks() {
 	for _, h := range l.createContainer() {
-		l.containerHook("createContainer", h, fd(l.hooks.creating))
+		l.containerHook(createContainer, h, fd(l.hooks.creating))
 	}
 }
 
@@ -175,6 +177,9 @@ func (l *launcher) containerHook(point string, h specs.Hook, state launch.Arg) {
 	b.Mark(failed)
 	b.Fail(syscall.ECANCELED)
 	b.Mark(child)
+	if point == createContainer {
+		b.Fchdir(launch.In(l.tree.Root)) // as runc: that is how such hooks find the container's files
+	}
 	b.Call(unix.SYS_DUP3, state, launch.Int(0), launch.Int(0))
 	args := h.Args
 	if len(args) == 0 {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/checkpoint"
 	api "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	apiimage "github.com/moby/moby/api/types/image"
@@ -139,6 +140,26 @@ func (e *engine) Unpause(_ context.Context, ref string) error {
 	}
 	return e.find(ref)
 }
+func (e *engine) CheckpointCreate(_ context.Context, ref string, o checkpoint.CreateRequest) error {
+	if err := e.find(ref); err != nil || o.CheckpointID != "" {
+		return err
+	}
+	return fault.New(fault.Invalid, "no name")
+}
+func (e *engine) CheckpointList(ref, dir string) ([]checkpoint.Summary, error) {
+	return []checkpoint.Summary{{Name: "c1"}}, e.find(ref)
+}
+func (e *engine) CheckpointRemove(ref, dir, name string) error {
+	_, err := e.CheckpointImages(ref, dir, name)
+	return err
+}
+func (e *engine) CheckpointImages(ref, dir, name string) (string, error) {
+	if name != "c1" {
+		return "", fault.New(fault.NotFound, "checkpoint %s does not exist for container %s", name, ref)
+	}
+	return "/images", e.find(ref)
+}
+func (e *engine) StartFrom(ctx context.Context, ref, images string) error { return e.Start(ctx, ref) }
 func (e *engine) Rename(_ context.Context, ref, name string) error {
 	if name == "" {
 		return fault.New(fault.Invalid, "Neither old nor new names may be empty")
@@ -433,7 +454,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1.41/containers/nope/json", ``, 404, `{"message":"No such container: nope"}`},
 		{"POST", "/v1.41/containers/web/start", ``, 204, ``},
 		{"POST", "/v1.41/containers/web/start", `{"Binds":[]}`, 400, `…non-empty request body`},
-		{"POST", "/v1.41/containers/web/start?checkpoint=c1", ``, 501, `…checkpoint`},
+		{"POST", "/v1.41/containers/web/start?checkpoint=c1", ``, 204, ``},
+		{"POST", "/v1.41/containers/web/start?checkpoint=c2", ``, 404, `…checkpoint c2 does not exist`},
 		{"POST", "/v1.41/containers/nope/start", ``, 404, `{"message":"No such container: nope"}`},
 		{"POST", "/v1.41/containers/web/stop?t=5", ``, 204, ``},
 		{"POST", "/v1.41/containers/tty/stop", ``, 304, ``},
@@ -517,7 +539,13 @@ func TestRoutes(t *testing.T) {
 		{"POST", `/v1.41/containers/prune?filters={"until":["soon"]}`, ``, 400, `…invalid filter 'until=soon'`},
 		{"POST", `/v1.41/containers/prune?filters={"until":["1h","2h"]}`, ``, 400, `…more than one until filter`},
 		{"POST", `/v1.41/containers/prune?filters={"name":["x"]}`, ``, 400, `{"message":"invalid filter 'name'"}`},
-		{"GET", "/v1.41/containers/web/checkpoints", ``, 501, `…GET /containers/{id}/checkpoints (list CRIU`},
+		{"GET", "/v1.41/containers/web/checkpoints", ``, 200, `[{"Name":"c1"}]`},
+		{"GET", "/v1.41/containers/nope/checkpoints", ``, 404, `{"message":"No such container: nope"}`},
+		{"POST", "/v1.41/containers/web/checkpoints", `{"CheckpointID":"c3","Exit":true}`, 201, ``},
+		{"POST", "/v1.41/containers/web/checkpoints", ``, 400, `…EOF`},
+		{"POST", "/v1.41/containers/nope/checkpoints", `{"CheckpointID":"c3"}`, 404, `{"message":"No such container: nope"}`},
+		{"DELETE", "/v1.41/containers/web/checkpoints/c1", ``, 204, ``},
+		{"DELETE", "/v1.41/containers/web/checkpoints/c2", ``, 404, `…checkpoint c2 does not exist`},
 		{"POST", "/v1.41/build", ``, 501, `…POST /build (`},
 		{"GET", "/v1.41/nothing", ``, 404, `{"message":"page not found"}`},
 	}

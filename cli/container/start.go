@@ -30,13 +30,13 @@ func NewStart(a *app.App) *cobra.Command {
 		Args:              app.MinArgs(1),
 		ValidArgsFunction: complete.Containers(a, complete.Stopped),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.checkpoint != "" || o.checkpointDir != "" {
-				return app.Refuse("checkpoint", "checkpoints cannot be restored; start the container without one")
-			}
 			if o.attach || o.interactive {
 				return startAttached(cmd.Context(), a, &o, args)
 			}
-			return startAll(cmd.Context(), a, args)
+			if o.checkpoint != "" && len(args) > 1 {
+				return errors.New("you cannot restore multiple containers at once")
+			}
+			return startAll(cmd.Context(), a, &o, args)
 		},
 	}, "container start, start")
 	fs := cmd.Flags()
@@ -48,13 +48,18 @@ func NewStart(a *app.App) *cobra.Command {
 	return cmd
 }
 
-func startAll(ctx context.Context, a *app.App, names []string) error {
+// from is what a container starts from.
+func (o *startOptions) from() client.ContainerStartOptions {
+	return client.ContainerStartOptions{CheckpointID: o.checkpoint, CheckpointDir: o.checkpointDir}
+}
+
+func startAll(ctx context.Context, a *app.App, o *startOptions, names []string) error {
 	conn, err := a.Connect()
 	if err != nil {
 		return err
 	}
 	return a.ForEach(names, func(name string) error {
-		_, err := conn.ContainerStart(ctx, name, client.ContainerStartOptions{})
+		_, err := conn.ContainerStart(ctx, name, o.from())
 		return err
 	})
 }
@@ -94,7 +99,7 @@ func startAttached(ctx context.Context, a *app.App, o *startOptions, names []str
 	wait := startWait(ctx, conn, c.ID, condition)
 	f := forwardSignals(ctx, a, conn, c.ID, nil)
 	defer f.close()
-	if _, err := conn.ContainerStart(ctx, c.ID, client.ContainerStartOptions{}); err != nil {
+	if _, err := conn.ContainerStart(ctx, c.ID, o.from()); err != nil {
 		s.stream.Close()
 		return &app.StatusError{Code: app.ExitFailure, Err: err}
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/sampan-containers/sampan/runtime/checkpoint"
 	"github.com/sampan-containers/sampan/runtime/cli"
 	"github.com/sampan-containers/sampan/shim/server"
 	"github.com/sampan-containers/sampan/version"
@@ -23,6 +24,13 @@ func main() {
 	runtime.MemProfileRate = 0 // nobody asks for the profile, and its tables are memory of each supervisor
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
 		os.Exit(server.Main())
+	}
+	if len(os.Args) > 1 && os.Args[1] == "dump" {
+		if err := checkpoint.Help(os.Stdin); err != nil {
+			os.Stderr.WriteString(err.Error())
+			os.Exit(1)
+		}
+		return
 	}
 	p := &cli.Program{
 		Version: version.Version, Commit: version.Commit,

@@ -57,6 +57,7 @@ type config struct {
 	firewall                               string
 
 	liveRestore       bool
+	experimental      bool
 	shutdownTimeout   int
 	storageDriver     string
 	defaultRuntime    string
@@ -129,6 +130,7 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.StringArrayVar(&c.networkOpts, "default-network-opt", nil, "Default options of new networks, as DRIVER=OPTION=VALUE")
 	f.StringVar(&c.firewall, "firewall-backend", "nftables", "Firewall backend to use (nftables)")
 
+	f.BoolVar(&c.experimental, "experimental", false, "Tell clients that experimental features are on: docker has its command checkpoint only then")
 	f.BoolVar(&c.liveRestore, "live-restore", true, "Leave containers running when the daemon ends")
 	f.IntVar(&c.shutdownTimeout, "shutdown-timeout", defaultShutdown, "Seconds that a shutdown without --live-restore may take")
 	f.StringVarP(&c.storageDriver, "storage-driver", "s", "overlay2", "Storage driver to use (overlay2, btrfs or vfs)")

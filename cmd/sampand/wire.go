@@ -250,7 +250,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 	}
 	s := systemroutes.Config{
 		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
-		Debug: d.cfg.debug, LiveRestore: d.cfg.liveRestore,
+		Debug: d.cfg.debug, Experimental: d.cfg.experimental, LiveRestore: d.cfg.liveRestore,
 		StorageDriver: d.snapshots.Name(), LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
 		NetworkDrivers: []string{"bridge", "host", "macvlan", "null"}, CgroupDriver: d.cfg.cgroupDriver(), Firewall: d.cfg.firewall,
 		Runtimes:        d.cfg.runtimes.listed(),

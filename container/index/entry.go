@@ -39,6 +39,10 @@ type Entry struct {
 	backoff time.Duration
 	health  *container.Health // newer than the record's; nil: the record's is
 
+	// Images is the checkpoint that the start under way is made from; who holds the lock
+	// may use it.
+	Images string
+
 	// Starting tells that a start is under way.
 	Starting atomic.Bool
 

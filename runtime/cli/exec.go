@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -186,7 +187,9 @@ func subgroups(g *cgroup.Group, list []string) (files []*os.File, retErr error) 
 		for _, dir := range dirs {
 			f, err := joinFile(dir, sub, dir == paths[""] && len(paths) == 1)
 			if err != nil {
-				return files, fault.New(fault.Invalid, "--cgroup %s: error adding pid of the process to cgroups: %w", s, err)
+				var errno unix.Errno
+				errors.As(err, &errno)
+				return files, fault.New(fault.Invalid, "--cgroup %s: error adding pid of the process to %s: %w", s, filepath.Join(dir, sub, "cgroup.procs"), errno)
 			}
 			files = append(files, f)
 		}

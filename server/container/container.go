@@ -17,6 +17,7 @@ import (
 // Service is what the routes need of the container service. Errors carry a
 // fault class; an unknown container is fault.NotFound.
 type Service interface {
+	Checkpoints
 	Announce() (id string)
 	Create(ctx context.Context, o container.CreateOptions) (id string, warnings []string, err error)
 	Start(ctx context.Context, ref string) error
@@ -82,6 +83,9 @@ func Register(s *server.Server, containers Service) {
 	s.Handle("PUT /containers/{id}/archive", r.putArchive)
 	s.Handle("GET /containers/{id}/changes", r.changes)
 	s.Handle("GET /containers/{id}/export", r.export)
+	s.Handle("GET /containers/{id}/checkpoints", r.checkpointList)
+	s.Handle("POST /containers/{id}/checkpoints", r.checkpointCreate)
+	s.Handle("DELETE /containers/{id}/checkpoints/{checkpoint}", r.checkpointRemove)
 	s.Handle("POST /commit", r.commit)
 	s.Handle("POST /sampan/run", r.run)
 }

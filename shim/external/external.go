@@ -43,6 +43,9 @@ type Launcher struct {
 	Path string
 	Args []string // before the command, as in runtimeArgs of daemon.json
 	Dir  string   // the run directory: private, on a tmpfs, removed by the daemon
+	// Checkpoint is the directory of images to restore from. The container belongs to this
+	// process afterwards, as one of package runtime.
+	Checkpoint string
 }
 
 // Launch creates and starts a container.
@@ -65,6 +68,14 @@ func (l Launcher) Launch(s *runtime.LaunchSpec) (_ *launcher.Launched, retErr er
 	}
 	if err := c.writeJSON("config.json", &spec); err != nil {
 		return nil, err
+	}
+	if l.Checkpoint != "" {
+		if err := c.restore(s, &spec, l.Checkpoint); err != nil {
+			c.discard(&spec)
+			return nil, err
+		}
+		c.close()
+		return &launcher.Launched{Pid: c.own.Pid, PidFD: c.own.PidFD, Console: c.own.Console, Container: launcher.Own{Container: c.own}}, nil
 	}
 	if err := c.create(s, &spec); err != nil {
 		c.discard(&spec)
@@ -323,4 +334,37 @@ func onThread(f func() error) error {
 		done <- f()
 	}()
 	return <-done
+}
+
+// restore lets our own runtime make the container from a checkpoint.
+func (c *container) restore(s *runtime.LaunchSpec, spec *specs.Spec, images string) error {
+	pidFile := filepath.Join(c.dir, "pid")
+	args := []string{"restore", "--detach", "--bundle", c.dir, "--pid-file", pidFile, "--image-path", images, "--work-path", filepath.Join(c.dir, "criu"), "--tcp-established", "--file-locks", "--ext-unix-sk"}
+	var tty *console
+	if spec.Process.Terminal {
+		var err error
+		if tty, err = listenConsole(c.dir, "tty"); err != nil {
+			return err
+		}
+		defer tty.close()
+		args = append(args, "--console-socket", tty.path)
+	}
+	if err := c.run(s.Stdio, append(args, c.id)...); err != nil {
+		return err
+	}
+	pid, err := readPid(pidFile)
+	if err != nil {
+		return err
+	}
+	group, err := cgroup.Load(spec.Linux.CgroupsPath)
+	if err != nil {
+		return err
+	}
+	if c.own, err = runtime.Load(c.id, pid, s.Spec, group); err != nil {
+		return err
+	}
+	if tty != nil {
+		c.own.Console, err = tty.receive(spec.Process.ConsoleSize)
+	}
+	return err
 }

@@ -117,6 +117,9 @@ func hungUp(fd int) bool {
 }
 
 func (s *shim) launcherFor(cfg *wire.Config) launcher.Launcher {
+	if cfg.Checkpoint != "" {
+		return external.Launcher{Path: "/proc/self/exe", Dir: cfg.RunDir, Checkpoint: cfg.Checkpoint}
+	}
 	if cfg.Runtime == "" {
 		return s.launcher
 	}
@@ -272,7 +275,7 @@ func (s *shim) launchSpec(cfg *wire.Config, spec *specs.Spec, files []int) (ls *
 	}
 	// Another runtime may leave processes of its own behind, which the end of the
 	// container's PID namespace waits for.
-	s.orphans = sharesPids(spec, ls) || cfg.Runtime != ""
+	s.orphans = sharesPids(spec, ls) || cfg.Runtime != "" || cfg.Checkpoint != ""
 	return ls, files, nil
 }
 

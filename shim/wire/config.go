@@ -40,6 +40,9 @@ type Config struct {
 	// Filter is the container's seccomp filter (seccomp.Filter.Encode), compiled from
 	// a profile that is not in config.json then; empty: what config.json says.
 	Filter []byte
+	// Checkpoint is the directory of the images that the container is restored from
+	// instead of being started.
+	Checkpoint string
 	// Attach are clients present from the first byte on, one descriptor each,
 	// after those.
 	Attach []Attach
@@ -111,6 +114,7 @@ func (c *Config) Encode(e *Encoder) {
 	if len(c.Filter) > 0 {
 		e.Raw(20, c.Filter)
 	}
+	e.String(21, c.Checkpoint)
 }
 
 // DecodeConfig reads a Config.
@@ -161,6 +165,8 @@ func DecodeConfig(b []byte) (*Config, error) {
 			c.RuntimeArgs = append(c.RuntimeArgs, d.String())
 		case 20:
 			c.Filter = d.Raw()
+		case 21:
+			c.Checkpoint = d.String()
 		case 17:
 			c.Kept = append(c.Kept, d.String())
 		}

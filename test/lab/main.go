@@ -121,7 +121,19 @@ func setUp() error {
 	if err := os.MkdirAll(DataRoot, 0o700); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/run", DataRoot} {
+	volatile := []string{"/run", DataRoot}
+	if os.Getenv("SAMPAN_VM") != "" {
+		// Linux before 6.3 maps no ids on a tmpfs; the virtual machine's disk ends with it.
+		volatile = volatile[:1]
+		disk, err := os.MkdirTemp("/var/tmp", "lab")
+		if err == nil {
+			err = errors.Join(os.Chmod(disk, 0o755), unix.Mount(disk, DataRoot, "", unix.MS_BIND, ""))
+		}
+		if err != nil {
+			return fmt.Errorf("mount a directory of the disk on %s: %w", DataRoot, err)
+		}
+	}
+	for _, dir := range volatile {
 		if err := unix.Mount("lab", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 			return fmt.Errorf("mount a tmpfs on %s: %w", dir, err)
 		}

@@ -80,8 +80,8 @@ func TestCallersAsRunc(t *testing.T) {
 	}
 }
 
-// compare runs the steps with both runtimes.
-func (c *caller) compare(t *testing.T, theirs string) {
+// compare runs the steps with both runtimes and returns what ours came to.
+func (c *caller) compare(t *testing.T, theirs string) []string {
 	for _, p := range c.needs {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Skipf("%s is not installed", p)
@@ -96,6 +96,7 @@ func (c *caller) compare(t *testing.T, theirs string) {
 			t.Errorf("%s\nours: %s\nrunc: %s", step, mine[i], his[i])
 		}
 	}
+	return mine
 }
 
 // run runs the script in mount and network namespaces of its own and returns what each

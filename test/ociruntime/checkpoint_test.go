@@ -421,7 +421,7 @@ var checkpoints = []struct {
 	}},
 }
 
-// TestCheckpointByCallers: podman and containerd save and restore with both runtimes.
+// TestCheckpointByCallers: podman, containerd and Docker save and restore with both runtimes.
 func TestCheckpointByCallers(t *testing.T) {
 	criuWorks(t)
 	theirs := runc(t)
@@ -456,8 +456,30 @@ func TestCheckpointByCallers(t *testing.T) {
 		wait + `w "x q" $(cat $D/n)`,
 		"$C t kill -s KILL q; sleep 1; $C t ls -q",
 	}
-	for name, c := range map[string]caller{"podman": podman, "containerd": containerd} {
-		t.Run(name, func(t *testing.T) { c.compare(t, theirs) })
+	docker := all["docker"]
+	docker.begin = strings.Replace(docker.begin, "dockerd ", "dockerd --experimental ", 1)
+	docker.steps = []string{
+		"$K run -d --runtime other --network none --name c box " + count + " >/dev/null",
+		wait + `w "$K exec c" 3; $K exec c cat /tmp/n >$D/n`,
+		"$K checkpoint create --leave-running c zero; $K inspect -f '{{.State.Status}}' c",
+		"$K checkpoint create c one; $K wait c; $K inspect -f '{{.State.Status}}' c",
+		"$K checkpoint ls c",
+		"$K start --checkpoint one c; $K inspect -f '{{.State.Status}}' c",
+		wait + `w "$K exec c" $(cat $D/n)`,
+		"$K checkpoint rm c zero; $K checkpoint ls c",
+		"$K kill c >/dev/null; $K wait c; $K rm c >/dev/null; $K ps -aq",
+	}
+	// Where both did nothing they would agree as well.
+	for name, tc := range map[string]struct {
+		caller
+		step int
+	}{"podman": {podman, 3}, "containerd": {containerd, 4}, "docker": {docker, 5}} {
+		t.Run(name, func(t *testing.T) {
+			results := tc.compare(t, theirs)
+			if restored := strings.ToLower(results[tc.step]); !strings.Contains(restored, "running") {
+				t.Errorf("the restored container is %q", restored)
+			}
+		})
 	}
 }
 

@@ -100,7 +100,7 @@ func TestRootlessDelegatedUnified(t *testing.T) {
 	}
 
 	// A controller that was not delegated.
-	s.Linux.Resources = &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(200))}}
+	s.Linux.Resources = &specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: "0"}}
 	l.write(s)
 	l.own()
 	if r := l.as("run", id); r.code != 1 || !strings.Contains(r.err, "cannot be applied") {

@@ -58,7 +58,7 @@ make_disk() {
   mkdir "$tree"
   tar -C "$tree" -xf .cache/debian-vm.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
-  borrow "$tree" docker runc crun criu podman conmon containerd ctr containerd-shim-runc-v2
+  borrow "$tree" docker runc crun criu podman conmon dockerd containerd ctr containerd-shim-runc-v2
   cp -r /etc/containers "$tree/etc/" # podman's policy
   cp -r /usr/share/containers "$tree/usr/share/"
   rm -f "$tree/sbin/modprobe"
