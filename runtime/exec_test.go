@@ -372,9 +372,9 @@ func TestHooks(t *testing.T) {
 	l.equal("hooks", string(data), "prestart\ncreateRuntime\npoststart\npoststop\n")
 
 	spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo no luck; exit 3"}}}}
-	l.contains("failing hook", l.fails(spec).Error(), "createRuntime hook /bin/sh: exit status 3: no luck")
+	l.contains("failing hook", l.fails(spec).Error(), "createRuntime hook #0: /bin/sh: exit status 3: no luck")
 	spec.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/false"}}}
-	l.contains("failing hook inside", l.fails(spec).Error(), "run the startContainer hook /bin/false", "it ended with a failure")
+	l.contains("failing hook inside", l.fails(spec).Error(), "error running startContainer hook #0: /bin/false", "it ended with a failure")
 	one := 1
 	spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sleep", Args: []string{"sleep", "60"}, Timeout: &one}}}
 	start := time.Now()

@@ -198,9 +198,9 @@ var lateSteps = map[uint32]string{
 func lateError(r launch.Record, program string) error {
 	switch {
 	case r.Call == 0 && r.Errno == unix.ECANCELED:
-		return errors.New("run the startContainer hooks: one of them ended with a failure")
+		return errors.New("error running startContainer hooks: one of them ended with a failure")
 	case r.Call == 0 && r.Errno == unix.ETIMEDOUT:
-		return errors.New("run the startContainer hooks: one of them did not end in its time")
+		return errors.New("error running startContainer hooks: one of them did not end in its time")
 	case r.Call == 0 || r.Call == unix.SYS_EXECVE:
 		return execError(program, r.Errno)
 	}

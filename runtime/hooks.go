@@ -131,8 +131,8 @@ const createContainer = "createContainer"
 // createHooks adds the hooks that run in the container's namespaces, but with the
 // host's root directory, when the container's mounts are made.
 func (l *launcher) createHooks() {
-	for _, h := range l.createContainer() {
-		l.containerHook(createContainer, h, fd(l.hooks.creating))
+	for i, h := range l.createContainer() {
+		l.containerHook(createContainer, i, h, fd(l.hooks.creating))
 	}
 }
 
@@ -149,15 +149,15 @@ func (l *launcher) startHooks() {
 	if l.spec.Hooks == nil {
 		return
 	}
-	for _, h := range l.spec.Hooks.StartContainer {
-		l.containerHook("startContainer", h, l.untilFD(l.hooks.created))
+	for i, h := range l.spec.Hooks.StartContainer {
+		l.containerHook("startContainer", i, h, l.untilFD(l.hooks.created))
 	}
 }
 
 // containerHook adds a process that runs a hook, and the wait for it.
-func (l *launcher) containerHook(point string, h specs.Hook, state launch.Arg) {
+func (l *launcher) containerHook(point string, number int, h specs.Hook, state launch.Arg) {
 	b := l.b
-	b.At("run the "+point+" hook "+h.Path,
+	b.At("error running "+point+" hook #"+strconv.Itoa(number)+": "+h.Path,
 		launch.Hint{Errno: syscall.ECANCELED, Text: "it ended with a failure"},
 		launch.Hint{Errno: syscall.ETIMEDOUT, Text: "it did not end in its time"},
 		launch.Hint{Errno: syscall.ENOENT, Text: "a createContainer hook must be on the host, a startContainer hook in the container"},

@@ -223,7 +223,7 @@ func (d *daemon) openAPI(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.api = server.New(server.Config{Version: version.Version, Log: d.log})
+	d.api = server.New(server.Config{Version: version.Version, Log: d.log, Experimental: d.cfg.experimental})
 	d.id = id
 	d.tell = systemroutes.Register(d.api, d.system(id), d.containers, d.images, d.events)
 	containerroutes.Register(d.api, d.containers)

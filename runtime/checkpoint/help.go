@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -61,5 +63,27 @@ func Help(in io.Reader) error {
 		ns.Path = fmt.Sprintf("/proc/%d/ns/net", r.Pid)
 	}
 	s := &Subject{ID: r.ID, Spec: spec, Root: fmt.Sprintf("/proc/%d/root", r.Pid), Pid: r.Pid, Groups: g.Paths()}
-	return Dump(s, &Options{Images: r.Images, Work: r.Work, LeaveRunning: r.LeaveRunning, StatusFD: -1, FileLocks: true, TCPEstablished: true, ExtUnixSockets: true, emptyNet: true})
+	inside, err := innerPid(r.Pid)
+	if err != nil {
+		return err
+	}
+	if err := Dump(s, &Options{Images: r.Images, Work: r.Work, LeaveRunning: r.LeaveRunning, StatusFD: -1, FileLocks: true, TCPEstablished: true, ExtUnixSockets: true, emptyNet: true}); err != nil {
+		return err
+	}
+	return clearDeathSignal(r.Images, inside)
+}
+
+// innerPid is the number that criu has for a process: in its own PID namespace.
+func innerPid(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, list, _ := strings.Cut(string(status), "\nNSpid:")
+	list, _, _ = strings.Cut(list, "\n")
+	numbers := strings.Fields(list)
+	if len(numbers) == 0 {
+		return 0, errors.New("the kernel does not tell the number of a process in its namespace")
+	}
+	return strconv.Atoi(numbers[len(numbers)-1])
 }

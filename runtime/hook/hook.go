@@ -48,9 +48,9 @@ func each(ctx context.Context, point string, hooks []specs.Hook, state *specs.St
 	if err != nil {
 		return err
 	}
-	for _, h := range hooks {
+	for i, h := range hooks {
 		if err := run(ctx, h, input); err != nil {
-			err = fmt.Errorf("%s hook %s: %w", point, h.Path, err)
+			err = fmt.Errorf("error running %s hook #%d: %s: %w", point, i, h.Path, err)
 			if !goOn(err) {
 				return err
 			}

@@ -40,7 +40,7 @@ func TestRun(t *testing.T) {
 	t.Run("the first failure ends it", func(t *testing.T) {
 		os.Remove(out)
 		err := Run(ctx, "createRuntime", []specs.Hook{shell("echo why; exit 3"), shell("touch " + out)}, state)
-		if err == nil || !strings.Contains(err.Error(), "createRuntime hook /bin/sh: exit status 3: why") {
+		if err == nil || !strings.Contains(err.Error(), "error running createRuntime hook #0: /bin/sh: exit status 3: why") {
 			t.Errorf("got %v", err)
 		}
 		if _, err := os.Stat(out); err == nil {
