@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/runtime/cli/config"
 )
 
 func killCommand(c *call) (int, error) {
@@ -30,6 +31,11 @@ func killCommand(c *call) (int, error) {
 	defer k.close()
 	if all {
 		return 0, k.signalAll(sig)
+	}
+	if sig == unix.SIGKILL && !config.OwnsPids(k.specOrEmpty()) {
+		if pids, err := k.procs(); err == nil && len(pids) > 0 {
+			return 0, k.signalAll(sig) // the end of the first process would end no other
+		}
 	}
 	if !k.alive() {
 		return 0, fault.New(fault.Conflict, "container not running: %s", k.id)

@@ -140,10 +140,8 @@ func (k *container) procs() ([]int, error) {
 		}
 		return nil, err
 	}
-	for _, ns := range k.specOrEmpty().Linux.Namespaces {
-		if ns.Type == specs.PIDNamespace && ns.Path == "" {
-			return rootless.Members(k.Pid)
-		}
+	if config.OwnsPids(k.specOrEmpty()) {
+		return rootless.Members(k.Pid)
 	}
 	return []int{k.Pid}, nil // others cannot be told from those that are not the container's
 }
