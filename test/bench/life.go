@@ -75,7 +75,7 @@ func lifeRows(dir string) []lifeRow {
 			_, err := e.do("cp", "target:/root/big", filepath.Join(dir, "back-"+e.name))
 			return err
 		})},
-		{"commit of 50 MB", 2, 5, withDifference, removeCommitted, commit},
+		{"commit of 50 MB", 3, 5, withDifference, removeCommitted, commit},
 		{"stats --no-stream", 10, 5, single, remove, timing(command("stats", "--no-stream"))},
 		{"ps -a with 500 containers", 5, 9, makeCrowd, removeCrowd, timing(command("ps", "-a"))},
 		{"restart -t 0, 20 times", 10, 5, single, remove, timing(func(e *engine) error {
