@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 )
@@ -64,6 +65,9 @@ func (s *Service) Create(ctx context.Context, o CreateOptions) (id string, warni
 	}
 	rec, warnings, err := s.compose(o, img)
 	if err != nil {
+		return "", nil, aboutRequest(err)
+	}
+	if err := volumes.FindImages(ctx, s.Images, rec.Mounts); err != nil {
 		return "", nil, aboutRequest(err)
 	}
 	lowers, err := s.Images.Lowers(img)

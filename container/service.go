@@ -161,12 +161,12 @@ func (s *Service) Counts() (total, running, paused, stopped int) {
 	return total, running, paused, stopped
 }
 
-// UsedBy tells which containers were made from an image; image.Service asks it
+// UsedBy tells which containers were made from an image or mount it; image.Service asks it
 // before it deletes.
 func (s *Service) UsedBy(imageID string) []image.Container {
 	var users []image.Container
 	for _, e := range s.containers.All() {
-		if r := e.Record(); r.ImageID == imageID {
+		if r := e.Record(); r.ImageID == imageID || volumes.HasImage(r.Mounts, imageID) {
 			users = append(users, image.Container{ID: r.ID, Running: r.State.Running()})
 		}
 	}

@@ -33,7 +33,10 @@ type Mount struct {
 	Options         []string `json:",omitempty"` // of a tmpfs
 	// FromMounts tells that it came from HostConfig.Mounts, not Binds or Tmpfs.
 	FromMounts bool `json:",omitempty"`
-	// Subpath is the directory of the volume that is mounted.
+	// Layers are those of an image, top first; Name is then what the image was asked
+	// for by, and Source its ID.
+	Layers []string `json:",omitempty"`
+	// Subpath is the directory of the volume or image that is mounted.
 	Subpath string `json:",omitempty"`
 	// NoCopy leaves a new volume empty. Labels and VolumeOptions are a new one's.
 	NoCopy        bool              `json:"-"`
@@ -209,7 +212,7 @@ func ParseMount(in mount.Mount) (Mount, error) {
 	case mount.TypeTmpfs:
 		return tmpfsOptions(m, in)
 	case mount.TypeImage:
-		return m, notYet("mounts of type image are not available yet")
+		return imageOptions(m, in)
 	case mount.TypeNamedPipe, mount.TypeCluster:
 		return m, notYet("mounts of type %s are not available", in.Type)
 	}
@@ -242,10 +245,7 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 	}
 	if o := in.VolumeOptions; o != nil {
 		m.NoCopy = o.NoCopy
-		if o.Subpath != "" && (path.IsAbs(o.Subpath) || !filepath.IsLocal(o.Subpath)) {
-			return m, invalid(`invalid mount config for type "volume": subpath must be a relative path within the volume: %q`, o.Subpath)
-		}
-		if err := checkText(o.Subpath); err != nil {
+		if err := checkSubpath(in.Type, o.Subpath); err != nil {
 			return m, err
 		}
 		m.Subpath, m.Labels = o.Subpath, o.Labels
@@ -257,6 +257,28 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 		}
 	}
 	return m, nil
+}
+
+func checkSubpath(of mount.Type, subpath string) error {
+	if subpath != "" && (path.IsAbs(subpath) || !filepath.IsLocal(subpath)) {
+		return invalid(`invalid mount config for type "%s": subpath must be a relative path within the %s: %q`, of, of, subpath)
+	}
+	return checkText(subpath)
+}
+
+// imageOptions: nobody writes to an image.
+func imageOptions(m Mount, in mount.Mount) (Mount, error) {
+	switch {
+	case in.BindOptions != nil || in.VolumeOptions != nil || in.TmpfsOptions != nil:
+		return m, invalid(`invalid mount config for type "image": only image options may be given`)
+	case in.Source == "":
+		return m, invalid(`invalid mount config for type "image": field Source must not be empty`)
+	}
+	m.Name, m.ReadOnly = in.Source, true
+	if in.ImageOptions != nil {
+		m.Subpath = in.ImageOptions.Subpath
+	}
+	return m, checkSubpath(in.Type, m.Subpath)
 }
 
 func tmpfsOptions(m Mount, in mount.Mount) (Mount, error) {

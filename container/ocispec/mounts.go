@@ -11,7 +11,7 @@ import (
 
 // Mount is a mount the user asked for, its source resolved to a host path.
 type Mount struct {
-	Type        mount.Type // bind (also for volumes) or tmpfs
+	Type        mount.Type // bind (also for volumes), tmpfs, or image
 	Source      string
 	Destination string
 	ReadOnly    bool
@@ -24,6 +24,8 @@ type Mount struct {
 	// IDMap shows owners through the container's id maps: its source holds the ids
 	// that the container uses.
 	IDMap bool
+	// Layers are those of an image, top first; without them Source is a part of it.
+	Layers []string
 	// Options are mount options of a tmpfs.
 	Options []string
 }
@@ -97,6 +99,15 @@ func userMount(m Mount) specs.Mount {
 			options = append(options, "ro")
 		}
 		return specs.Mount{Destination: target, Type: "tmpfs", Source: "tmpfs", Options: options}
+	}
+	if len(m.Layers) > 0 {
+		escape := strings.NewReplacer(`\`, `\\`, ":", `\:`)
+		layers := make([]string, len(m.Layers))
+		for i, dir := range m.Layers {
+			layers[i] = escape.Replace(dir)
+		}
+		options := []string{"ro", "nosuid", "nodev", "lowerdir=" + strings.Join(layers, ":")}
+		return specs.Mount{Destination: target, Type: "overlay", Source: "overlay", Options: options}
 	}
 	bind := "rbind"
 	if m.NonRecursive {

@@ -130,28 +130,51 @@ func (m *Maker) mounts(run *Run) ([]ocispec.Mount, error) {
 			ReadOnly: rec.HostConfig.ReadonlyRootfs, IDMap: run.Remap != nil})
 	}
 	for i := range rec.Mounts {
-		mt := &rec.Mounts[i]
+		one := rec.Mounts[i] // a copy: the record is everybody's
+		mt := &one
 		source := mt.Source
-		if mt.Type != mount.TypeTmpfs {
+		var layers []string
+		var err error
+		switch mt.Type {
+		case mount.TypeTmpfs:
+		case mount.TypeImage:
+			if layers, err = m.imageMount(run, mt); err != nil {
+				return nil, err
+			}
+		default:
 			if _, err := os.Stat(mt.Source); err != nil {
 				return nil, fault.New(fault.Invalid, "mount %s at %s: %w (the source is missing on the host; create it, or remove and recreate the container)", mt.Source, mt.Destination, err)
 			}
 			if err := mounts.CheckPropagation(mt); err != nil {
 				return nil, err
 			}
-			held, err := volumes.Subpath(mt)
-			if err != nil {
-				return nil, err
-			}
-			if held != nil {
-				run.Held = append(run.Held, held)
-				// The shim opens what we resolved, whatever stands at the path by then.
-				source = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), held.Fd())
-			}
 		}
-		out = append(out, ocispec.Mount{Type: mt.Type, Source: source, Destination: mt.Destination, ReadOnly: mt.ReadOnly,
+		held, err := volumes.Subpath(mt)
+		if err != nil {
+			return nil, err
+		}
+		if held != nil {
+			run.Held = append(run.Held, held)
+			// The shim opens what we resolved, whatever stands at the path by then.
+			source = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), held.Fd())
+		}
+		out = append(out, ocispec.Mount{Type: mt.Type, Source: source, Layers: layers, Destination: mt.Destination, ReadOnly: mt.ReadOnly,
 			Propagation: mt.Propagation, NonRecursive: mt.NonRecursive, RecursiveReadOnly: mt.ReadOnly && !mt.ShallowReadOnly, Options: mt.Options,
 			IDMap: run.Remap != nil && mt.Type == mount.TypeVolume})
 	}
 	return out, nil
+}
+
+// imageMount prepares the mount of an image: its layers, or nothing if only a part of
+// them is wanted, which is bound.
+func (m *Maker) imageMount(run *Run, mt *mounts.Mount) (layers []string, err error) {
+	if run.Remap != nil {
+		return nil, fault.New(fault.NotImplemented, "mount image %s at %s: it is not available with user namespaces yet, since an overlay cannot be an idmapped mount (use --userns host)", mt.Name, mt.Destination)
+	}
+	dir := m.Paths.DataDir(run.Record.ID)
+	if layers, err = volumes.Layers(mt, dir); err != nil || mt.Subpath == "" {
+		return layers, err
+	}
+	mt.Layers = layers
+	return nil, nil
 }

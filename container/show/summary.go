@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
 	mobynet "github.com/moby/moby/api/types/network"
 
 	"github.com/sampan-containers/sampan/container/membership"
@@ -134,7 +135,7 @@ func mountPoints(r *record.Record) []container.MountPoint {
 	out := []container.MountPoint{}
 	for _, m := range r.DataMounts() {
 		p := container.MountPoint{Type: m.Type, Name: m.Name, Source: m.Source, Destination: m.Destination, Mode: m.Mode, RW: !m.ReadOnly, Propagation: m.Propagation}
-		if m.Name != "" {
+		if m.Type == mount.TypeVolume && m.Name != "" {
 			p.Driver = volume.LocalDriver
 		}
 		if p.Propagation == "" && m.Source != "" && m.Name == "" {

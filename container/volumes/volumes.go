@@ -139,10 +139,19 @@ func (v *Volumes) Unmount(rec *record.Record, user string) {
 // Subpath opens the directory of a volume that a mount asks for; nil means the
 // volume itself. Links are followed inside the volume (CVE-2017-1002101).
 func Subpath(m *mounts.Mount) (*os.File, error) {
-	if m.Type != mount.TypeVolume || m.Subpath == "" {
+	if m.Subpath == "" {
 		return nil, nil
 	}
-	root, err := inroot.Open(m.Source)
+	var root *inroot.Root
+	var err error
+	switch m.Type {
+	case mount.TypeVolume:
+		root, err = inroot.Open(m.Source)
+	case mount.TypeImage:
+		root, err = openImage(m)
+	default:
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +162,14 @@ func Subpath(m *mounts.Mount) (*os.File, error) {
 			// Clients take "no such file or directory" for a missing program.
 			err = errors.New("it does not exist")
 		}
-		return nil, fault.New(fault.Invalid, "cannot access path %s of volume %s: %w (create it in the volume first)", m.Subpath, m.Name, err)
+		advice := ""
+		if m.Type == mount.TypeVolume {
+			advice = " (create it in the volume first)"
+		}
+		return nil, fault.New(fault.Invalid, "cannot access path %s of %s %s: %w%s", m.Subpath, m.Type, m.Name, err, advice)
+	}
+	if m.Type == mount.TypeImage {
+		return detach(m, f)
 	}
 	return f, nil
 }
