@@ -52,6 +52,7 @@ func TestContexts(t *testing.T) {
 		{"context rm default", "", "context \"default\" cannot be removed\n", 1},
 		{"context rm c2 nosuch", "c2\n", "context \"nosuch\" does not exist\n", 1},
 		{"ps", "", "Cannot connect to the Sampan daemon at tcp://127.0.0.1:1. ", 1},
+		{"version -f {{.Client.Context}}", "c1\n", "Cannot connect to the Sampan daemon at tcp://127.0.0.1:1. ", 1},
 		{"--context c3 ps", "", "Cannot connect to the Sampan daemon at tcp://127.0.0.1:1. ", 1},
 		{"--context nosuch ps", "", "context \"nosuch\" does not exist\n", 1},
 		{"--context c3 -H tcp://a ps", "", "conflicting options: cannot specify both --host and --context\n", 1},

@@ -161,6 +161,9 @@ func TestVersionWithoutDaemon(t *testing.T) {
 	if got.code != 1 || !strings.HasPrefix(got.out, "Client: Sampan\n") || !strings.HasPrefix(got.err, "Cannot connect") {
 		t.Errorf("got %+v", got)
 	}
+	if got := runCLI("version", "-f", "{{.Server.Version}}"); got.code != 1 || !strings.HasPrefix(got.err, "Cannot connect") {
+		t.Errorf("a template: %+v", got)
+	}
 }
 
 func TestPort(t *testing.T) {

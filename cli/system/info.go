@@ -50,7 +50,7 @@ type info struct {
 }
 
 func showInfo(ctx context.Context, a *app.App, tmpl string) error {
-	i := info{ClientInfo: &clientInfo{Debug: a.Global.Debug, clientVersion: ownVersion(), Plugins: []string{}}}
+	i := info{ClientInfo: &clientInfo{Debug: a.Global.Debug, clientVersion: ownVersion(a), Plugins: []string{}}}
 	conn, err := a.Connect()
 	if err == nil {
 		var got client.SystemInfoResult

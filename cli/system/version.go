@@ -64,7 +64,7 @@ func (v versions) ServerOK() bool { return v.Server != nil }
 
 // showVersion prints the client's part also when the daemon is away.
 func showVersion(ctx context.Context, a *app.App, tmpl string) error {
-	v := versions{Client: ownVersion()}
+	v := versions{Client: ownVersion(a)}
 	conn, serverErr := a.Connect()
 	if serverErr == nil {
 		v.Server, serverErr = serverVersion(ctx, conn)
@@ -79,16 +79,17 @@ func showVersion(ctx context.Context, a *app.App, tmpl string) error {
 	} else {
 		err = v.print(a.Out)
 	}
-	if err != nil {
+	// A template that wants the daemon's part fails because there is none.
+	if err != nil && (serverErr == nil || tmpl == "") {
 		return err
 	}
 	return serverErr
 }
 
-func ownVersion() clientVersion {
+func ownVersion(a *app.App) clientVersion {
 	v := clientVersion{
 		Version: version.Version, APIVersion: client.MaxAPIVersion, DefaultAPIVersion: client.MaxAPIVersion,
-		GitCommit: version.Commit, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: builtAt(), Context: "default",
+		GitCommit: version.Commit, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH, BuildTime: builtAt(), Context: a.ContextName(),
 	}
 	v.Platform.Name = "Sampan"
 	return v

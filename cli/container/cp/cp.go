@@ -123,8 +123,6 @@ func isDirPath(p string) bool {
 }
 
 var (
-	errCannotCopyDir = errors.New("cannot copy directory")
-	errNoDirectory   = errors.New("no such directory")
-	errDevice        = errors.New("got a device")
-	errIrregular     = errors.New("got an irregular file")
+	errDevice    = errors.New("got a device")
+	errIrregular = errors.New("got an irregular file")
 )

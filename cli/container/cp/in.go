@@ -69,9 +69,9 @@ func (d *destination) place(sourceIsDir bool) (dir, name string, err error) {
 	case d.exists && d.isDir:
 		return d.path, "", nil
 	case d.exists && sourceIsDir:
-		return "", "", errCannotCopyDir
+		return "", "", fmt.Errorf("cannot copy directory: %s is there, and is none", d.path)
 	case !d.exists && !sourceIsDir && isDirPath(d.path):
-		return "", "", errNoDirectory
+		return "", "", fmt.Errorf("no such directory: %s", d.path)
 	}
 	clean := path.Clean(d.path)
 	return path.Dir(clean), path.Base(clean), nil
