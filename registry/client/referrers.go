@@ -59,7 +59,7 @@ func (s *Source) referrersByTag(ctx context.Context, d digest.Digest) ([]ocispec
 }
 
 func (s *Source) askIndex(ctx context.Context, path string, query url.Values) (*http.Response, error) {
-	return s.ask(ctx, &request{method: http.MethodGet, path: path, query: query, header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}}, scopes: pull(s)})
+	return s.ask(ctx, &request{method: http.MethodGet, path: path, query: query, header: http.Header{"Accept": {ocispec.MediaTypeImageIndex, MediaTypeDockerList}}, scopes: pull(s)})
 }
 
 // index reads an answer that lists manifests.

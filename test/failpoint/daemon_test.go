@@ -18,6 +18,7 @@ import (
 
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/test/counts"
+	"github.com/sampan-containers/sampan/test/failpoint/steps"
 	"github.com/sampan-containers/sampan/test/hostile"
 	"github.com/sampan-containers/sampan/test/lab"
 )
@@ -70,7 +71,7 @@ func TestDaemonKilledAtEveryStep(t *testing.T) {
 	kills := 0
 	for range counts.Of("failpoint.daemon") {
 		for _, e := range errands {
-			for _, step := range steps(t) {
+			for _, step := range steps.In(t, folders...) {
 				begins := func(first string) bool { return strings.HasPrefix(step, first) }
 				if !full && !slices.ContainsFunc(e.first, begins) {
 					continue // another errand tries it
@@ -87,7 +88,7 @@ func TestDaemonKilledAtEveryStep(t *testing.T) {
 			}
 		}
 	}
-	for _, step := range steps(t) {
+	for _, step := range steps.In(t, folders...) {
 		if !tried[step] {
 			t.Errorf("no errand reaches the step %s", step)
 		}
