@@ -127,6 +127,7 @@ func seal(mem, src *os.File) error {
 	if err := mem.Chmod(0o500); err != nil {
 		return err
 	}
+	inLargePages(mem) // before it is sealed: it is mapped to be written to
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	_, err := unix.FcntlInt(mem.Fd(), unix.F_ADD_SEALS, seals)
 	return err
