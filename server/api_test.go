@@ -878,7 +878,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%q %v %v", first, err, resp.Header)
 	}
 	m = nil
-	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m["Action"] != "tag" || m["status"] != nil {
+	if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || m["Action"] != "tag" || m["status"] != "tag" {
 		t.Errorf("at 1.56: %v %v", m, err)
 	}
 }
