@@ -10,6 +10,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
@@ -55,23 +56,23 @@ func attachTo(ctx context.Context, a *app.App, o *attachFlags, name string) erro
 		return err
 	}
 	stdin := !o.noStdin && c.Config.OpenStdin
-	if err := checkTTY(a, stdin, c.Config.Tty); err != nil {
+	if err := follow.CheckTTY(a, stdin, c.Config.Tty); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	wait := startWait(ctx, conn, c.ID, container.WaitConditionNotRunning)
-	s, err := attach(ctx, a, conn, c.ID, attachOptions{
-		stdin: stdin, stdout: true, stderr: true, tty: c.Config.Tty, detachKeys: a.DetachKeys(o.detachKeys),
+	wait := follow.WaitExit(ctx, conn, c.ID, container.WaitConditionNotRunning)
+	s, err := follow.Attach(ctx, a, conn, c.ID, follow.Streams{
+		Stdin: stdin, Stdout: true, Stderr: true, TTY: c.Config.Tty, DetachKeys: a.DetachKeys(o.detachKeys),
 	})
 	if err != nil {
 		return err
 	}
 	// With a terminal, keys such as ctrl-C reach the process through it.
 	if o.sigProxy && !c.Config.Tty {
-		f := forwardSignals(ctx, a, conn, c.ID, nil)
-		f.start()
-		defer f.close()
+		f := follow.Forward(ctx, a, conn, c.ID, nil)
+		f.Start()
+		defer f.Close()
 	}
 	if c.Config.Tty {
 		redraw(ctx, a, func(h, w uint) error {
@@ -79,12 +80,12 @@ func attachTo(ctx context.Context, a *app.App, o *attachFlags, name string) erro
 			return err
 		})
 	}
-	if err := s.run(ctx); errors.Is(err, errDetached) {
+	if err := s.Run(ctx); errors.Is(err, follow.ErrDetached) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	code, err := wait.code()
+	code, err := wait.Code()
 	if err != nil {
 		return err
 	}
@@ -109,8 +110,8 @@ func attachable(c *container.InspectResponse) error {
 // the size changes, so the first size sent is a row and a column off.
 func redraw(ctx context.Context, a *app.App, send func(height, width uint) error) {
 	if h, w := a.Out.Size(); h > 0 && w > 0 {
-		// Only cosmetic, and followSize reports nothing either.
+		// Only cosmetic, and TerminalSize reports nothing either.
 		_ = send(h+1, w+1)
 	}
-	followSize(ctx, a, send)
+	follow.TerminalSize(ctx, a, send)
 }

@@ -1,9 +1,8 @@
 // Package container holds the verbs on containers. One verb is one file; its
 // constructor makes the cobra command, and a function below it does the work.
 //
-// Verbs that follow a container (run, attach, start -a, exec) share session.go
-// (bytes between terminal and stream), exit.go (the exit code, also across a
-// restart of the daemon), resize.go and signals.go.
+// Verbs that stay with a running process (run, attach, start -a, exec) share
+// package follow: its streams, its exit code, signals and the terminal's size.
 package container
 
 import (

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 	"github.com/sampan-containers/sampan/cli/terminal"
 	"github.com/sampan-containers/sampan/cli/value"
 )
@@ -83,32 +84,32 @@ func execute(ctx context.Context, a *app.App, o *execFlags, name string, command
 }
 
 // followExec follows a command whose stream was opened, or failed to be.
-func followExec(ctx context.Context, a *app.App, conn *connect.Conn, o *execFlags, id string, s *session, err error) error {
+func followExec(ctx context.Context, a *app.App, conn *connect.Conn, o *execFlags, id string, s *follow.Session, err error) error {
 	if err != nil {
 		return err
 	}
 	if o.tty {
 		sizes, stop := context.WithCancel(ctx)
 		defer stop()
-		followSize(sizes, a, func(h, w uint) error {
+		follow.TerminalSize(sizes, a, func(h, w uint) error {
 			_, err := conn.ExecResize(sizes, id, client.ExecResizeOptions{Height: h, Width: w})
 			return err
 		})
 	}
-	if err := s.run(ctx); errors.Is(err, errDetached) {
+	if err := s.Run(ctx); errors.Is(err, follow.ErrDetached) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if s.ended {
-		return app.Exit(s.code)
+	if code, told := s.ExitCode(); told {
+		return app.Exit(code)
 	}
 	return execStatus(ctx, conn, id)
 }
 
 // runExec is create and start in one request; client.NoSuchRoute tells of a daemon
 // that does not have it.
-func runExec(ctx context.Context, a *app.App, conn *connect.Conn, name string, o *execFlags, req client.ExecCreateOptions) (string, *session, error) {
+func runExec(ctx context.Context, a *app.App, conn *connect.Conn, name string, o *execFlags, req client.ExecCreateOptions) (string, *follow.Session, error) {
 	name = strings.TrimSpace(name)
 	if name == "" {
 		return "", nil, errors.New("invalid container name or ID: value is empty")
@@ -135,7 +136,7 @@ func (o *execFlags) request(a *app.App, command []string) (client.ExecCreateOpti
 	if err := terminal.CheckDetachKeys(o.detachKeys); err != nil {
 		return req, err
 	}
-	if err := checkTTY(a, req.AttachStdin, o.tty); err != nil {
+	if err := follow.CheckTTY(a, req.AttachStdin, o.tty); err != nil {
 		return req, err
 	}
 	if !o.detach {
@@ -149,7 +150,7 @@ func (o *execFlags) request(a *app.App, command []string) (client.ExecCreateOpti
 	return req, err
 }
 
-func openExec(ctx context.Context, a *app.App, conn *connect.Conn, id string, o *execFlags, req client.ExecCreateOptions) (*session, error) {
+func openExec(ctx context.Context, a *app.App, conn *connect.Conn, id string, o *execFlags, req client.ExecCreateOptions) (*follow.Session, error) {
 	body := container.ExecStartRequest{Tty: o.tty}
 	if req.ConsoleSize != (client.ConsoleSize{}) {
 		body.ConsoleSize = &[2]uint{req.ConsoleSize.Height, req.ConsoleSize.Width}
@@ -161,10 +162,10 @@ func openExec(ctx context.Context, a *app.App, conn *connect.Conn, id string, o 
 	return execSession(a, stream, o, req), nil
 }
 
-func execSession(a *app.App, stream *connect.Stream, o *execFlags, req client.ExecCreateOptions) *session {
-	s := &session{app: a, stream: stream, tty: o.tty, stdout: a.Out, stderr: a.Err, detachKeys: req.DetachKeys}
+func execSession(a *app.App, stream *connect.Stream, o *execFlags, req client.ExecCreateOptions) *follow.Session {
+	s := &follow.Session{App: a, Stream: stream, TTY: o.tty, Stdout: a.Out, Stderr: a.Err, DetachKeys: req.DetachKeys}
 	if req.AttachStdin {
-		s.stdin = a.In
+		s.Stdin = a.In
 	}
 	return s
 }
@@ -184,8 +185,8 @@ func execFailure(err error) error {
 // execStatus asks for the exit code; a daemon that went away meanwhile may
 // come back, the command's end is recorded by the container's supervisor.
 func execStatus(ctx context.Context, conn *connect.Conn, id string) error {
-	deadline := time.Now().Add(returnTimeout)
-	for pause := firstRetry; ; pause = min(pause*2, lastRetry) {
+	deadline := time.Now().Add(follow.ReturnTimeout)
+	for pause := follow.FirstRetry; ; pause = min(pause*2, follow.LastRetry) {
 		got, err := conn.ExecInspect(ctx, id, client.ExecInspectOptions{})
 		switch {
 		case err == nil && !got.Running:

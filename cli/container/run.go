@@ -14,7 +14,9 @@ import (
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 	"github.com/sampan-containers/sampan/cli/container/spec"
+	"github.com/sampan-containers/sampan/cli/format"
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
@@ -60,9 +62,9 @@ func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args
 		return err
 	}
 	direct := o.direct(req)
-	var t *taken
+	var t *follow.Taken
 	if direct && !o.detach && o.sigProxy {
-		t = takeSignals(a)
+		t = follow.TakeSignals(a)
 	}
 	conn, err := a.Connect()
 	if err != nil {
@@ -105,7 +107,7 @@ func (o *runOptions) streams(a *app.App, flags *spec.Flags, req *spec.Request) e
 		height, width := a.Out.Size()
 		req.Host.ConsoleSize = [2]uint{height, width}
 	}
-	return checkTTY(a, c.AttachStdin, c.Tty)
+	return follow.CheckTTY(a, c.AttachStdin, c.Tty)
 }
 
 // engineError is an error of the daemon before the process runs.
@@ -143,17 +145,17 @@ func (r *runner) foreground(ctx context.Context) error {
 	waitCtx, stopWait := context.WithCancel(ctx)
 	defer stopWait()
 	// Two requests that need nothing of each other: one round trip.
-	waiting := make(chan *exitWait, 1)
+	waiting := make(chan *follow.Exit, 1)
 	go func() {
 		defer r.app.Term.OnPanic()
-		waiting <- startWait(waitCtx, r.conn, r.id, condition)
+		waiting <- follow.WaitExit(waitCtx, r.conn, r.id, condition)
 	}()
-	var s *session
+	var s *follow.Session
 	if c.AttachStdin || c.AttachStdout || c.AttachStderr {
 		var err error
-		s, err = attach(ctx, r.app, r.conn, r.id, attachOptions{
-			stdin: c.AttachStdin, stdout: c.AttachStdout, stderr: c.AttachStderr, tty: c.Tty,
-			detachKeys: r.app.DetachKeys(r.options.detachKeys),
+		s, err = follow.Attach(ctx, r.app, r.conn, r.id, follow.Streams{
+			Stdin: c.AttachStdin, Stdout: c.AttachStdout, Stderr: c.AttachStderr, TTY: c.Tty,
+			DetachKeys: r.app.DetachKeys(r.options.detachKeys),
 		})
 		if err != nil {
 			return r.startFailed(ctx, err)
@@ -161,33 +163,30 @@ func (r *runner) foreground(ctx context.Context) error {
 	}
 	wait := <-waiting
 	if r.options.sigProxy {
-		f := forwardSignals(ctx, r.app, r.conn, r.id, nil)
-		defer f.close()
+		f := follow.Forward(ctx, r.app, r.conn, r.id, nil)
+		defer f.Close()
 		if err := r.start(ctx, s, wait); err != nil {
 			return err
 		}
-		f.start()
+		f.Start()
 	} else if err := r.start(ctx, s, wait); err != nil {
 		return err
 	}
 	return r.follow(ctx, s, wait)
 }
 
-func (r *runner) start(ctx context.Context, s *session, wait *exitWait) error {
+func (r *runner) start(ctx context.Context, s *follow.Session, wait *follow.Exit) error {
 	_, err := r.conn.ContainerStart(ctx, r.id, client.ContainerStartOptions{})
 	if err == nil {
 		return nil
 	}
 	if s != nil {
-		s.stream.Close()
+		s.Stream.Close()
 	}
 	failure := r.startFailed(ctx, err)
 	if r.req.Host.AutoRemove && !connect.Unreachable(err) {
 		// The name must be free again when this program ends.
-		select {
-		case <-wait.result:
-		case <-time.After(removeTimeout):
-		}
+		wait.AwaitEnd(removeTimeout)
 	}
 	return failure
 }
@@ -207,17 +206,17 @@ func (r *runner) startFailed(ctx context.Context, err error) error {
 	return runError(r.app, startFailure(err), err)
 }
 
-func (r *runner) follow(ctx context.Context, s *session, wait *exitWait) error {
+func (r *runner) follow(ctx context.Context, s *follow.Session, wait *follow.Exit) error {
 	if s != nil {
 		if r.req.Config.Tty {
 			sizes, stop := context.WithCancel(ctx)
 			defer stop()
-			followSize(sizes, r.app, func(h, w uint) error {
+			follow.TerminalSize(sizes, r.app, func(h, w uint) error {
 				_, err := r.conn.ContainerResize(sizes, r.id, client.ContainerResizeOptions{Height: h, Width: w})
 				return err
 			})
 		}
-		if err := r.copyStream(ctx, s); errors.Is(err, errDetached) {
+		if err := r.copyStream(ctx, s); errors.Is(err, follow.ErrDetached) {
 			return nil
 		} else if err != nil {
 			return err
@@ -226,17 +225,17 @@ func (r *runner) follow(ctx context.Context, s *session, wait *exitWait) error {
 	return r.waited(wait)
 }
 
-// copyStream returns errDetached if the user left.
-func (r *runner) copyStream(ctx context.Context, s *session) error {
-	err := s.run(ctx)
-	if err != nil && !errors.Is(err, errDetached) {
-		err = engineError(r.app, fmt.Errorf("the stream of container %s: %w", short(r.id), err))
+// copyStream returns follow.ErrDetached if the user left.
+func (r *runner) copyStream(ctx context.Context, s *follow.Session) error {
+	err := s.Run(ctx)
+	if err != nil && !errors.Is(err, follow.ErrDetached) {
+		err = engineError(r.app, fmt.Errorf("the stream of container %s: %w", format.ID(r.id, false), err))
 	}
 	return err
 }
 
-func (r *runner) waited(wait *exitWait) error {
-	code, err := wait.code()
+func (r *runner) waited(wait *follow.Exit) error {
+	code, err := wait.Code()
 	if err != nil {
 		return engineError(r.app, err)
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 	"github.com/sampan-containers/sampan/cli/container/spec"
+	"github.com/sampan-containers/sampan/cli/format"
 	"github.com/sampan-containers/sampan/cli/http1"
 	"github.com/sampan-containers/sampan/cli/value"
 )
@@ -39,7 +41,7 @@ func (o *runOptions) direct(req *spec.Request) bool {
 
 // runDirect is `run` in one request; client.NoSuchRoute tells of a daemon that
 // does not have it.
-func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOptions, req *spec.Request, t *taken) error {
+func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOptions, req *spec.Request, t *follow.Taken) error {
 	platform, err := value.Platform(o.platform)
 	if err != nil {
 		return engineError(a, err)
@@ -65,24 +67,24 @@ func runDirect(ctx context.Context, a *app.App, conn *connect.Conn, o *runOption
 }
 
 // attached follows a container whose start is part of the request.
-func (r *runner) attached(ctx context.Context, create client.ContainerCreateOptions, t *taken) error {
+func (r *runner) attached(ctx context.Context, create client.ContainerCreateOptions, t *follow.Taken) error {
 	a, c := r.app, r.req.Config
-	var f *forwarder
+	var f *follow.Forwarder
 	if r.options.sigProxy {
-		f = forwardSignals(ctx, a, r.conn, "", t)
-		r.options.pulling = f.nothing.Store
-		defer f.close()
+		f = follow.Forward(ctx, a, r.conn, "", t)
+		r.options.pulling = f.Nothing
+		defer f.Close()
 	}
-	s := &session{app: a, detachKeys: a.DetachKeys(r.options.detachKeys)}
+	s := &follow.Session{App: a, DetachKeys: a.DetachKeys(r.options.detachKeys)}
 	q := create.Query()
 	for _, stream := range []struct {
 		name string
 		on   bool
 		use  func()
 	}{
-		{"stdin", c.AttachStdin, func() { s.stdin = a.In }},
-		{"stdout", c.AttachStdout, func() { s.stdout = a.Out }},
-		{"stderr", c.AttachStderr, func() { s.stderr = a.Err }},
+		{"stdin", c.AttachStdin, func() { s.Stdin = a.In }},
+		{"stdout", c.AttachStdout, func() { s.Stdout = a.Out }},
+		{"stderr", c.AttachStderr, func() { s.Stderr = a.Err }},
 	} {
 		if stream.on {
 			q.Set(stream.name, "1")
@@ -92,40 +94,38 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	q.Set("end", "1")
 	body := connect.Late(func() any {
 		if t != nil {
-			<-t.ready // a container that exists gets the signals
+			t.Wait() // a container that exists gets the signals
 		}
 		return client.Compact{Value: create.Body()}
 	})
 	err := r.options.withImage(ctx, a, r.conn, c.Image, func() (err error) {
-		s.stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
+		s.Stream, err = r.conn.Hijack(ctx, client.RunPath, q, body)
 		return err
 	})
 	if err != nil {
 		return runRefused(a, err)
 	}
-	r.id = s.stream.Header.Get(containerHeader)
-	printWarnings(a, warningsOf(s.stream.Header))
+	r.id = s.Stream.Header.Get(containerHeader)
+	printWarnings(a, warningsOf(s.Stream.Header))
 	if f != nil {
-		f.id, f.early = r.id, true
-		f.start()
-		time.AfterFunc(restAfter, f.rest)
+		f.Started(r.id)
 	}
 	err = r.followToEnd(ctx, s)
-	if failed := (*streamError)(nil); errors.As(err, &failed) {
+	if failed := (*follow.StreamError)(nil); errors.As(err, &failed) {
 		return runError(a, startFailure(failed), fmt.Errorf("Error response from daemon: %w", failed))
 	}
 	return err
 }
 
 // followToEnd follows a stream whose last frame has the exit code.
-func (r *runner) followToEnd(ctx context.Context, s *session) error {
-	if err := r.copyStream(ctx, s); err != nil || s.ended {
-		if errors.Is(err, errDetached) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		return app.Exit(s.code)
+func (r *runner) followToEnd(ctx context.Context, s *follow.Session) error {
+	if err := r.copyStream(ctx, s); errors.Is(err, follow.ErrDetached) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if code, told := s.ExitCode(); told {
+		return app.Exit(code)
 	}
 	// The stream broke off, or no output was asked for: the daemon knows.
 	if err := r.begun(ctx); err != nil {
@@ -137,14 +137,14 @@ func (r *runner) followToEnd(ctx context.Context, s *session) error {
 	}
 	waitCtx, stopWait := context.WithCancel(ctx)
 	defer stopWait()
-	return r.waited(startWait(waitCtx, r.conn, r.id, condition))
+	return r.waited(follow.WaitExit(waitCtx, r.conn, r.id, condition))
 }
 
 // begun fails for a container whose start a daemon did not live to see: nobody would start
 // it any more, and its end never comes. With --rm it is taken away.
 func (r *runner) begun(ctx context.Context) error {
-	pause := firstRetry
-	for end := time.Now().Add(returnTimeout); time.Now().Before(end); pause = min(pause*2, lastRetry) {
+	pause := follow.FirstRetry
+	for end := time.Now().Add(follow.ReturnTimeout); time.Now().Before(end); pause = min(pause*2, follow.LastRetry) {
 		res, err := r.conn.ContainerInspect(ctx, r.id, client.ContainerInspectOptions{})
 		if connect.Unreachable(err) {
 			time.Sleep(pause)
@@ -155,9 +155,9 @@ func (r *runner) begun(ctx context.Context) error {
 		}
 		if r.req.Host.AutoRemove {
 			_, err = r.conn.ContainerRemove(ctx, r.id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-			return errors.Join(fmt.Errorf("the daemon ended before container %s was started (try again)", short(r.id)), err)
+			return errors.Join(fmt.Errorf("the daemon ended before container %s was started (try again)", format.ID(r.id, false)), err)
 		}
-		return fmt.Errorf("the daemon ended before container %s was started; it is created (start it with: start -a %[1]s)", short(r.id))
+		return fmt.Errorf("the daemon ended before container %s was started; it is created (start it with: start -a %[1]s)", format.ID(r.id, false))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
@@ -86,8 +87,8 @@ func startAttached(ctx context.Context, a *app.App, o *startOptions, names []str
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stdin := o.interactive && c.Config.OpenStdin
-	s, err := attach(ctx, a, conn, c.ID, attachOptions{
-		stdin: stdin, stdout: true, stderr: true, tty: c.Config.Tty, detachKeys: a.DetachKeys(o.detachKeys),
+	s, err := follow.Attach(ctx, a, conn, c.ID, follow.Streams{
+		Stdin: stdin, Stdout: true, Stderr: true, TTY: c.Config.Tty, DetachKeys: a.DetachKeys(o.detachKeys),
 	})
 	if err != nil {
 		return err
@@ -96,26 +97,26 @@ func startAttached(ctx context.Context, a *app.App, o *startOptions, names []str
 	if c.HostConfig.AutoRemove {
 		condition = container.WaitConditionRemoved
 	}
-	wait := startWait(ctx, conn, c.ID, condition)
-	f := forwardSignals(ctx, a, conn, c.ID, nil)
-	defer f.close()
+	wait := follow.WaitExit(ctx, conn, c.ID, condition)
+	f := follow.Forward(ctx, a, conn, c.ID, nil)
+	defer f.Close()
 	if _, err := conn.ContainerStart(ctx, c.ID, o.from()); err != nil {
-		s.stream.Close()
+		s.Stream.Close()
 		return &app.StatusError{Code: app.ExitFailure, Err: err}
 	}
-	f.start()
+	f.Start()
 	if c.Config.Tty {
-		followSize(ctx, a, func(h, w uint) error {
+		follow.TerminalSize(ctx, a, func(h, w uint) error {
 			_, err := conn.ContainerResize(ctx, c.ID, client.ContainerResizeOptions{Height: h, Width: w})
 			return err
 		})
 	}
-	if err := s.run(ctx); errors.Is(err, errDetached) {
+	if err := s.Run(ctx); errors.Is(err, follow.ErrDetached) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	code, err := wait.code()
+	code, err := wait.Code()
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/complete"
+	"github.com/sampan-containers/sampan/cli/container/follow"
 )
 
 // NewWait makes `wait`.
@@ -23,7 +24,7 @@ func NewWait(a *app.App) *cobra.Command {
 			}
 			var batch app.Batch
 			for _, name := range args {
-				code, err := startWait(cmd.Context(), conn, name, "").code()
+				code, err := follow.WaitExit(cmd.Context(), conn, name, "").Code()
 				batch.Add(a, err)
 				if err == nil {
 					a.Println(strconv.Itoa(code))

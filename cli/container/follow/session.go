@@ -1,4 +1,8 @@
-package container
+// Package follow is what the verbs share that stay with a running process (run,
+// attach, start -a, exec): the bytes between terminal and stream, the exit code
+// (also across a restart of the daemon), the terminal's size, and the signals
+// that are passed on.
+package follow
 
 import (
 	"bufio"
@@ -13,66 +17,66 @@ import (
 	"github.com/sampan-containers/sampan/cli/terminal"
 )
 
-// session copies bytes between the user and a hijacked stream.
-type session struct {
-	app    *app.App
-	stream *connect.Stream
-	tty    bool
-	// stdin is nil if the process gets no input from here; stdout and stderr
+// Session copies bytes between the user and a hijacked stream.
+type Session struct {
+	App    *app.App
+	Stream *connect.Stream
+	TTY    bool
+	// Stdin is nil if the process gets no input from here; Stdout and Stderr
 	// are nil if they are not wanted.
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	detachKeys     string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	DetachKeys     string
 	// ended: a last frame told of the exit code.
 	ended bool
 	code  int
 }
 
-// errDetached ends a session by the detach keys; the process goes on.
-var errDetached = errors.New("detached")
+// ErrDetached ends a session by the detach keys; the process goes on.
+var ErrDetached = errors.New("detached")
 
-// run copies until the process has ended and all its output is here, or the
+// Run copies until the process has ended and all its output is here, or the
 // user detaches. The terminal is back in its mode when it returns.
-func (s *session) run(ctx context.Context) error {
-	defer s.app.Term.Restore()
-	defer s.stream.Close()
-	if s.stdin != nil && s.tty {
-		if err := s.app.Term.Raw(s.app.In); err != nil {
+func (s *Session) Run(ctx context.Context) error {
+	defer s.App.Term.Restore()
+	defer s.Stream.Close()
+	if s.Stdin != nil && s.TTY {
+		if err := s.App.Term.Raw(s.App.In); err != nil {
 			return err
 		}
-		s.stdin = terminal.Detachable(s.stdin, s.detachKeys)
+		s.Stdin = terminal.Detachable(s.Stdin, s.DetachKeys)
 	}
-	if s.stdin == nil && ctx.Done() == nil {
-		_ = s.stream.CloseWrite()
+	if s.Stdin == nil && ctx.Done() == nil {
+		_ = s.Stream.CloseWrite()
 		return s.copyOutput()
 	}
 	output := make(chan error, 1)
 	go func() {
-		defer s.app.Term.OnPanic()
+		defer s.App.Term.OnPanic()
 		output <- s.copyOutput()
 	}()
 	input := make(chan error, 1)
-	if s.stdin != nil {
+	if s.Stdin != nil {
 		go func() {
-			defer s.app.Term.OnPanic()
+			defer s.App.Term.OnPanic()
 			input <- s.copyInput()
 		}()
 	} else {
 		// The other side may have ended already; the output side tells.
-		_ = s.stream.CloseWrite()
+		_ = s.Stream.CloseWrite()
 	}
 	for {
 		select {
 		case err := <-output:
 			return err
 		case err := <-input:
-			if errors.Is(err, errDetached) {
-				s.app.Term.Restore()
+			if errors.Is(err, ErrDetached) {
+				s.App.Term.Restore()
 				// The shell's prompt gets a line of its own.
-				fmt.Fprintln(s.app.Err)
+				fmt.Fprintln(s.App.Err)
 				return err
 			}
-			if s.stdout == nil && s.stderr == nil {
+			if s.Stdout == nil && s.Stderr == nil {
 				return err
 			}
 			// The end of the input is not the end of the process; an error
@@ -84,23 +88,26 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-func (s *session) copyInput() error {
-	_, err := io.Copy(s.stream.Conn, s.stdin)
+// ExitCode is what a last frame of the stream told, if one did.
+func (s *Session) ExitCode() (code int, told bool) { return s.code, s.ended }
+
+func (s *Session) copyInput() error {
+	_, err := io.Copy(s.Stream.Conn, s.Stdin)
 	if terminal.Detached(err) {
-		return errDetached
+		return ErrDetached
 	}
 	// Half-close: the process sees end of file, its output still arrives.
-	_ = s.stream.CloseWrite()
+	_ = s.Stream.CloseWrite()
 	return nil
 }
 
-func (s *session) copyOutput() error {
-	if s.tty {
-		_, err := io.Copy(discardNil(s.stdout), s.stream.Reader)
+func (s *Session) copyOutput() error {
+	if s.TTY {
+		_, err := io.Copy(discardNil(s.Stdout), s.Stream.Reader)
 		return err
 	}
-	err := s.demultiplex(discardNil(s.stdout), discardNil(s.stderr), s.stream.Reader)
-	if s.ended && !errors.As(err, new(*streamError)) {
+	err := s.demultiplex(discardNil(s.Stdout), discardNil(s.Stderr), s.Stream.Reader)
+	if s.ended && !errors.As(err, new(*StreamError)) {
 		return nil // what breaks after the last frame has nothing to say
 	}
 	return err
@@ -127,13 +134,13 @@ const (
 
 var errBadEnd = errors.New("the daemon sent an exit code that cannot be read")
 
-// streamError is an error that the daemon sent inside a stream.
-type streamError struct{ text string }
+// StreamError is an error that the daemon sent inside a stream.
+type StreamError struct{ text string }
 
-func (e *streamError) Error() string { return e.text }
+func (e *StreamError) Error() string { return e.text }
 
 // demultiplex splits a stream without ever holding a whole frame.
-func (s *session) demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
+func (s *Session) demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 	var header [frameHeader]byte
 	for {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
@@ -154,7 +161,7 @@ func (s *session) demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 			if err != nil {
 				return err
 			}
-			return &streamError{string(text)}
+			return &StreamError{string(text)}
 		case frameEnd:
 			var code [4]byte
 			if _, err := io.ReadFull(r, code[:]); err != nil || size != int64(len(code)) {
@@ -162,7 +169,7 @@ func (s *session) demultiplex(stdout, stderr io.Writer, r *bufio.Reader) error {
 			}
 			s.ended, s.code = true, int(binary.BigEndian.Uint32(code[:]))
 			// The other side waits for this one's input.
-			_ = s.stream.CloseWrite()
+			_ = s.Stream.CloseWrite()
 			continue
 		default:
 			return fmt.Errorf("the daemon sent a frame of unknown type %d: the stream cannot be read further", header[0])

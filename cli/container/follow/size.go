@@ -1,4 +1,4 @@
-package container
+package follow
 
 import (
 	"context"
@@ -16,9 +16,9 @@ const (
 	resizePause = 10 * time.Millisecond
 )
 
-// followSize sends the terminal's size now and whenever it changes, until ctx
+// TerminalSize sends the terminal's size now and whenever it changes, until ctx
 // ends.
-func followSize(ctx context.Context, a *app.App, send func(height, width uint) error) {
+func TerminalSize(ctx context.Context, a *app.App, send func(height, width uint) error) {
 	if !a.Out.IsTerminal() {
 		return
 	}

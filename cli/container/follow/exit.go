@@ -1,10 +1,9 @@
-package container
+package follow
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -13,20 +12,22 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/format"
 )
 
+// How often and how long a daemon that went away is asked again.
 const (
-	// returnTimeout is how long a daemon that went away may stay away after
+	// ReturnTimeout is how long a daemon that went away may stay away after
 	// the container's stream has ended.
-	returnTimeout = 30 * time.Second
-	firstRetry    = 20 * time.Millisecond
-	lastRetry     = time.Second
+	ReturnTimeout = 30 * time.Second
+	FirstRetry    = 20 * time.Millisecond
+	LastRetry     = time.Second
 )
 
-// exitWait waits for the exit code of a container. It is registered with the
+// Exit waits for the exit code of a container. It is registered with the
 // daemon before the container starts, and survives a restart of the daemon:
 // the container does too.
-type exitWait struct {
+type Exit struct {
 	conn      *connect.Conn
 	id        string
 	condition container.WaitCondition
@@ -41,9 +42,9 @@ type exitResult struct {
 	err  error
 }
 
-// startWait returns when the daemon has registered the wait.
-func startWait(ctx context.Context, conn *connect.Conn, id string, condition container.WaitCondition) *exitWait {
-	w := &exitWait{conn: conn, id: id, condition: condition, result: make(chan exitResult, 1), streamEnd: make(chan struct{})}
+// WaitExit returns when the daemon has registered the wait.
+func WaitExit(ctx context.Context, conn *connect.Conn, id string, condition container.WaitCondition) *Exit {
+	w := &Exit{conn: conn, id: id, condition: condition, result: make(chan exitResult, 1), streamEnd: make(chan struct{})}
 	first := conn.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: condition})
 	go func() {
 		res, err := receive(first)
@@ -69,12 +70,12 @@ func receive(w client.ContainerWaitResult) (int, error) {
 
 // again asks a daemon that comes back. The container may have ended meanwhile,
 // so any state but running answers now.
-func (w *exitWait) again(ctx context.Context) (int, error) {
+func (w *Exit) again(ctx context.Context) (int, error) {
 	condition := w.condition
 	if condition == container.WaitConditionNextExit {
 		condition = container.WaitConditionNotRunning
 	}
-	pause := firstRetry
+	pause := FirstRetry
 	var giveUp <-chan time.Time
 	ended := w.streamEnd
 	for {
@@ -83,7 +84,7 @@ func (w *exitWait) again(ctx context.Context) (int, error) {
 		case err == nil || ctx.Err() != nil:
 			return code, err
 		case errdefs.IsNotFound(err):
-			return app.ExitEngine, fmt.Errorf("container %s ended and was removed while the daemon was away: its exit code is not known", short(w.id))
+			return app.ExitEngine, fmt.Errorf("container %s ended and was removed while the daemon was away: its exit code is not known", format.ID(w.id, false))
 		case !connect.Unreachable(err) && !errdefs.IsUnavailable(err):
 			return app.ExitEngine, err
 		}
@@ -91,42 +92,29 @@ func (w *exitWait) again(ctx context.Context) (int, error) {
 		case <-time.After(pause):
 		case <-ended:
 			ended = nil
-			giveUp = time.After(returnTimeout)
-			pause = firstRetry
+			giveUp = time.After(ReturnTimeout)
+			pause = FirstRetry
 			continue
 		case <-giveUp:
-			return app.ExitEngine, fmt.Errorf("the daemon did not come back within %s: the exit code of container %s is not known (see it later with: inspect --format '{{.State.ExitCode}}' %[2]s)", returnTimeout, short(w.id))
+			return app.ExitEngine, fmt.Errorf("the daemon did not come back within %s: the exit code of container %s is not known (see it later with: inspect --format '{{.State.ExitCode}}' %[2]s)", ReturnTimeout, format.ID(w.id, false))
 		case <-ctx.Done():
 			return app.ExitEngine, ctx.Err()
 		}
-		pause = min(pause*2, lastRetry)
+		pause = min(pause*2, LastRetry)
 	}
 }
 
-// code is the exit code, once the stream has ended.
-func (w *exitWait) code() (int, error) {
+// AwaitEnd returns when the container has ended, or after limit.
+func (w *Exit) AwaitEnd(limit time.Duration) {
+	select {
+	case <-w.result:
+	case <-time.After(limit):
+	}
+}
+
+// Code is the exit code, once the stream has ended.
+func (w *Exit) Code() (int, error) {
 	close(w.streamEnd)
 	r := <-w.result
 	return r.code, r.err
-}
-
-func short(id string) string {
-	const digits = 12
-	if len(id) > digits {
-		return id[:digits]
-	}
-	return id
-}
-
-// startFailure gives an error of start or exec the exit code that shells use
-// for it; Docker derives it from the text too.
-func startFailure(err error) int {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
-		return app.ExitNotFound
-	case strings.Contains(text, "permission denied"), strings.Contains(text, "is a directory"):
-		return app.ExitNotExecutable
-	}
-	return app.ExitEngine
 }

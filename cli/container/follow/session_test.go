@@ -1,4 +1,4 @@
-package container
+package follow
 
 import (
 	"bufio"
@@ -6,12 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net/netip"
 	"strings"
 	"testing"
 	"testing/iotest"
-
-	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/cli/connect"
 )
@@ -45,7 +42,7 @@ func TestDemultiplex(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for how, r := range map[string]io.Reader{"at once": strings.NewReader(c.in), "bytewise": iotest.OneByteReader(strings.NewReader(c.in))} {
 				var out, errw bytes.Buffer
-				s := &session{stream: &connect.Stream{}}
+				s := &Session{Stream: &connect.Stream{}}
 				err := s.demultiplex(&out, &errw, bufio.NewReader(r))
 				if s.ended != c.ended || s.code != c.code {
 					t.Errorf("%s: ended %t with %d, want %t with %d", how, s.ended, s.code, c.ended, c.code)
@@ -66,7 +63,7 @@ func FuzzDemultiplex(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var n counter
-		s := &session{stream: &connect.Stream{}}
+		s := &Session{Stream: &connect.Stream{}}
 		err := s.demultiplex(&n, &n, bufio.NewReader(bytes.NewReader(data)))
 		if int(n) > len(data) {
 			t.Errorf("%d bytes out of %d", n, len(data))
@@ -80,31 +77,3 @@ func FuzzDemultiplex(f *testing.F) {
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
-
-func TestPortList(t *testing.T) {
-	p := func(ip string, private, public uint16, proto string) container.PortSummary {
-		s := container.PortSummary{PrivatePort: private, PublicPort: public, Type: proto}
-		if ip != "" {
-			s.IP = netip.MustParseAddr(ip)
-		}
-		return s
-	}
-	// The expected texts were printed by docker/cli for the same ports.
-	for want, ports := range map[string][]container.PortSummary{
-		"":                                    nil,
-		"80/tcp":                              {p("", 80, 0, "tcp")},
-		"80-82/tcp":                           {p("", 81, 0, "tcp"), p("", 80, 0, "tcp"), p("", 82, 0, "tcp")},
-		"0.0.0.0:80->80/tcp, [::]:80->80/tcp": {p("::", 80, 80, "tcp"), p("0.0.0.0", 80, 80, "tcp")},
-		"0.0.0.0:8080->80/tcp":                {p("0.0.0.0", 80, 8080, "tcp")},
-		"0.0.0.0:9000-9001->9000-9001/udp":    {p("0.0.0.0", 9001, 9001, "udp"), p("0.0.0.0", 9000, 9000, "udp")},
-		"0.0.0.0:9000-9002->9000-9002/udp, [::]:9000-9002->9000-9002/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp": {
-			p("0.0.0.0", 80, 8080, "tcp"), p("::", 80, 8080, "tcp"),
-			p("0.0.0.0", 9000, 9000, "udp"), p("0.0.0.0", 9001, 9001, "udp"), p("0.0.0.0", 9002, 9002, "udp"),
-			p("::", 9000, 9000, "udp"), p("::", 9001, 9001, "udp"), p("::", 9002, 9002, "udp"),
-		},
-	} {
-		if got := portList(ports); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}

@@ -1,4 +1,4 @@
-package container
+package follow
 
 import (
 	"context"
@@ -15,14 +15,15 @@ import (
 	"github.com/sampan-containers/sampan/cli/app"
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/connect"
+	"github.com/sampan-containers/sampan/cli/format"
 )
 
 // queuedSignals is how many may arrive while one is being sent.
 const queuedSignals = 32
 
-// forwarder passes signals on to a container.
-type forwarder struct {
-	*taken
+// Forwarder passes signals on to a container.
+type Forwarder struct {
+	*Taken
 	app     *app.App
 	conn    *connect.Conn
 	id      string
@@ -30,22 +31,21 @@ type forwarder struct {
 	stop    chan struct{}
 	// early: the container exists and may not have been started yet, so that a
 	// signal may come too soon for it.
-	early bool
-	// nothing is made yet, and may not be for long: a signal ends the program.
+	early   bool
 	nothing atomic.Bool
 }
 
-// taken are the signals that would end this program, for it to pass on.
-type taken struct {
+// Taken are the signals that would end this program, for it to pass on.
+type Taken struct {
 	signals chan os.Signal
 	ready   chan struct{} // closed when they are taken
 }
 
-// takeSignals begins to take the two that matter most; each takes the runtime a
+// TakeSignals begins to take the two that matter most; each takes the runtime a
 // twentieth of a millisecond, in which a request can be prepared. The others follow
 // by rest.
-func takeSignals(a *app.App) *taken {
-	t := &taken{signals: make(chan os.Signal, queuedSignals), ready: make(chan struct{})}
+func TakeSignals(a *app.App) *Taken {
+	t := &Taken{signals: make(chan os.Signal, queuedSignals), ready: make(chan struct{})}
 	a.Term.TakeSignals()
 	go func() {
 		defer close(t.ready)
@@ -58,30 +58,33 @@ func takeSignals(a *app.App) *taken {
 // program has ended by then.
 const restAfter = 5 * time.Millisecond
 
+// Wait returns when the first two are taken.
+func (t *Taken) Wait() { <-t.ready }
+
 // rest takes the others.
-func (t *taken) rest() {
+func (t *Taken) rest() {
 	signal.Notify(t.signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM)
 }
 
-// forwardSignals takes over the signals that would end this program; t is nil or
-// what has taken them already. Those
-// that arrive before start is called wait for it; a second one before that
-// ends the program, since there is nothing to forward it to.
+// Forward takes over the signals that would end this program; t is nil or what
+// has taken them already. Those that arrive before Start is called wait for it;
+// a second one before that ends the program, since there is nothing to forward
+// it to.
 //
 // Stop, continue and terminal signals stay with this program, so that a shell
-// can suspend it; SIGWINCH is followed by followSize.
-func forwardSignals(ctx context.Context, a *app.App, conn *connect.Conn, id string, t *taken) *forwarder {
+// can suspend it; SIGWINCH is followed by TerminalSize.
+func Forward(ctx context.Context, a *app.App, conn *connect.Conn, id string, t *Taken) *Forwarder {
 	if t == nil {
-		t = takeSignals(a)
-		<-t.ready
+		t = TakeSignals(a)
+		t.Wait()
 		t.rest()
 	}
-	f := &forwarder{taken: t, app: a, conn: conn, id: id, started: make(chan struct{}), stop: make(chan struct{})}
+	f := &Forwarder{Taken: t, app: a, conn: conn, id: id, started: make(chan struct{}), stop: make(chan struct{})}
 	go f.loop(ctx)
 	return f
 }
 
-func (f *forwarder) loop(ctx context.Context) {
+func (f *Forwarder) loop(ctx context.Context) {
 	defer f.app.Term.OnPanic()
 	var early []os.Signal
 	started := f.started
@@ -104,12 +107,24 @@ func (f *forwarder) loop(ctx context.Context) {
 	}
 }
 
-// start is called once the container runs.
-func (f *forwarder) start() { close(f.started) }
+// Nothing tells whether there is no container yet, and may not be for long: a
+// signal ends the program then.
+func (f *Forwarder) Nothing(yet bool) { f.nothing.Store(yet) }
 
-// close ends the forwarding. The program is about to end, so that nobody needs the
+// Start is called once the container runs.
+func (f *Forwarder) Start() { close(f.started) }
+
+// Started is Start for a container whose id came with the news that it is being
+// started.
+func (f *Forwarder) Started(id string) {
+	f.id, f.early = id, true
+	f.Start()
+	time.AfterFunc(restAfter, f.rest)
+}
+
+// Close ends the forwarding. The program is about to end, so that nobody needs the
 // signals back; that would take as long as to take them.
-func (f *forwarder) close() { close(f.stop) }
+func (f *Forwarder) Close() { close(f.stop) }
 
 // How often a signal is offered to a container that is being started.
 const (
@@ -117,7 +132,7 @@ const (
 	earlyPause = 20 * time.Millisecond
 )
 
-func (f *forwarder) send(ctx context.Context, s os.Signal) {
+func (f *Forwarder) send(ctx context.Context, s os.Signal) {
 	var err error
 	for try := 0; ; try++ {
 		_, err = f.conn.ContainerKill(ctx, f.id, client.ContainerKillOptions{Signal: unix.SignalName(s.(syscall.Signal))})
@@ -133,6 +148,6 @@ func (f *forwarder) send(ctx context.Context, s os.Signal) {
 	f.early = f.early && err != nil // one that took a signal runs
 	// A container that has just ended needs no signal.
 	if err != nil && !errdefs.IsConflict(err) && !errdefs.IsNotFound(err) {
-		f.app.PrintError(fmt.Errorf("forward %s to container %s: %w", unix.SignalName(s.(syscall.Signal)), short(f.id), err))
+		f.app.PrintError(fmt.Errorf("forward %s to container %s: %w", unix.SignalName(s.(syscall.Signal)), format.ID(f.id, false), err))
 	}
 }
