@@ -14,6 +14,10 @@ const largePage = 2 << 20
 // far as there are such: each shim then maps the program's text with one fault and not
 // with a hundred, which is a tenth of its start. It needs 10 ms, once. Where the
 // kernel cannot do it, the shims start as well, and more slowly.
+//
+// The memfd is sealed before: a page that is being gathered has users of its own for a
+// moment, with which the kernel refuses F_SEAL_WRITE (EBUSY). Sealed memory may be mapped
+// privately alone, before Linux 6.7.
 func inLargePages(mem *os.File) {
 	st, err := mem.Stat()
 	if err != nil || st.Size() < largePage {
@@ -27,7 +31,7 @@ func inLargePages(mem *os.File) {
 	}
 	defer unix.MunmapPtr(place, size+largePage) //nolint:errcheck // nothing else can be done
 	start := unsafe.Add(place, -uintptr(place)&(largePage-1))
-	if _, err := unix.MmapPtr(int(mem.Fd()), 0, start, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_FIXED); err != nil {
+	if _, err := unix.MmapPtr(int(mem.Fd()), 0, start, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED); err != nil {
 		return
 	}
 	unix.Madvise(unsafe.Slice((*byte)(start), size), unix.MADV_COLLAPSE) //nolint:errcheck // see above

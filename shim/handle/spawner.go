@@ -127,10 +127,12 @@ func seal(mem, src *os.File) error {
 	if err := mem.Chmod(0o500); err != nil {
 		return err
 	}
-	inLargePages(mem) // before it is sealed: it is mapped to be written to
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	_, err := unix.FcntlInt(mem.Fd(), unix.F_ADD_SEALS, seals)
-	return err
+	if _, err := unix.FcntlInt(mem.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return err
+	}
+	inLargePages(mem)
+	return nil
 }
 
 // Close releases the sealed copy; running shims keep theirs.
