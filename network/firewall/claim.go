@@ -1,56 +1,121 @@
 package firewall
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
 )
 
+// claims is where daemons claim their tables, whatever their --exec-root. Nobody but root
+// opens a file there. An abstract socket would belong to the network namespace as the
+// table does, but a container on the host's network could take its name, or ask it
+// (CVE-2020-15257).
+const claims = "/run/sampan/tables"
+
+// Bytes of the file that are locked.
+const (
+	// claimByte has an open file description lock: it keeps out a second Table of this
+	// process too.
+	claimByte = iota
+	// nameByte has a process's lock, which tells others who that is.
+	nameByte
+)
+
+// A daemon that was killed while it started a program lives on in the claim until the new
+// process's execve.
+const (
+	claimGrace = time.Second
+	claimPoll  = 5 * time.Millisecond
+)
+
 // claim makes this process the only daemon of a table in its network namespace,
 // until the file is closed or the process ends. Kernels before 6.9 cannot keep the
 // table for its owner, and two daemons would put back their own rules in turn for
-// ever. Abstract UNIX sockets belong to a network namespace as tables do; a name
-// that somebody without root rights has taken is no reason to stay away.
-func claim(table string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fault.New(fault.Unavailable, "claim the nftables table inet %s: %w", table, err)
+// ever. Daemons that do not see the same /run (a mount namespace of their own, and the
+// network of the host) do not see each other's claims: from 6.9 on the kernel refuses the
+// second one the table; before, they must have --bridge of their own.
+func claim(dir, table string) (*os.File, error) {
+	f, err := tryClaim(dir, table)
+	if err == nil || errors.Is(err, fault.Conflict) {
+		return f, err
 	}
-	f := os.NewFile(uintptr(fd), "claim of "+table)
-	name := &unix.SockaddrUnix{Name: "@sampan/table/" + table}
-	err = unix.Bind(fd, name)
-	if err == nil {
-		// Whoever asks reads the credentials and stays in the queue.
-		err = unix.Listen(fd, unix.SOMAXCONN)
-	} else if err == unix.EADDRINUSE {
-		if holder := holderOf(name); holder != 0 {
-			f.Close()
-			return nil, fault.New(fault.Conflict, "the nftables table inet %s belongs to another running sampand, process %d (give this one its own --bridge)", table, holder)
-		}
-		return f, nil
-	}
-	if err != nil {
-		f.Close()
-		return nil, fault.New(fault.Unavailable, "claim the nftables table inet %s: %w", table, err)
-	}
-	return f, nil
+	return nil, fault.New(fault.Unavailable, "claim the nftables table inet %s: %w", table, err)
 }
 
-// holderOf returns the process of root's that listens on a name, or 0.
-func holderOf(name unix.Sockaddr) int32 {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func tryClaim(dir, table string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, err
+	}
+	// Tables belong to the network namespace of the thread that opens the socket.
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
+		return nil, fmt.Errorf("find the network namespace: %w", err)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%d-%s", ns.Ino, table))
+	for end := time.Now().Add(claimGrace); ; {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = lock(f, unix.F_OFD_SETLK, claimByte)
+		if err == nil && stillThere(f) {
+			return f, lock(f, unix.F_SETLK, nameByte)
+		}
+		pid := holder(f)
+		f.Close()
+		switch {
+		case err == nil:
+			// The one who had it removed it meanwhile.
+		case !errors.Is(err, unix.EAGAIN):
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		case pid > 0:
+			return nil, fault.New(fault.Conflict, "the nftables table inet %s belongs to another running sampand, process %d (give this one its own --bridge)", table, pid)
+		case pid < 0 || time.Now().After(end):
+			return nil, fault.New(fault.Conflict, "the nftables table inet %s belongs to another running sampand, which has %s locked (give this one its own --bridge)", table, path)
+		default:
+			time.Sleep(claimPoll)
+		}
+	}
+}
+
+func lock(f *os.File, cmd int, at int64) error {
+	return unix.FcntlFlock(f.Fd(), cmd, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: at, Len: 1})
+}
+
+// holder returns the process that has a claim, -1 when it is in another PID namespace,
+// 0 when there is none.
+func holder(f *os.File) int32 {
+	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: nameByte, Len: 1}
+	if unix.FcntlFlock(f.Fd(), unix.F_GETLK, &l) != nil || l.Type == unix.F_UNLCK {
+		return 0
+	}
+	if l.Pid == 0 {
+		return -1
+	}
+	return l.Pid
+}
+
+func stillThere(f *os.File) bool {
+	ours, err := f.Stat()
 	if err != nil {
-		return 0
+		return false
 	}
-	defer unix.Close(fd)
-	if unix.Connect(fd, name) != nil {
-		return 0
-	}
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || cred.Uid != 0 {
-		return 0
-	}
-	return cred.Pid
+	there, err := os.Lstat(f.Name())
+	return err == nil && os.SameFile(ours, there)
+}
+
+// unclaim ends a claim and leaves no file.
+func unclaim(f *os.File) {
+	_ = os.Remove(f.Name())
+	f.Close()
 }

@@ -73,7 +73,7 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 		return nil, err
 	}
 	t := &Table{cfg: cfg, name: cfg.Name, conn: conn, flags: flags, networks: map[string]Network{}, ports: map[Mapping]struct{}{}}
-	if t.claim, err = claim(t.name); err != nil {
+	if t.claim, err = claim(claims, t.name); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 	}
 	if err := t.rebuild(); err != nil {
 		conn.Close()
-		t.claim.Close()
+		unclaim(t.claim)
 		return nil, err
 	}
 	t.foreign = foreign{log: cfg.Log}
@@ -93,7 +93,7 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 	t.keepUserTable()
 	if t.watch, err = watch(t.heal); err != nil {
 		conn.Close()
-		t.claim.Close()
+		unclaim(t.claim)
 		return nil, err
 	}
 	return t, nil
@@ -254,7 +254,7 @@ func (t *Table) end(remove bool) error {
 	}
 	t.conn.Close()
 	t.conn = nil
-	t.claim.Close()
+	unclaim(t.claim)
 	return err
 }
 

@@ -17,6 +17,9 @@ import (
 
 // The tests run in a network namespace of their own.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(claimEnv); dir != "" {
+		holdClaim(dir)
+	}
 	const inside = "SAMPAN_FIREWALL_TEST_NAMESPACE"
 	if os.Getenv(inside) != "" {
 		os.Exit(m.Run())

@@ -345,20 +345,6 @@ func pathAsID(l *lab) bool {
 	return err == nil
 }
 
-// abstractSocket: a container with the host's network looks for a socket of ours.
-func abstractSocket(l *lab) bool {
-	s := base("exec sleep 1000")
-	l.write(s)
-	held := l.id()
-	l.ok("create", held)
-	spy := base("grep -c '@.*sampan' /proc/net/unix")
-	without(spy, specs.NetworkNamespace)
-	spy.Mounts = spy.Mounts[:4]
-	found := l.run(spy).code == 0
-	l.call("delete", "--force", held)
-	return found
-}
-
 // passwdFIFO: a start would wait for ever.
 func passwdFIFO(l *lab) bool {
 	must(l.t, os.Remove(l.path("etc/passwd")))
