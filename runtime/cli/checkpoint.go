@@ -5,6 +5,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/checkpoint"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 )
 
 // criuFlags are the options that checkpoint and restore share.
@@ -51,20 +52,20 @@ func checkpointCommand(c *call) (int, error) {
 	if err := errors.Join(o.take(c), o.SetPageServer(server)); err != nil {
 		return 0, err
 	}
-	k, err := c.open(args[0])
+	k, err := c.records.Open(args[0])
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
-	if status := k.status(); status == created || status == stopped {
-		return 0, fault.New(fault.Conflict, "container %s cannot be checkpointed in %s state", k.id, status)
+	defer k.Close()
+	if status := k.Status(); status == record.Created || status == record.Stopped {
+		return 0, fault.New(fault.Conflict, "container %s cannot be checkpointed in %s state", k.ID, status)
 	}
-	g, err := k.group()
+	g, err := k.Group()
 	if err != nil {
 		return 0, err
 	}
 	defer g.Close()
-	s := &checkpoint.Subject{ID: k.id, Spec: k.Spec, Root: k.Rootfs, Pid: k.Pid, Groups: g.Paths()}
+	s := &checkpoint.Subject{ID: k.ID, Spec: k.Spec, Root: k.Rootfs, Pid: k.Pid, Groups: g.Paths()}
 	if err := checkpoint.Dump(s, &o.Options); err != nil || o.LeaveRunning || o.PreDump {
 		return 0, err
 	}

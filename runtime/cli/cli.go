@@ -2,10 +2,8 @@
 // taking runc's place where its file is called so. It is what sampan-runtime does when
 // it is not a supervisor.
 //
-// A container's record lies in ROOT/ID/state.json (default root
-// /run/sampan-runtime), where ROOT should be on a tmpfs: a record does not survive
-// a boot any more than the container does. Every command that changes a container
-// holds a lock (flock) on that directory.
+// What a command knows of a container lies in its record (package record), by default
+// below /run/sampan-runtime.
 //
 // Errors are one line on standard error, "sampan-runtime: …", and in the log file
 // when --log names one. The exit code is runc's: 1, for exec 255, for a command that
@@ -24,6 +22,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime"
 	"github.com/sampan-containers/sampan/runtime/cli/quiet"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 )
 
 // Exit codes beside those of the container's process.
@@ -83,7 +82,7 @@ func commands() []command {
 type call struct {
 	*Program
 	verb    string
-	root    string
+	records record.Store
 	criu    string   // the program that saves and restores processes; empty: the one in PATH
 	args    []string // behind the verb
 	systemd bool     // --systemd-cgroup: systemd makes the control groups
@@ -91,8 +90,7 @@ type call struct {
 	mounts  int // of run: the container's mount namespace, or -1
 
 	rootless, rootful bool // --rootless: groups that may not be made are left out, or are not
-	entered           bool // in the container's user namespace: see inUserNamespace
-	sticky            bool // root is in a user's runtime directory
+	entered           bool // in the container's user namespace: see enteredFlag
 }
 
 // Main runs the command line and returns the exit code.
@@ -133,7 +131,7 @@ func (c *call) dispatch() (int, error) {
 	var version, help, debug bool
 	var logFile, logFormat, noRoot string
 	global := flags{
-		{names: "root", text: &c.root, about: "where the records of containers lie (default " + defaultRoot + ")"},
+		{names: "root", text: &c.records.Root, about: "where the records of containers lie (default " + record.DefaultRoot + ")"},
 		{names: "log", text: &logFile, about: "log file; errors go to standard error too"},
 		{names: "log-format", text: &logFormat, about: "format of the log file"},
 		{names: "debug", set: &debug, about: "log what is done"},
@@ -152,7 +150,7 @@ func (c *call) dispatch() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if c.root == "" {
+	if c.records.Root == "" {
 		if err := c.stateRoot(); err != nil {
 			return 0, err
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/example"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
@@ -258,7 +259,7 @@ func TestLifecycle(t *testing.T) {
 	id := l.id("life")
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	l.ok("create", "--pid-file", pidFile, id)
-	if s := l.status(id); s != created {
+	if s := l.status(id); s != record.Created {
 		t.Fatalf("after create: %s", s)
 	}
 	data, err := os.ReadFile(pidFile)
@@ -267,7 +268,7 @@ func TestLifecycle(t *testing.T) {
 	must(t, err)
 	l.refused(1, "container with id exists", "create", id)
 	l.ok("start", id)
-	if s := l.status(id); s != running {
+	if s := l.status(id); s != record.Running {
 		t.Fatalf("after start: %s", s)
 	}
 	l.refused(1, "it is running already", "start", id)
@@ -288,7 +289,7 @@ func TestLifecycle(t *testing.T) {
 	}
 
 	l.ok("pause", id)
-	if s := l.status(id); s != paused {
+	if s := l.status(id); s != record.Paused {
 		t.Errorf("after pause: %s", s)
 	}
 	l.refused(255, "in a paused container", "exec", id, "/bin/true")
@@ -311,7 +312,7 @@ func TestLifecycle(t *testing.T) {
 
 	l.refused(1, "no signal", "kill", id, "FROB")
 	l.ok("kill", id, "TERM")
-	until(t, "the container ends", func() bool { return l.status(id) == stopped })
+	until(t, "the container ends", func() bool { return l.status(id) == record.Stopped })
 	l.refused(1, "container not running", "kill", id)
 	l.refused(1, "it has stopped", "start", id)
 	l.ok("delete", id)
@@ -324,7 +325,7 @@ func TestDeleteForce(t *testing.T) {
 	l := newLab(t, nil)
 	id := l.id("force")
 	l.ok("run", "--detach", id)
-	if s := l.status(id); s != running {
+	if s := l.status(id); s != record.Running {
 		t.Fatal(s)
 	}
 	l.ok("exec", "--detach", id, "/bin/sleep", "100")
@@ -341,7 +342,7 @@ func TestStartFails(t *testing.T) {
 	code, _, errs := l.call("create", id)
 	if code == 0 {
 		l.refused(1, "/bin/broken", "start", id)
-		until(t, "the container ends", func() bool { return l.status(id) == stopped })
+		until(t, "the container ends", func() bool { return l.status(id) == record.Stopped })
 	} else if code != 1 {
 		t.Errorf("create: %d, %s", code, errs)
 	}
@@ -379,7 +380,7 @@ func TestOneWinner(t *testing.T) {
 	if !slices.Equal(codes, []int{0, 1, 1, 1, 1, 1, 1, 1}) {
 		t.Errorf("exit codes %v", codes)
 	}
-	if s := l.status(id); s != created {
+	if s := l.status(id); s != record.Created {
 		t.Error(s)
 	}
 }
@@ -476,7 +477,7 @@ func TestHooks(t *testing.T) {
 	id := l.id("hooks")
 	l.ok("create", id)
 	l.ok("start", id)
-	until(t, "the container ends", func() bool { return l.status(id) == stopped })
+	until(t, "the container ends", func() bool { return l.status(id) == record.Stopped })
 	l.ok("delete", id)
 	data, err := os.ReadFile(file)
 	must(t, err)
@@ -531,26 +532,6 @@ func TestExampleAndFeatures(t *testing.T) {
 	for _, c := range commands() {
 		if c.run != nil && !strings.Contains(l.ok(c.name, "--help"), "sampan-runtime "+c.name+" - ") {
 			t.Errorf("%s --help", c.name)
-		}
-	}
-}
-
-// What is written by hand must be what encoding/json would write and read.
-func TestRecord(t *testing.T) {
-	for _, want := range []record{
-		{},
-		{
-			Version: "1.0.2", ID: "a", Pid: 42, Start: 1 << 63, Bundle: "/b \"\x01\\\u00e9<&", Rootfs: "/r", Created: time.Now().UTC(), Cgroup: "/c",
-			Annotations: map[string]string{"k\n": "\"v\""}, Config: json.RawMessage(`{"hostname":"x"}`),
-		},
-	} {
-		if want.Config == nil {
-			want.Config = json.RawMessage("null")
-		}
-		marshalled, err := json.Marshal(&want)
-		must(t, err)
-		if got := want.encode(); string(got) != string(marshalled) {
-			t.Errorf("got\n%s\nwant\n%s", got, marshalled)
 		}
 	}
 }

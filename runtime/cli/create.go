@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/ahead"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rdt"
 	"github.com/sampan-containers/sampan/runtime/rootless"
@@ -59,12 +60,12 @@ func createCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
+	defer k.Close()
 	return 0, ct.Close()
 }
 
 // create does what create and run have in common. The container is returned locked.
-func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *runtime.Container, retErr error) {
+func (c *call) create(id string, o *launchOptions, hold bool) (_ *record.Container, _ *runtime.Container, retErr error) {
 	bundle, spec, raw, err := config.Load(o.bundle, hold)
 	if err != nil {
 		return nil, nil, err
@@ -87,17 +88,17 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := c.make(id)
+	k, err := c.records.Make(id)
 	if err != nil {
 		return nil, nil, err
 	}
 	k.Spec = spec
 	defer func() {
 		if retErr != nil {
-			if err := errors.Join(k.leaveRDT(), k.remove()); err != nil {
+			if err := errors.Join(k.LeaveRDT(), k.Remove()); err != nil {
 				c.log.warn(err.Error())
 			}
-			k.close()
+			k.Close()
 		}
 	}()
 	g, group, release, err := c.makeGroup(k, spec, bundle)
@@ -120,11 +121,11 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != config.NoProgram,
 		RawOutput: o.console == "",
 	}
-	if l.Groups, err = rdt.Join(k.path, id, spec.Linux); err != nil {
+	if l.Groups, err = rdt.Join(k.Dir(), id, spec.Linux); err != nil {
 		return nil, nil, err
 	}
 	if hold {
-		if l.HoldSocket, err = runtime.Listen(k.path); err != nil {
+		if l.HoldSocket, err = runtime.Listen(k.Dir()); err != nil {
 			return nil, nil, err
 		}
 		defer l.HoldSocket.Close()
@@ -142,18 +143,18 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *container, _ *
 		}
 	}()
 	c.log.debugf("container %s: process %d", id, ct.Pid)
-	k.record = record{
-		Version: spec.Version, ID: id, Pid: ct.Pid, Bundle: bundle, Rootfs: spec.Root.Path,
+	k.Record = record.Record{
+		Version: spec.Version, ID: id, Bundle: bundle, Rootfs: spec.Root.Path,
 		Created: time.Now().UTC(), Cgroup: group.path, Unit: group.unitName(), Annotations: spec.Annotations, Config: raw, Spec: recorded,
 		KeepKeyring: o.keyring,
 	}
 	if !filepath.IsAbs(k.Rootfs) {
 		k.Rootfs = filepath.Join(bundle, k.Rootfs)
 	}
-	if k.Start, _, err = processStart(ct.Pid); err != nil {
+	if err := k.Begun(ct.Pid); err != nil {
 		return nil, nil, fmt.Errorf("the container's process has ended: %w", err)
 	}
-	if err := k.save(); err != nil {
+	if err := k.Save(); err != nil {
 		return nil, nil, err
 	}
 	if err := o.sendConsole(ct.Console); err != nil {
@@ -224,7 +225,7 @@ func writePid(name string, pid int) error {
 	if name == "" {
 		return nil
 	}
-	if err := replace(name, strconv.AppendInt(nil, int64(pid), 10), 0o644); err != nil {
+	if err := record.Replace(name, strconv.AppendInt(nil, int64(pid), 10), 0o644); err != nil {
 		return fmt.Errorf("write the pid file: %w", err)
 	}
 	return nil

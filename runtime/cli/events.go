@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/stats"
 )
 
@@ -34,14 +35,14 @@ func eventsCommand(c *call) (int, error) {
 			return 0, fault.New(fault.Invalid, "duration interval must be greater than 0, such as 5s; it is %q", every)
 		}
 	}
-	k, err := c.peek(args[0])
+	k, err := c.records.Peek(args[0])
 	if err != nil {
 		return 0, err
 	}
-	if k.status() == stopped {
-		return 0, fault.New(fault.Conflict, "container with id %s is not running", k.id)
+	if k.Status() == record.Stopped {
+		return 0, fault.New(fault.Conflict, "container with id %s is not running", k.ID)
 	}
-	g, err := k.group()
+	g, err := k.Group()
 	if err != nil {
 		return 0, err
 	}
@@ -52,12 +53,12 @@ func eventsCommand(c *call) (int, error) {
 	return 0, c.follow(k, g, interval)
 }
 
-func (c *call) printStats(k *container, g *cgroup.Group) error {
+func (c *call) printStats(k *record.Container, g *cgroup.Group) error {
 	s, err := stats.Read(g.Paths())
 	if err != nil {
 		return err
 	}
-	return c.printEvent(stats.Event{Type: "stats", ID: k.id, Data: s})
+	return c.printEvent(stats.Event{Type: "stats", ID: k.ID, Data: s})
 }
 
 func (c *call) printEvent(e stats.Event) error {
@@ -70,10 +71,10 @@ func (c *call) printEvent(e stats.Event) error {
 }
 
 // follow prints figures and events until the container's first process has ended.
-func (c *call) follow(k *container, g *cgroup.Group, interval time.Duration) error {
+func (c *call) follow(k *record.Container, g *cgroup.Group, interval time.Duration) error {
 	pidfd, err := unix.PidfdOpen(k.Pid, 0)
 	if err != nil {
-		return fault.New(fault.Conflict, "container with id %s is not running", k.id)
+		return fault.New(fault.Conflict, "container with id %s is not running", k.ID)
 	}
 	defer unix.Close(pidfd)
 	killed, err := g.OOMKilled()
@@ -81,7 +82,7 @@ func (c *call) follow(k *container, g *cgroup.Group, interval time.Duration) err
 		return err
 	}
 	next := time.Now().Add(interval)
-	for k.alive() {
+	for k.Alive() {
 		wait := min(time.Until(next), oomPause)
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, max(1, int(wait.Milliseconds())))
 		if err != nil && !errors.Is(err, unix.EINTR) {
@@ -90,7 +91,7 @@ func (c *call) follow(k *container, g *cgroup.Group, interval time.Duration) err
 		now, oomErr := g.OOMKilled()
 		if oomErr == nil && now && !killed {
 			killed = true
-			if err := c.printEvent(stats.Event{Type: "oom", ID: k.id}); err != nil {
+			if err := c.printEvent(stats.Event{Type: "oom", ID: k.ID}); err != nil {
 				return err
 			}
 		}
@@ -102,7 +103,7 @@ func (c *call) follow(k *container, g *cgroup.Group, interval time.Duration) err
 		}
 		next = time.Now().Add(interval)
 		if err := c.printStats(k, g); err != nil {
-			if !k.alive() {
+			if !k.Alive() {
 				return nil // the group went while it was read
 			}
 			return err

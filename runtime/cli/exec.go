@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/speccheck"
 )
@@ -88,15 +89,15 @@ func execCommand(c *call) (int, error) {
 // exec starts the process. The container is locked meanwhile, so that it is not
 // deleted under our hands.
 func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process, error) {
-	k, err := c.open(id)
+	k, err := c.records.Open(id)
 	if err != nil {
 		return nil, err
 	}
-	defer k.close()
-	switch status := k.status(); {
-	case status == stopped:
+	defer k.Close()
+	switch status := k.Status(); {
+	case status == record.Stopped:
 		return nil, fault.New(fault.Conflict, "cannot exec in container %s: it has stopped", id)
-	case status == paused && !o.ignorePaused:
+	case status == record.Paused && !o.ignorePaused:
 		return nil, fault.New(fault.Conflict, "cannot exec in a paused container: resume %s, or use --ignore-paused", id)
 	}
 	process, err := o.build(k.Spec, args)
@@ -110,7 +111,7 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	if err != nil {
 		return nil, err
 	}
-	g, err := k.group()
+	g, err := k.Group()
 	if err != nil && k.Cgroup != "" {
 		return nil, err
 	}
@@ -128,11 +129,11 @@ func (c *call) exec(id string, args []string, o *execOptions) (*runtime.Process,
 	}
 	if o.ignorePaused {
 		// The process stops as it enters a frozen group, until a resume, which wants the lock.
-		k.close()
+		k.Close()
 	}
 	p, err := ct.Exec(&runtime.ExecSpec{
 		Process: process, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
-		Groups: groups, KeepKeyring: k.KeepKeyring, State: k.state(running), RawOutput: o.console == "",
+		Groups: groups, KeepKeyring: k.KeepKeyring, State: k.State(record.Running), RawOutput: o.console == "",
 	})
 	for _, f := range groups {
 		f.Close()

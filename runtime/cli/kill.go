@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -24,23 +22,23 @@ func killCommand(c *call) (int, error) {
 			return 0, err
 		}
 	}
-	k, err := c.open(args[0])
+	k, err := c.records.Open(args[0])
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
+	defer k.Close()
 	if all {
-		return 0, k.signalAll(sig)
+		return 0, k.SignalAll(sig)
 	}
-	if sig == unix.SIGKILL && !config.OwnsPids(k.specOrEmpty()) {
-		if pids, err := k.procs(); err == nil && len(pids) > 0 {
-			return 0, k.signalAll(sig) // the end of the first process would end no other
+	if sig == unix.SIGKILL && !config.OwnsPids(k.SpecOrEmpty()) {
+		if pids, err := k.Procs(); err == nil && len(pids) > 0 {
+			return 0, k.SignalAll(sig) // the end of the first process would end no other
 		}
 	}
-	if !k.alive() {
-		return 0, fault.New(fault.Conflict, "container not running: %s", k.id)
+	if !k.Alive() {
+		return 0, fault.New(fault.Conflict, "container not running: %s", k.ID)
 	}
-	return 0, k.signal(sig)
+	return 0, k.Signal(sig)
 }
 
 // parseSignal takes a number or a name with or without SIG.
@@ -66,42 +64,4 @@ func parseSignal(s string) (unix.Signal, error) {
 		}
 	}
 	return 0, fault.New(fault.Invalid, "there is no signal %.40q; use a name like TERM or a number", s)
-}
-
-// signal sends a signal to the first process, and to no other that got its number.
-func (k *container) signal(sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(k.Pid, 0)
-	if err == nil {
-		defer unix.Close(fd)
-		if !k.alive() {
-			err = unix.ESRCH
-		}
-	}
-	if err == nil {
-		err = unix.PidfdSendSignal(fd, sig, nil, 0)
-	}
-	if errors.Is(err, unix.ESRCH) {
-		return fault.New(fault.Conflict, "container not running: %s", k.id)
-	}
-	if err != nil {
-		return fmt.Errorf("send signal %d to container %s: %w", int(sig), k.id, err)
-	}
-	return nil
-}
-
-// signalAll sends a signal to all processes of the group.
-func (k *container) signalAll(sig unix.Signal) error {
-	pids, err := k.procs()
-	if errors.Is(err, fault.Conflict) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("send signal %d to process %d of container %s: %w", int(sig), pid, k.id, err)
-		}
-	}
-	return nil
 }

@@ -21,11 +21,11 @@ func psCommand(c *call) (int, error) {
 	if len(rest) == 0 {
 		return 0, &wrongUsage{`"ps" requires a minimum of 1 argument(s)`, f}
 	}
-	k, err := c.peek(rest[0])
+	k, err := c.records.Peek(rest[0])
 	if err != nil {
 		return 0, err
 	}
-	pids, err := k.procs()
+	pids, err := k.Procs()
 	if err != nil {
 		return 0, err
 	}

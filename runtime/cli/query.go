@@ -10,10 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/rootless"
 )
 
@@ -30,32 +29,12 @@ type view struct {
 	Owner       string            `json:"owner"`
 }
 
-func (k *container) view() view {
-	v := view{Version: k.Version, ID: k.id, Pid: k.Pid, Status: k.status(), Bundle: k.Bundle, Rootfs: k.Rootfs, Created: k.Created, Annotations: k.Annotations}
-	if v.Status == stopped {
+func viewOf(k *record.Container) view {
+	v := view{Version: k.Version, ID: k.ID, Pid: k.Pid, Status: k.Status(), Bundle: k.Bundle, Rootfs: k.Rootfs, Created: k.Created, Annotations: k.Annotations}
+	if v.Status == record.Stopped {
 		v.Pid = 0
 	}
 	return v
-}
-
-func (k *container) specOrEmpty() *specs.Spec {
-	if k.Spec == nil {
-		return &specs.Spec{}
-	}
-	return k.Spec
-}
-
-// peek reads a container without its lock: lists must not wait for a command that
-// is busy with one container.
-func (c *call) peek(id string) (*container, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	k := &container{id: id, path: c.root + "/" + id}
-	if _, err := os.Lstat(k.path); errors.Is(err, os.ErrNotExist) {
-		return nil, fault.New(fault.NotFound, "container %s does not exist", id)
-	}
-	return k, k.read()
 }
 
 func stateCommand(c *call) (int, error) {
@@ -63,11 +42,11 @@ func stateCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	k, err := c.peek(args[0])
+	k, err := c.records.Peek(args[0])
 	if err != nil {
 		return 0, err
 	}
-	data, err := json.MarshalIndent(k.view(), "", "  ")
+	data, err := json.MarshalIndent(viewOf(k), "", "  ")
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +91,7 @@ func listCommand(c *call) (int, error) {
 }
 
 func (c *call) containers() ([]view, error) {
-	entries, err := os.ReadDir(c.root)
+	entries, err := os.ReadDir(c.records.Root)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -121,12 +100,12 @@ func (c *call) containers() ([]view, error) {
 	}
 	var list []view
 	for _, e := range entries {
-		k, err := c.peek(e.Name())
+		k, err := c.records.Peek(e.Name())
 		if err != nil {
 			continue // half made, or gone since
 		}
-		v := k.view()
-		v.Owner = owner(k.path)
+		v := viewOf(k)
+		v.Owner = owner(k.Dir())
 		list = append(list, v)
 	}
 	return list, nil
@@ -171,11 +150,11 @@ func table(list []view) string {
 }
 
 func pauseCommand(c *call) (int, error) {
-	return c.freezer(running, "pause", (*cgroup.Group).Freeze)
+	return c.freezer(record.Running, "pause", (*cgroup.Group).Freeze)
 }
 
 func resumeCommand(c *call) (int, error) {
-	return c.freezer(paused, "resume", (*cgroup.Group).Thaw)
+	return c.freezer(record.Paused, "resume", (*cgroup.Group).Thaw)
 }
 
 func (c *call) freezer(from, verb string, act func(*cgroup.Group, context.Context) error) (int, error) {
@@ -183,15 +162,15 @@ func (c *call) freezer(from, verb string, act func(*cgroup.Group, context.Contex
 	if err != nil {
 		return 0, err
 	}
-	k, err := c.open(args[0])
+	k, err := c.records.Open(args[0])
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
-	if status := k.status(); status != from && !(verb == "pause" && status == created) {
-		return 0, fault.New(fault.Conflict, "cannot %s container %s: it is %s, not %s", verb, k.id, status, from)
+	defer k.Close()
+	if status := k.Status(); status != from && !(verb == "pause" && status == record.Created) {
+		return 0, fault.New(fault.Conflict, "cannot %s container %s: it is %s, not %s", verb, k.ID, status, from)
 	}
-	g, err := k.group()
+	g, err := k.Group()
 	if err != nil {
 		return 0, err
 	}

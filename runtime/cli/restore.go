@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/checkpoint"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
 )
 
@@ -59,15 +60,15 @@ func restoreCommand(c *call) (int, error) {
 	defer r.group.Close()
 	defer r.pidfd.Close()
 	if l.detach {
-		r.k.close()
+		r.k.Close()
 		return 0, nil
 	}
-	r.k.close() // others may exec, kill and look while it runs
+	r.k.Close() // others may exec, kill and look while it runs
 	code := forward.Follow(r.k.Pid, r.pidfd, signals, r.session)
-	if err := r.k.lock(); err != nil {
+	if err := r.k.Lock(); err != nil {
 		return code, nil // deleted by somebody else
 	}
-	defer r.k.close()
+	defer r.k.Close()
 	return code, c.destroy(r.k, r.group)
 }
 
@@ -75,7 +76,7 @@ func restoreCommand(c *call) (int, error) {
 type restore struct {
 	*call
 	*launchOptions
-	k       *container
+	k       *record.Container
 	group   *cgroup.Group
 	pidfd   *os.File
 	session *tty.Session
@@ -91,11 +92,11 @@ func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
 	if err := r.checkTerminal(spec.Process); err != nil {
 		return err
 	}
-	if r.k, err = r.make(id); err != nil {
+	if r.k, err = r.records.Make(id); err != nil {
 		return err
 	}
 	k := r.k
-	k.record = record{
+	k.Record = record.Record{
 		Version: spec.Version, ID: id, Bundle: bundle, Rootfs: spec.Root.Path,
 		Annotations: spec.Annotations, Config: raw, Spec: spec,
 	}
@@ -116,14 +117,14 @@ func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
 		return fault.New(fault.NotImplemented, "restore container %s: criu needs a control group, and its user may not make one", id)
 	}
 	r.group, r.unit, k.Cgroup, k.Unit = g, group.unitName(), group.path, group.unitName()
-	dir := filepath.Join(k.path, criuDir)
+	dir := filepath.Join(k.Dir(), criuDir)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("restore container %s: %w", id, err)
 	}
 	if err := checkpoint.Restore(&checkpoint.Restoration{
 		Subject: checkpoint.Subject{ID: id, Spec: spec, Root: k.Rootfs, Groups: r.group.Paths()},
 		Bundle:  bundle, Dir: dir, Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr},
-		State: k.state(string(specs.StateCreating)), Restored: r.restored, Terminal: r.terminal,
+		State: k.State(string(specs.StateCreating)), Restored: r.restored, Terminal: r.terminal,
 	}, o); err != nil {
 		return err
 	}
@@ -141,14 +142,14 @@ func (r *restore) restored(pid int) error {
 		return err
 	}
 	k := r.k
-	k.Pid, k.Created = pid, time.Now().UTC()
-	if k.Start, _, err = processStart(pid); err != nil {
+	k.Created = time.Now().UTC()
+	if err := k.Begun(pid); err != nil {
 		return fmt.Errorf("the restored process has ended: %w", err)
 	}
 	if p := k.Spec.Process; p != nil && p.NoNewPrivileges && checkpoint.MayGainPrivileges(pid) {
 		r.log.warn("process.noNewPrivileges is not in effect: this criu does not restore it")
 	}
-	return k.save()
+	return k.Save()
 }
 
 // terminal takes the master of the container's terminal, which is closed afterwards.
@@ -182,7 +183,7 @@ func (r *restore) undo() error {
 		}
 	}
 	r.stopUnit(r.unit)
-	err = errors.Join(err, r.k.remove())
-	r.k.close()
+	err = errors.Join(err, r.k.Remove())
+	r.k.Close()
 	return err
 }

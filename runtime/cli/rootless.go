@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/privs"
 	"github.com/sampan-containers/sampan/runtime/rootless"
 )
@@ -66,18 +66,18 @@ func (c *call) setRootless(option string) error {
 func (c *call) stateRoot() error {
 	euid := os.Geteuid()
 	if euid == 0 && (os.Getenv("XDG_RUNTIME_DIR") == "" || os.Getenv("USER") == "root" && !c.entered || privs.InitialUserNS()) {
-		c.root = defaultRoot
+		c.records.Root = record.DefaultRoot
 		return nil
 	}
 	dir := rootless.RuntimeDir()
 	if dir == "" {
 		if euid == 0 {
-			c.root = defaultRoot
+			c.records.Root = record.DefaultRoot
 			return nil
 		}
 		return fault.New(fault.Invalid, "there is no directory for the records of containers: XDG_RUNTIME_DIR is not set, and /run/user/%d is not there; set it, or give --root", euid)
 	}
-	c.root, c.sticky = filepath.Join(dir, filepath.Base(defaultRoot)), true
+	c.records = record.Store{Root: filepath.Join(dir, filepath.Base(record.DefaultRoot)), Sticky: true}
 	return nil
 }
 
@@ -116,43 +116,4 @@ func (c *call) groupPath(id string, spec *specs.Spec) string {
 		return "sampan-" + id
 	}
 	return "/sampan-" + id
-}
-
-// group finds the container's control group; NotFound if it has none.
-func (k *container) group() (*cgroup.Group, error) {
-	if k.Cgroup == "" {
-		return nil, fault.New(fault.NotFound, "container %s has no control group: its user may not make one", k.id)
-	}
-	return cgroup.Load(k.Cgroup)
-}
-
-// procs lists the processes of a container: of its group, or without one of its PID
-// namespace.
-func (k *container) procs() ([]int, error) {
-	g, err := k.group()
-	if err == nil {
-		defer g.Close()
-		return g.Procs()
-	}
-	if k.Cgroup != "" || !k.alive() {
-		if errors.Is(err, fault.NotFound) {
-			err = fault.New(fault.Conflict, "container not running: %s", k.id)
-		}
-		return nil, err
-	}
-	if config.OwnsPids(k.specOrEmpty()) {
-		return rootless.Members(k.Pid)
-	}
-	return []int{k.Pid}, nil // others cannot be told from those that are not the container's
-}
-
-// endWithoutGroup ends the first process, and with it all of its PID namespace.
-func (k *container) endWithoutGroup(ctx context.Context) error {
-	if !k.alive() {
-		return nil
-	}
-	if err := k.signal(unix.SIGKILL); err != nil && !errors.Is(err, fault.Conflict) {
-		return err
-	}
-	return rootless.Ended(ctx, k.Pid)
 }

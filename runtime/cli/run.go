@@ -8,6 +8,7 @@ import (
 
 	"github.com/sampan-containers/sampan/runtime/cgroup"
 	"github.com/sampan-containers/sampan/runtime/cli/forward"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/cli/tty"
 	"github.com/sampan-containers/sampan/runtime/hook"
 	"github.com/sampan-containers/sampan/runtime/rootfs"
@@ -38,7 +39,7 @@ func runCommand(c *call) (int, error) {
 		return 0, err
 	}
 	if o.detach {
-		k.close()
+		k.Close()
 		return 0, ct.Close()
 	}
 	var s *tty.Session
@@ -48,25 +49,25 @@ func runCommand(c *call) (int, error) {
 			return 0, errors.Join(err, c.destroy(k, ct.Cgroup))
 		}
 	}
-	k.close() // others may exec, kill and look while it runs
+	k.Close() // others may exec, kill and look while it runs
 	code := forward.Follow(ct.Pid, ct.PidFD, signals, s)
 	if o.keep {
 		return code, ct.Close()
 	}
 	go unix.Close(c.mounts) // takes the file systems down, and the end of this process waits for it
-	if err := k.lock(); err != nil {
+	if err := k.Lock(); err != nil {
 		return code, nil // deleted by somebody else
 	}
-	defer k.close()
+	defer k.Close()
 	defer ct.Close()
 	return code, c.destroy(k, ct.Cgroup)
 }
 
 // destroy takes away what a container that has ended left: processes, group, record.
-func (c *call) destroy(k *container, g *cgroup.Group) error {
+func (c *call) destroy(k *record.Container, g *cgroup.Group) error {
 	ctx := context.Background() // Kill and Remove have their own limit
 	if g == nil || g.Empty() {
-		if err := k.endWithoutGroup(ctx); err != nil {
+		if err := k.EndWithoutGroup(ctx); err != nil {
 			return err
 		}
 	} else if !g.RemoveEmpty() {
@@ -79,21 +80,19 @@ func (c *call) destroy(k *container, g *cgroup.Group) error {
 	}
 	unit := k.Unit
 	if k.Spec == nil {
-		unit = k.hint(hintUnit, "")
+		unit = k.Hint(record.HintUnit, "")
 	}
 	c.stopUnit(unit)
-	if err := k.leaveRDT(); err != nil {
+	if err := k.LeaveRDT(); err != nil {
 		return err
 	}
-	if k.Spec == nil || hostRoot(k.Spec, k.Bundle) != "" {
-		if place := k.hint(hintMount, ""); place != "" {
-			if err := rootfs.Unmount(place); err != nil {
-				return err
-			}
+	if place := k.HostMount(); place != "" {
+		if err := rootfs.Unmount(place); err != nil {
+			return err
 		}
 	}
 	if k.Spec != nil && k.Spec.Hooks != nil {
-		hook.RunAll(ctx, "poststop", k.Spec.Hooks.Poststop, k.state(stopped), c.log.warn)
+		hook.RunAll(ctx, "poststop", k.Spec.Hooks.Poststop, k.State(record.Stopped), c.log.warn)
 	}
-	return k.remove()
+	return k.Remove()
 }

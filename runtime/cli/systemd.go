@@ -8,6 +8,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cgroup"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
 
@@ -38,15 +39,15 @@ func (c *call) planGroup(id string, spec *specs.Spec) (groupPlan, error) {
 
 // makeGroup creates the group, and before that the hints for whoever has to clean up. release
 // is called when the container is in it.
-func (c *call) makeGroup(k *container, spec *specs.Spec, bundle string) (_ *cgroup.Group, p groupPlan, release func(), err error) {
-	if p, err = c.planGroup(k.id, spec); err != nil {
+func (c *call) makeGroup(k *record.Container, spec *specs.Spec, bundle string) (_ *cgroup.Group, p groupPlan, release func(), err error) {
+	if p, err = c.planGroup(k.ID, spec); err != nil {
 		return nil, p, nil, err
 	}
-	if err := k.leaveHints(spec, bundle, &p); err != nil {
+	if err := k.LeaveHints(spec, bundle, p.path, p.unitName()); err != nil {
 		return nil, p, nil, err
 	}
 	if p.unit == nil {
-		g, made, err := c.ownGroup(k.id, spec)
+		g, made, err := c.ownGroup(k.ID, spec)
 		p.path = made
 		return g, p, func() {}, err
 	}
@@ -55,7 +56,7 @@ func (c *call) makeGroup(k *container, spec *specs.Spec, bundle string) (_ *cgro
 		res = spec.Linux.Resources
 	}
 	s, err := systemd.Create(context.Background(), systemd.Options{
-		Name: *p.unit, ID: k.id, Resources: res, Annotations: spec.Annotations, Warn: c.log.warn, Rootless: c.rootless,
+		Name: *p.unit, ID: k.ID, Resources: res, Annotations: spec.Annotations, Warn: c.log.warn, Rootless: c.rootless,
 	})
 	if err != nil {
 		return nil, p, nil, err

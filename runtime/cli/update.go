@@ -12,6 +12,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/runtime/cli/config"
+	"github.com/sampan-containers/sampan/runtime/cli/record"
 	"github.com/sampan-containers/sampan/runtime/rdt"
 	"github.com/sampan-containers/sampan/runtime/systemd"
 )
@@ -58,22 +59,22 @@ func updateCommand(c *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	k, err := c.open(args[0])
+	k, err := c.records.Open(args[0])
 	if err != nil {
 		return 0, err
 	}
-	defer k.close()
-	if k.status() == stopped {
-		return 0, fault.New(fault.Conflict, "container not running: %s; its limits went with its processes", k.id)
+	defer k.Close()
+	if k.Status() == record.Stopped {
+		return 0, fault.New(fault.Conflict, "container not running: %s; its limits went with its processes", k.ID)
 	}
 	res, err := o.resources()
 	if err != nil {
 		return 0, err
 	}
-	if err := rdt.Change(k.id, k.Spec.Linux, o.l3, o.mb); err != nil {
+	if err := rdt.Change(k.ID, k.Spec.Linux, o.l3, o.mb); err != nil {
 		return 0, err
 	}
-	g, err := k.group()
+	g, err := k.Group()
 	if err != nil {
 		return 0, err
 	}
