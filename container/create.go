@@ -12,12 +12,14 @@ import (
 	"github.com/moby/moby/api/types/events"
 	mobynet "github.com/moby/moby/api/types/network"
 
+	"github.com/sampan-containers/sampan/container/bootorder"
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/container/undo"
 	"github.com/sampan-containers/sampan/container/volumes"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
@@ -120,7 +122,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if err != nil {
 		return nil, nil, err
 	}
-	after, err := parseAfter(c.Labels)
+	after, err := bootorder.Parse(c.Labels)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,18 +180,18 @@ func (s *Service) endpoints(hc *container.HostConfig, nc *mobynet.NetworkingConf
 // build makes the container on disk. Its steps, each with its undo: reserve the
 // name, prepare the layer, make the directories, resolve mounts, record.
 func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []string) (err error) {
-	var undo undoStack
+	var undo undo.Stack
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, undo.run())
+			err = errors.Join(err, undo.Run())
 		}
 	}()
 	if rec.Name, err = s.containers.Reserve(name, rec.ID); err != nil {
 		return err
 	}
-	undo.push(func() error { s.containers.Unreserve(rec.Name, rec.ID); return nil })
+	undo.Push(func() error { s.containers.Unreserve(rec.Name, rec.ID); return nil })
 
-	undo.push(func() error { return s.Snapshots.Remove(context.WithoutCancel(ctx), rec.ID) })
+	undo.Push(func() error { return s.Snapshots.Remove(context.WithoutCancel(ctx), rec.ID) })
 	if rec.Root, err = s.Snapshots.Prepare(ctx, rec.ID, lowers); err != nil {
 		return err
 	}
@@ -198,7 +200,7 @@ func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []
 	}
 	made, err := s.volumes.Resolve(ctx, rec)
 	defer s.volumes.LetGo(rec)
-	undo.push(func() error { s.volumes.LetGo(rec); return s.volumes.Remove(made) })
+	undo.Push(func() error { s.volumes.LetGo(rec); return s.volumes.Remove(made) })
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,3 @@ package container
 import "github.com/sampan-containers/sampan/fault"
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
-
-func notYet(format string, args ...any) error {
-	return fault.New(fault.NotImplemented, format, args...)
-}

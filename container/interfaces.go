@@ -3,32 +3,26 @@ package container
 import (
 	"context"
 	"io"
-	"os"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/launcher"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/image"
-	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/runtime/checkpoint"
-	"github.com/sampan-containers/sampan/shim/handle"
 	"github.com/sampan-containers/sampan/snapshot"
 )
 
 // Shim is a running container's supervisor.
 type Shim = index.Shim
 
-// Supervisor starts shims and finds them again. Prepare announces a start that
-// is near, and nothing of it lasts if none comes; Dismiss calls it off. Start closes the connections
-// of its argument in every case. Connect fails with fault.NotFound when no shim
-// listens.
+// Supervisor starts shims and finds them again. Connect fails with fault.NotFound when
+// no shim listens.
 type Supervisor interface {
-	Prepare(containerID string, now bool)
-	Dismiss(containerID string)
-	Start(context.Context, *handle.Start) (Shim, error)
+	launcher.Supervisor
 	Connect(ctx context.Context, runDir string) (Shim, error)
 	Dump(context.Context, *checkpoint.Request) error
 }
@@ -50,15 +44,10 @@ type Snapshots interface {
 
 // Networks gives containers namespaces and addresses; *network.Service is one.
 type Networks interface {
-	Join(context.Context, network.JoinRequest) (*network.Sandbox, error)
-	Isolated(context.Context) (*os.File, error)
-	Leave(ctx context.Context, containerID string) error
-	Restore(ctx context.Context, running []string) error
-	Joined(containerID string) (*network.Joined, error)
-	Rename(containerID, name string) error
+	launcher.Networks
 	membership.Service
-	BuildHosts(network.HostsRequest) ([]byte, error)
-	BuildHostname(hostname string) []byte
+	Restore(ctx context.Context, running []string) error
+	Rename(containerID, name string) error
 }
 
 // Groups reaches the control groups of containers. One that is not there is

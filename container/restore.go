@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/container/bootorder"
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/layout"
@@ -73,7 +74,8 @@ func (s *Service) Restore(ctx context.Context) error {
 		s.log.Error("unmount volumes that nobody uses", "error", err)
 	}
 	s.restoring.Store(false)
-	s.startByPolicy(all)
+	order := bootorder.Order{Containers: s.containers, Work: s.work, Log: s.log, Start: s.startWanted}
+	order.Begin(all)
 	return nil
 }
 
@@ -175,7 +177,7 @@ func (s *Service) resume(ctx context.Context, e *index.Entry, found finding) {
 	case exitErr == nil && exit.At.After(rec.State.FinishedAt) && exit.At.After(rec.State.StartedAt):
 		s.missedRun(ctx, e, exit)
 	case rec.State.Status == container.StateRestarting:
-		// Its restart was counted already: startByPolicy makes it.
+		// Its restart was counted already: what Restore starts at its end includes it.
 	}
 	if err := shm.RemoveRun(s.paths.RunDir(e.ID)); err != nil {
 		s.log.Error("remove a run directory", "container", e.ID, "error", err)
@@ -317,5 +319,21 @@ func (s *Service) sweep(ctx context.Context) {
 		if err = errors.Join(err, shm.RemoveRun(s.paths.RunDir(id))); err != nil {
 			s.log.Error("remove the rest of a container's run", "container", id, "error", err)
 		}
+	}
+}
+
+// startWanted starts a container for its policy, unless somebody stopped, started
+// or removed it meanwhile.
+func (s *Service) startWanted(e *index.Entry) {
+	ctx := context.Background()
+	if err := e.Acquire(ctx); err != nil {
+		return
+	}
+	defer e.Release()
+	if s.work.Closing() || !bootorder.Wanted(e.Record()) {
+		return
+	}
+	if err := s.start(ctx, e, nil); err != nil {
+		s.log.Error("start a container by its policy", "container", e.ID, "error", err)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/sampan-containers/sampan/container/execs"
 	"github.com/sampan-containers/sampan/container/files"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/launcher"
 	"github.com/sampan-containers/sampan/container/layout"
 	"github.com/sampan-containers/sampan/container/membership"
 	"github.com/sampan-containers/sampan/container/mounts"
@@ -103,6 +104,7 @@ type Service struct {
 	probes     *probe.Probes
 	control    control.Control
 	specs      runspec.Maker
+	launcher   launcher.Launcher
 	compactor  *compact.Compactor
 	users      userns.Reserve
 	work       *background.Work
@@ -135,6 +137,10 @@ func New(o Options, d Dependencies) (*Service, error) {
 	s.control = control.Control{Groups: d.Groups, Paths: &s.paths}
 	s.specs = runspec.Maker{Containers: all, Paths: &s.paths, Defaults: &s.opts.Defaults, Spec: o.Spec, Host: d.Host, CDIDirs: o.CDIDirs}
 	s.volumes = &volumes.Volumes{Local: d.Volumes, Containers: all, Events: d.Events, Log: s.log}
+	s.launcher = launcher.Launcher{
+		Containers: all, Paths: &s.paths, Defaults: s.defaults.Load, Specs: &s.specs, Volumes: s.volumes, Users: &s.users,
+		Networks: d.Networks, Supervisor: d.Supervisor, Groups: d.Groups, Events: d.Events,
+	}
 	s.probes = probe.New(probe.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Log: s.log, Unhealthy: s.unhealthy})
 	s.Execs = execs.New(execs.Dependencies{Containers: all, Events: d.Events, Work: s.work, Spec: o.Spec, Registry: &s.execs})
 	s.Files = files.New(files.Dependencies{Containers: all, Volumes: s.volumes, Paths: &s.paths, Images: d.Images, Pauser: s, Events: d.Events, Log: s.log})

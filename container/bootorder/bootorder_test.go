@@ -1,4 +1,4 @@
-package container
+package bootorder
 
 import (
 	"errors"
@@ -13,12 +13,12 @@ func TestParseAfter(t *testing.T) {
 	for text, want := range map[string][]string{
 		"": nil, "db": {"db"}, "db, cache:healthy": {"db", "cache:healthy"},
 	} {
-		if got, err := parseAfter(map[string]string{AfterLabel: text}); err != nil || !slices.Equal(got, want) {
+		if got, err := Parse(map[string]string{Label: text}); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{",", "a b", "../x", "db:sick"} {
-		if _, err := parseAfter(map[string]string{AfterLabel: text}); !errors.Is(err, fault.Invalid) {
+		if _, err := Parse(map[string]string{Label: text}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

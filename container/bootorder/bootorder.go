@@ -1,22 +1,27 @@
-package container
+// Package bootorder starts what restart policies want running when a daemon comes up,
+// each container after those that its label names.
+package bootorder
 
 import (
-	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/sampan-containers/sampan/container/background"
 	"github.com/sampan-containers/sampan/container/health"
 	"github.com/sampan-containers/sampan/container/index"
+	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/container/request"
+	"github.com/sampan-containers/sampan/fault"
 )
 
-// AfterLabel is the label of a create request that names, separated by commas, the
+// Label is the label of a create request that names, separated by commas, the
 // containers that a new daemon starts before this one. With ":healthy" behind a name
 // it waits for that one's health check too. An image's label means nothing.
-const AfterLabel = "sampan.after"
+const Label = "sampan.after"
 
 const (
 	afterHealthy = ":healthy"
@@ -27,32 +32,39 @@ const (
 	healthyPoll = 100 * time.Millisecond
 )
 
-// parseAfter reads the label.
-func parseAfter(labels map[string]string) ([]string, error) {
-	text := labels[AfterLabel]
+// Parse reads the label.
+func Parse(labels map[string]string) ([]string, error) {
+	text := labels[Label]
 	if text == "" {
 		return nil, nil
 	}
 	names := strings.Split(text, ",")
 	if len(names) > maxAfter {
-		return nil, invalid("label %s names %d containers, more than the limit of %d", AfterLabel, len(names), maxAfter)
+		return nil, fault.New(fault.Invalid, "label %s names %d containers, more than the limit of %d", Label, len(names), maxAfter)
 	}
 	for i, n := range names {
 		n = strings.TrimSpace(n)
 		if err := request.CheckName(strings.TrimSuffix(n, afterHealthy)); err != nil {
-			return nil, invalid("label %s=%q: want names of containers, separated by commas, each with %s behind it or not: %v", AfterLabel, text, afterHealthy, err)
+			return nil, fault.New(fault.Invalid, "label %s=%q: want names of containers, separated by commas, each with %s behind it or not: %v", Label, text, afterHealthy, err)
 		}
 		names[i] = n
 	}
 	return names, nil
 }
 
-// startByPolicy starts in the background what a restart policy wants running, each
-// after those that its label names.
-func (s *Service) startByPolicy(all []*index.Entry) {
-	boot := &boot{s: s, starts: map[*index.Entry]chan struct{}{}}
+// Order starts containers. Start is called for each, at its turn.
+type Order struct {
+	Containers *index.Index
+	Work       *background.Work
+	Log        *slog.Logger
+	Start      func(*index.Entry)
+}
+
+// Begin starts in the background what a restart policy wants running.
+func (o *Order) Begin(all []*index.Entry) {
+	boot := &boot{Order: o, starts: map[*index.Entry]chan struct{}{}}
 	for _, e := range all {
-		if !e.IsRemoved() && wanted(e.Record()) {
+		if !e.IsRemoved() && Wanted(e.Record()) {
 			boot.starts[e] = make(chan struct{})
 		}
 	}
@@ -62,25 +74,25 @@ func (s *Service) startByPolicy(all []*index.Entry) {
 	}
 	for e := range boot.starts {
 		if boot.inCircle(e, order) {
-			s.log.Warn("containers wait for each other by their labels: this one does not wait", "label", AfterLabel, "container", e.ID, "name", e.Record().Name)
+			o.Log.Warn("containers wait for each other by their labels: this one does not wait", "label", Label, "container", e.ID, "name", e.Record().Name)
 			order[e] = nil
 		}
 	}
 	for e, started := range boot.starts {
-		s.work.Go(func() {
+		o.Work.Go(func() {
 			defer close(started)
 			for _, d := range order[e] {
 				if !boot.wait(d) {
 					return
 				}
 			}
-			s.startWanted(e)
+			o.Start(e)
 		})
 	}
 }
 
-// wanted tells whether a container that does not run should.
-func wanted(r *Record) bool {
+// Wanted tells whether a container that does not run should.
+func Wanted(r *record.Record) bool {
 	switch r.State.Status {
 	case container.StateExited:
 		return r.RestartsAtBoot()
@@ -98,7 +110,7 @@ type dependency struct {
 
 // boot is the start of what should run.
 type boot struct {
-	s      *Service
+	*Order
 	starts map[*index.Entry]chan struct{} // closed when the start is over, well or not
 }
 
@@ -108,9 +120,9 @@ func (b *boot) before(e *index.Entry) []dependency {
 	var list []dependency
 	for _, name := range e.Record().After {
 		name, healthy := strings.CutSuffix(name, afterHealthy)
-		other, err := b.s.containers.Find(name)
+		other, err := b.Containers.Find(name)
 		if err != nil {
-			b.s.log.Warn("a container to start first does not exist", "label", AfterLabel, "container", e.ID, "first", name)
+			b.Log.Warn("a container to start first does not exist", "label", Label, "container", e.ID, "first", name)
 			continue
 		}
 		list = append(list, dependency{other, healthy})
@@ -139,7 +151,7 @@ func (b *boot) inCircle(e *index.Entry, order map[*index.Entry][]dependency) boo
 
 // wait returns when another container has been started; false: the daemon ends.
 func (b *boot) wait(d dependency) bool {
-	ending := b.s.work.Ending().Done()
+	ending := b.Work.Ending().Done()
 	if started, ok := b.starts[d.e]; ok {
 		select {
 		case <-started:
@@ -156,51 +168,11 @@ func (b *boot) wait(d dependency) bool {
 		select {
 		case <-time.After(healthyPoll):
 		case <-limit.C:
-			b.s.log.Warn("a container to start first does not become healthy", "label", AfterLabel, "first", d.e.ID)
+			b.Log.Warn("a container to start first does not become healthy", "label", Label, "first", d.e.ID)
 			return true
 		case <-ending:
 			return false
 		}
 	}
 	return true
-}
-
-// startWanted starts a container for its policy, unless somebody stopped, started
-// or removed it meanwhile.
-func (s *Service) startWanted(e *index.Entry) {
-	ctx := context.Background()
-	if err := e.Acquire(ctx); err != nil {
-		return
-	}
-	defer e.Release()
-	if s.work.Closing() || !wanted(e.Record()) {
-		return
-	}
-	if err := s.start(ctx, e, nil); err != nil {
-		s.log.Error("start a container by its policy", "container", e.ID, "error", err)
-	}
-}
-
-// unhealthy does what a container's health action says.
-func (s *Service) unhealthy(e *index.Entry, r *index.Run) {
-	action := e.Record().HealthAction
-	if action == "" {
-		return
-	}
-	s.work.Go(func() {
-		ctx := s.work.Ending()
-		if e.Run() != r || s.work.Closing() {
-			return
-		}
-		s.log.Info("a container is unhealthy", "container", e.ID, "action", action)
-		var err error
-		if action == health.ActionRestart {
-			err = s.Restart(ctx, e.ID, StopOptions{})
-		} else {
-			err = s.stop(ctx, e, StopOptions{})
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Error("act upon the health of a container", "container", e.ID, "action", action, "error", err)
-		}
-	})
 }

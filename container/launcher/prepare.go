@@ -1,4 +1,4 @@
-package container
+package launcher
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 )
 
 // network gives the run its network namespace.
-func (l *launcher) network(ctx context.Context) error {
+func (l *launch) network(ctx context.Context) error {
 	mode := l.rec.HostConfig.NetworkMode
 	switch {
 	case mode.IsHost():
@@ -30,7 +30,7 @@ func (l *launcher) network(ctx context.Context) error {
 		l.net.NetNS = ns
 		return err
 	case mode.IsNone():
-		ns, err := l.s.Networks.Isolated(ctx)
+		ns, err := l.Networks.Isolated(ctx)
 		l.net.NetNS = ns
 		return err
 	case mode.IsContainer():
@@ -57,25 +57,25 @@ func (l *launcher) network(ctx context.Context) error {
 			return err
 		}
 	}
-	sb, err := l.s.Networks.Join(ctx, req)
+	sb, err := l.Networks.Join(ctx, req)
 	if err != nil {
 		return err
 	}
 	l.net = *sb
-	l.undo.push(func() error { return l.s.Networks.Leave(context.WithoutCancel(ctx), l.rec.ID) })
+	l.undo.Push(func() error { return l.Networks.Leave(context.WithoutCancel(ctx), l.rec.ID) })
 	return nil
 }
 
 // makesUsers tells whether the container gets a user namespace of its own, and with it a
 // network namespace that belongs to it.
-func (l *launcher) makesUsers() bool {
+func (l *launch) makesUsers() bool {
 	return l.run.Remap != nil && l.namespaces[string(specs.UserNamespace)] == nil
 }
 
 // ownNetNS makes the network namespace of a remapped container, and the user namespace
 // that it belongs to.
-func (l *launcher) ownNetNS() (*os.File, error) {
-	user, net, err := l.s.users.Take(l.run.Remap)
+func (l *launch) ownNetNS() (*os.File, error) {
+	user, net, err := l.Users.Take(l.run.Remap)
 	if err == nil {
 		l.namespaces[string(specs.UserNamespace)] = user
 	}
@@ -84,7 +84,7 @@ func (l *launcher) ownNetNS() (*os.File, error) {
 
 // sameUsers joins the user namespace of a container whose other namespaces are joined:
 // they belong to it.
-func (l *launcher) sameUsers(ctx context.Context, other *index.Entry) error {
+func (l *launch) sameUsers(ctx context.Context, other *index.Entry) error {
 	theirs := other.Record().State.Remap
 	if l.run.Remap == nil {
 		return nil // root of the host may join any
@@ -104,8 +104,8 @@ func (l *launcher) sameUsers(ctx context.Context, other *index.Entry) error {
 }
 
 // other returns a running container whose namespace is joined.
-func (l *launcher) other(ref, what string) (*index.Entry, error) {
-	e, err := l.s.containers.Find(ref)
+func (l *launch) other(ref, what string) (*index.Entry, error) {
+	e, err := l.Containers.Find(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (l *launcher) other(ref, what string) (*index.Entry, error) {
 
 // namespacesOfOthers opens what --pid and --ipc container:X join, and chooses
 // what stands at /dev/shm.
-func (l *launcher) namespacesOfOthers(ctx context.Context) error {
+func (l *launch) namespacesOfOthers(ctx context.Context) error {
 	hc := l.rec.HostConfig
 	if hc.PidMode.IsContainer() {
 		if err := l.join(ctx, hc.PidMode.Container(), "pid"); err != nil {
@@ -131,24 +131,24 @@ func (l *launcher) namespacesOfOthers(ctx context.Context) error {
 		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
 			return err
 		}
-		other, err := l.s.containers.Find(hc.IpcMode.Container())
+		other, err := l.Containers.Find(hc.IpcMode.Container())
 		if err != nil {
 			return err
 		}
-		l.run.Shm = shm.Path(l.s.paths.RunDir(other.ID))
+		l.run.Shm = shm.Path(l.Paths.RunDir(other.ID))
 	case hc.IpcMode.IsShareable():
 		var err error
 		size := hc.ShmSize
 		if size <= 0 {
 			size = ocispec.DefaultShmSize
 		}
-		l.run.Shm, err = shm.Make(l.s.paths.RunDir(l.rec.ID), size)
+		l.run.Shm, err = shm.Make(l.Paths.RunDir(l.rec.ID), size)
 		return err
 	}
 	return nil
 }
 
-func (l *launcher) join(ctx context.Context, ref, kind string) error {
+func (l *launch) join(ctx context.Context, ref, kind string) error {
 	e, err := l.other(ref, kind)
 	if err != nil {
 		return err
@@ -162,13 +162,13 @@ func (l *launcher) join(ctx context.Context, ref, kind string) error {
 }
 
 // etcFiles writes hostname, hosts and resolv.conf, unless another container's are used.
-func (l *launcher) etcFiles() error {
+func (l *launch) etcFiles() error {
 	rec, hc := l.rec, l.rec.HostConfig
 	if hc.NetworkMode.IsContainer() {
 		return nil
 	}
-	dir := l.s.paths.DataDir(rec.ID)
-	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: links.Hosts(l.s.containers, rec), HostNetwork: hc.NetworkMode.IsHost()}
+	dir := l.Paths.DataDir(rec.ID)
+	hosts := network.HostsRequest{Hostname: rec.Config.Hostname, Domainname: rec.Config.Domainname, Extra: links.Hosts(l.Containers, rec), HostNetwork: hc.NetworkMode.IsHost()}
 	if l.net.Joined != nil {
 		hosts.IPs = l.net.Joined.Addrs()
 	}
@@ -177,15 +177,15 @@ func (l *launcher) etcFiles() error {
 	for _, a := range hc.DNS {
 		resolv.DNS = append(resolv.DNS, a.String())
 	}
-	hostsText, err := l.s.Networks.BuildHosts(hosts)
+	hostsText, err := l.Networks.BuildHosts(hosts)
 	if err != nil {
 		return err
 	}
-	resolvText, err := l.s.Networks.BuildResolvConf(resolv)
+	resolvText, err := l.Networks.BuildResolvConf(resolv)
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string][]byte{"hosts": hostsText, "resolv.conf": resolvText, "hostname": l.s.Networks.BuildHostname(rec.Config.Hostname)} {
+	for name, text := range map[string][]byte{"hosts": hostsText, "resolv.conf": resolvText, "hostname": l.Networks.BuildHostname(rec.Config.Hostname)} {
 		// Readable by any user of the container; the directory keeps others out.
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return fmt.Errorf("container %s: %w", rec.ID, err)
