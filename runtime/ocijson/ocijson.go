@@ -10,7 +10,7 @@
 // Input is bounded in depth; malformed input is an error with its offset.
 package ocijson
 
-//go:generate go run ./gen decode.go
+//go:generate go run ./gen
 
 import (
 	"errors"
