@@ -26,13 +26,8 @@ const (
 	builtinPath   = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// EnsureBuiltin makes sampan/box:latest from the sampan-box binary, if it is
+// ensureBuiltin makes sampan/box:latest from the sampan-box binary, if it is
 // not there or was made from another binary.
-func (s *Service) EnsureBuiltin(ctx context.Context) (*Image, error) {
-	img, _, err := s.ensureBuiltin(ctx)
-	return img, err
-}
-
 func (s *Service) ensureBuiltin(ctx context.Context) (img *Image, made bool, err error) {
 	s.builtin.Lock()
 	defer s.builtin.Unlock()

@@ -54,17 +54,17 @@ func TestPullOfTheBuiltinImage(t *testing.T) {
 		t.Errorf("tmp: %v, %v", st, err)
 	}
 
-	again, err := e.EnsureBuiltin(t.Context())
+	again, _, err := e.ensureBuiltin(t.Context())
 	if err != nil || again.ID != first.ID {
 		t.Errorf("made again: %v, %v", again, err)
 	}
 	other := openEngine(t, t.TempDir())
 	withBox(t, other, "the program")
-	if same, err := other.EnsureBuiltin(t.Context()); err != nil || same.ID != first.ID {
+	if same, _, err := other.ensureBuiltin(t.Context()); err != nil || same.ID != first.ID {
 		t.Errorf("another data root makes another image of the same program: %v, %v", same, err)
 	}
 	withBox(t, e, "a newer program")
-	if newer, err := e.EnsureBuiltin(t.Context()); err != nil || newer.ID == first.ID {
+	if newer, _, err := e.ensureBuiltin(t.Context()); err != nil || newer.ID == first.ID {
 		t.Errorf("a newer program makes no newer image: %v, %v", newer, err)
 	}
 }

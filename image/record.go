@@ -279,14 +279,6 @@ func (s *Service) sweep() error {
 	return s.blobs.Walk(unless(u.blobs, s.blobs.Delete))
 }
 
-// Reclaim gives the disk space back of what nothing needs. It may run at any time:
-// what is held, leased or recorded stays.
-func (s *Service) Reclaim() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sweep()
-}
-
 func unless(keep map[digest.Digest]bool, remove func(digest.Digest) error) func(digest.Digest) error {
 	return func(d digest.Digest) error {
 		if keep[d] {

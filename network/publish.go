@@ -25,7 +25,7 @@ func (s *Service) AddPorts(ctx context.Context, containerID string, ports []Port
 	if err != nil {
 		return nil, err
 	}
-	defer CloseSockets(socks)
+	defer closeSockets(socks)
 	if len(b.Ports) == len(old.Ports) {
 		return nil, fault.New(fault.Conflict, "container %.12s is on the wire with an address of its own: its ports need no publishing", containerID)
 	}

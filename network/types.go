@@ -169,12 +169,12 @@ func (s *Sandbox) Close() {
 	if s.NetNS != nil {
 		s.NetNS.Close()
 	}
-	CloseSockets(s.Sockets)
+	closeSockets(s.Sockets)
 	s.Resolver.Close()
 }
 
-// CloseSockets closes the daemon's copies.
-func CloseSockets(socks []BoundPort) {
+// closeSockets closes the daemon's copies.
+func closeSockets(socks []BoundPort) {
 	for i := range socks {
 		if f := socks[i].File; f != nil {
 			f.Close()

@@ -28,7 +28,7 @@ func (c *Control) Apply(ctx context.Context, e *index.Entry, to *container.HostC
 	if warnings, err = c.Ulimits(e, u.Ulimits); err != nil {
 		return nil, err
 	}
-	if err := c.MakeNodes(ctx, e, nodes); err != nil {
+	if err := c.makeNodes(ctx, e, nodes); err != nil {
 		return nil, err
 	}
 	if err := c.Limit(ctx, e, res); err != nil {

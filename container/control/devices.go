@@ -16,9 +16,9 @@ import (
 	"github.com/sampan-containers/sampan/shim/wire"
 )
 
-// MakeNodes makes device nodes in a running container. What stands at a path already
+// makeNodes makes device nodes in a running container. What stands at a path already
 // is left alone if it is that device, and refused else.
-func (c *Control) MakeNodes(ctx context.Context, e *index.Entry, nodes []specs.LinuxDevice) error {
+func (c *Control) makeNodes(ctx context.Context, e *index.Entry, nodes []specs.LinuxDevice) error {
 	if len(nodes) == 0 {
 		return nil
 	}

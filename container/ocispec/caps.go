@@ -18,8 +18,8 @@ func defaultCaps() []string {
 	}
 }
 
-// AllCaps returns every capability of this kernel that the process may give.
-func AllCaps() ([]string, error) {
+// allCaps returns every capability of this kernel that the process may give.
+func allCaps() ([]string, error) {
 	known, err := capability.ListSupported()
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func knownCap(name string) bool {
 // effectiveCaps applies drops and adds to Docker's default set.
 func effectiveCaps(add, drop []string, privileged bool) ([]string, error) {
 	if privileged {
-		return AllCaps()
+		return allCaps()
 	}
 	add, err := NormalizeCaps("CapAdd", add)
 	if err != nil {
@@ -84,7 +84,7 @@ func effectiveCaps(add, drop []string, privileged bool) ([]string, error) {
 	var caps []string
 	switch {
 	case slices.Contains(add, "ALL"):
-		all, err := AllCaps()
+		all, err := allCaps()
 		if err != nil {
 			return nil, err
 		}

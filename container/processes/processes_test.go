@@ -44,7 +44,7 @@ func TestListAgreesWithPS(t *testing.T) {
 		if ours, err = List(t.Context(), pids); err != nil {
 			t.Fatal(err)
 		}
-		if titles, theirs, err = PS(t.Context(), "-ef", pids); err != nil {
+		if titles, theirs, err = ps(t.Context(), "-ef", pids); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(titles, Titles()) {
@@ -114,12 +114,12 @@ func TestParseTable(t *testing.T) {
 
 func TestRefusedOptions(t *testing.T) {
 	for _, options := range []string{"-o ppid=PID", "-o pid= -o uid=PID", "-\x00"} {
-		if _, _, err := PS(t.Context(), options, []int{1}); !errors.Is(err, fault.Invalid) {
+		if _, _, err := ps(t.Context(), options, []int{1}); !errors.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v", options, err)
 		}
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, _, err := PS(t.Context(), "aux", []int{1}); !errors.Is(err, fault.NotImplemented) {
+	if _, _, err := ps(t.Context(), "aux", []int{1}); !errors.Is(err, fault.NotImplemented) {
 		t.Errorf("without ps: %v", err)
 	}
 }

@@ -22,9 +22,9 @@ const maxOutput = 16 << 20
 // that column.
 var renamed = regexp.MustCompile(`\s+(\S*)=\s*(PID\S*)`)
 
-// PS runs the host's ps with the user's options and returns the rows of the
+// ps runs the host's ps with the user's options and returns the rows of the
 // processes given.
-func PS(ctx context.Context, options string, pids []int) (titles []string, rows [][]string, err error) {
+func ps(ctx context.Context, options string, pids []int) (titles []string, rows [][]string, err error) {
 	if m := renamed.FindStringSubmatch(options); m != nil && m[1] != "pid" {
 		return nil, nil, fault.New(fault.Invalid, "specifying \"%s=%s\" is not allowed", m[1], m[2])
 	}

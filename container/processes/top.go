@@ -54,7 +54,7 @@ func (s *Lister) Top(ctx context.Context, ref, options string) (*container.TopRe
 	if options = strings.TrimSpace(options); options == "" || options == DefaultOptions {
 		out.Processes, err = List(ctx, pids)
 	} else {
-		out.Titles, out.Processes, err = PS(ctx, options, pids)
+		out.Titles, out.Processes, err = ps(ctx, options, pids)
 	}
 	if err != nil {
 		return nil, err

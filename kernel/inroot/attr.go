@@ -118,13 +118,6 @@ func (r *Root) ListXattrs(path string) ([]string, error) {
 	return names, err
 }
 
-// RemoveXattr removes an extended attribute.
-func (r *Root) RemoveXattr(path, name string) error {
-	return r.on("remove attribute "+printable(name)+" of", path, func(fd int) error {
-		return unix.Removexattr(procPath(fd), name)
-	})
-}
-
 // sized reads a value of unknown size: a small buffer first, the largest next.
 func sized(get func([]byte) (int, error)) ([]byte, error) {
 	for _, size := range []int{256, maxXattr} {

@@ -338,9 +338,6 @@ func (w *Writer) report() {
 	}
 }
 
-// Lost tells how many entries could not be written and are not reported yet.
-func (w *Writer) Lost() uint64 { return w.lost }
-
 // Dir is the log's directory.
 func (w *Writer) Dir() string { return filepath.Dir(w.opt.Path) }
 

@@ -256,8 +256,8 @@ func TestDiskFull(t *testing.T) {
 		s.Write(line)
 	}
 	before := len(entries(t, path))
-	if before == 0 || before == 300 || w.Lost() != uint64(300-before) {
-		t.Fatalf("%d entries written, %d counted as lost, of 300", before, w.Lost())
+	if before == 0 || before == 300 || w.lost != uint64(300-before) {
+		t.Fatalf("%d entries written, %d counted as lost, of 300", before, w.lost)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "no space left") {
 		t.Errorf("warnings = %q", warnings)

@@ -189,13 +189,6 @@ func (r *Resolver) Stop(id string) {
 	}
 }
 
-// Serves tells whether the container is served.
-func (r *Resolver) Serves(id string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.clients[id] != nil
-}
-
 func (c *client) stop() {
 	c.udp.Close()
 	c.tcp.Close()

@@ -147,6 +147,3 @@ func (d *Decoder) Int() int64 {
 
 // Bool is the current field as a flag.
 func (d *Decoder) Bool() bool { return d.Uint() != 0 }
-
-// Fail marks the message as malformed.
-func (d *Decoder) Fail() { d.err = ErrMalformed }

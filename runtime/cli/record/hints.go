@@ -14,7 +14,7 @@ import (
 const (
 	HintGroup = "cgroup"
 	HintUnit  = "unit"
-	HintMount = "mounted"
+	hintMount = "mounted"
 )
 
 // LeaveHints is called before the first of these things is made. unit is empty without
@@ -28,7 +28,7 @@ func (k *Container) LeaveHints(spec *specs.Spec, bundle, group, unit string) err
 		hints[HintUnit] = unit
 	}
 	if place := hostRoot(spec, bundle); place != "" {
-		hints[HintMount] = place
+		hints[hintMount] = place
 	}
 	for name, target := range hints {
 		if err := os.Symlink(target, filepath.Join(k.dir, name)); err != nil {
@@ -51,7 +51,7 @@ func (k *Container) HostMount() string {
 	if k.Spec != nil && hostRoot(k.Spec, k.Bundle) == "" {
 		return ""
 	}
-	return k.Hint(HintMount, "")
+	return k.Hint(hintMount, "")
 }
 
 // hostRoot is where a container without a mount namespace of its own has its root, or
