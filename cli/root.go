@@ -106,6 +106,7 @@ func NewRoot(a *app.App, args []string) *cobra.Command {
 	for i := range list {
 		if list[i].name == word {
 			root.AddCommand(list[i].build(a))
+			root.CompletionOptions.DisableDefaultCmd = true
 			addMissing(a, root, word)
 			return root
 		}
