@@ -224,7 +224,7 @@ func (s *Service) hostname(id string, c *container.Config, hc *container.HostCon
 }
 
 // joinable finds the containers whose PID and IPC namespaces are joined, whose
-// names may pass to others, and checks that the latter is shared.
+// names may pass to others.
 func (s *Service) joinable(hc *container.HostConfig) error {
 	if hc.PidMode.IsContainer() {
 		other, err := s.containers.Find(hc.PidMode.Container())
@@ -239,9 +239,6 @@ func (s *Service) joinable(hc *container.HostConfig) error {
 	other, err := s.containers.Find(hc.IpcMode.Container())
 	if err != nil {
 		return err
-	}
-	if mode := other.Record().HostConfig.IpcMode; !mode.IsShareable() {
-		return invalid("cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.ID, mode)
 	}
 	hc.IpcMode = container.IpcMode("container:" + other.ID)
 	return nil

@@ -174,6 +174,10 @@ func (w *world) Get(_ context.Context, ref string) (*image.Image, error) {
 	return &image.Image{ID: imageID, Config: img}, nil
 }
 
+func (w *world) Family(_ context.Context, ref string) ([]digest.Digest, error) {
+	return []digest.Digest{imageID}, nil
+}
+
 func (w *world) Commit(_ context.Context, diff io.Reader, _ image.CommitOptions) (digest.Digest, error) {
 	_, err := io.Copy(io.Discard, diff)
 	return digest.FromString("committed"), err

@@ -30,6 +30,7 @@ type Supervisor interface {
 // Images finds images; *image.Service is one.
 type Images interface {
 	Get(ctx context.Context, ref string) (*image.Image, error)
+	Family(ctx context.Context, ref string) ([]digest.Digest, error)
 	Lowers(*image.Image) ([]string, error)
 	Commit(ctx context.Context, diff io.Reader, o image.CommitOptions) (digest.Digest, error)
 }

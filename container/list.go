@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/container/links"
 	"github.com/sampan-containers/sampan/container/show"
@@ -12,7 +13,7 @@ import (
 
 // List returns summaries, newest first. It takes no container's lock.
 func (s *Service) List(ctx context.Context, o ListOptions) ([]container.Summary, error) {
-	f, err := show.Compile(o.Filters, s.created(), s.imageID(ctx))
+	f, err := show.Compile(o.Filters, s.created(), s.family(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -73,13 +74,7 @@ func (s *Service) created() func(ref string) (time.Time, error) {
 	}
 }
 
-// imageID finds the image that a filter names; "" if there is none.
-func (s *Service) imageID(ctx context.Context) func(ref string) string {
-	return func(ref string) string {
-		img, err := s.Images.Get(ctx, ref)
-		if err != nil {
-			return ""
-		}
-		return img.ID.String()
-	}
+// family finds the image that a filter names, and those made from it.
+func (s *Service) family(ctx context.Context) func(ref string) ([]digest.Digest, error) {
+	return func(ref string) ([]digest.Digest, error) { return s.Images.Family(ctx, ref) }
 }

@@ -63,7 +63,15 @@ func getRecord(tx *state.Tx, id digest.Digest) (*record, error) {
 
 // putRecord records an image, or what is new of one that is there, and names it.
 func putRecord(tx *state.Tx, id digest.Digest, rec record, names []reference.Named) error {
-	if len(names) > 0 {
+	fresh := false // a name that it has already, as after a load of what is there, changes nothing
+	for _, name := range names {
+		var had digest.Digest
+		if _, err := tx.Get(nameBucket, name.String(), &had); err != nil {
+			return err
+		}
+		fresh = fresh || had != id
+	}
+	if fresh {
 		rec.Tagged = time.Now().UTC()
 	}
 	old, err := getRecord(tx, id)
@@ -76,7 +84,7 @@ func putRecord(tx *state.Tx, id digest.Digest, rec record, names []reference.Nam
 		if rec.Source == "" {
 			rec.Source = old.Source
 		}
-		if len(names) == 0 {
+		if !fresh {
 			rec.Tagged = old.Tagged
 		}
 		for _, d := range old.Manifests {

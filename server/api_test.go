@@ -444,7 +444,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1.41/containers/create?name=web", `{"Image":"app","Cmd":["a"]}`, 201, `{"Id":"` + webID + `","Warnings":[]}`},
 		{"POST", "/v1.41/containers/create", `{"Image":"nope"}`, 404, `{"message":"No such image: nope:latest"}`},
 		{"POST", "/v1.41/containers/create", ``, 400, `{"message":"invalid JSON: got EOF while reading request body"}`},
-		{"POST", "/v1.41/containers/create", `{}`, 400, `{"message":"Config cannot be empty in order to create a container"}`},
+		{"POST", "/v1.41/containers/create", `{}`, 400, `{"message":"config cannot be empty in order to create a container"}`},
 		{"POST", "/v1.41/containers/create", `{"Image":5}`, 400, `…field Config.Image must be a string`},
 		{"POST", "/v1.41/containers/create", `{"Image":"app","HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"x"}]}}}`, 400, `…invalid JSON`},
 		{"GET", "/v1.41/containers/json", ``, 200, `[]`},

@@ -55,7 +55,7 @@ func (s *Execs) ExecCreate(ctx context.Context, ref string, r *container.ExecCre
 	}
 	switch e.Record().State.Status {
 	case container.StatePaused:
-		return "", fault.New(fault.Conflict, "container %s is paused, unpause the container before exec", e.ID)
+		return "", fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", ref)
 	case container.StateRestarting:
 		return "", fault.New(fault.Conflict, "container %s is restarting, wait until the container is running", e.ID)
 	}

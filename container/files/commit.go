@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/container/archive"
+	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/notice"
 	"github.com/sampan-containers/sampan/container/record"
 	"github.com/sampan-containers/sampan/image"
@@ -38,14 +39,11 @@ func (s *Files) Commit(ctx context.Context, ref string, o CommitOptions) (string
 		return "", err
 	}
 	if o.Pause && e.Record().State.Status == container.StateRunning {
-		if err := s.d.Pauser.Pause(ctx, e.ID); err != nil {
-			return "", fmt.Errorf("pause container %s for the commit: %w", e.ID, err)
+		resume, err := s.still(ctx, e)
+		if err != nil {
+			return "", err
 		}
-		defer func() {
-			if err := s.d.Pauser.Unpause(context.WithoutCancel(ctx), e.ID); err != nil {
-				s.d.Log.Error("unpause a container after its commit", "container", e.ID, "error", err)
-			}
-		}()
+		defer resume()
 	}
 	rec := e.Record()
 	upper, lower, done, err := s.layers(ctx, rec)
@@ -73,6 +71,22 @@ func (s *Files) Commit(ctx context.Context, ref string, o CommitOptions) (string
 	}
 	s.d.Events.Publish(notice.Container(rec, events.ActionCommit, map[string]string{"comment": o.Comment, "imageID": id.String(), "imageRef": o.Reference}))
 	return id.String(), nil
+}
+
+// still pauses a running container for its commit. One that ends meanwhile, before or
+// after, is still as well.
+func (s *Files) still(ctx context.Context, e *index.Entry) (resume func(), err error) {
+	running := func() bool { return e.Record().State.Running() }
+	if err := s.d.Pauser.Pause(ctx, e.ID); err != nil && running() {
+		return nil, fmt.Errorf("pause container %s for the commit: %w", e.ID, err)
+	} else if err != nil {
+		return func() {}, nil
+	}
+	return func() {
+		if err := s.d.Pauser.Unpause(context.WithoutCancel(ctx), e.ID); err != nil && running() {
+			s.d.Log.Error("unpause a container after its commit", "container", e.ID, "error", err)
+		}
+	}, nil
 }
 
 // committed is the part of a container's settings that images have.

@@ -128,11 +128,14 @@ func (l *launch) namespacesOfOthers(ctx context.Context) error {
 	case hc.IpcMode.IsHost():
 		l.run.Shm = "/dev/shm"
 	case hc.IpcMode.IsContainer():
-		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
-			return err
-		}
 		other, err := l.Containers.Find(hc.IpcMode.Container())
 		if err != nil {
+			return err
+		}
+		if mode := other.Record().HostConfig.IpcMode; !mode.IsShareable() {
+			return fault.New(fault.Invalid, "cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.ID, mode)
+		}
+		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
 			return err
 		}
 		l.run.Shm = shm.Path(l.Paths.RunDir(other.ID))

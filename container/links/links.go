@@ -55,7 +55,6 @@ func Resolve(x *index.Index, hc *container.HostConfig) error {
 		return nil
 	}
 	kept := make([]string, 0, len(hc.Links))
-	used := map[string]string{}
 	for _, link := range hc.Links {
 		target, alias, err := Parse(link)
 		if err != nil {
@@ -69,16 +68,17 @@ func Resolve(x *index.Index, hc *container.HostConfig) error {
 		if err != nil {
 			return err
 		}
+		// One in another container's network is reached where that one is.
+		if e, err = x.Find(x.NetworkOwner(e.Record())); err != nil {
+			return fault.New(fault.Invalid, "could not get container for %s: %s", target, err)
+		}
 		if e.Record().HostConfig.NetworkMode.IsHost() {
 			return fault.New(fault.Invalid, "conflicting options: host type networking can't be used with links. This would result in undefined behavior")
 		}
-		if other, twice := used[alias]; twice && other != e.ID {
-			return fault.New(fault.Invalid, "two containers are linked as %s", alias)
-		} else if twice {
-			continue
+		// One alias may mean several containers: each has its line in the hosts file.
+		if text := e.ID + ":" + alias; !slices.Contains(kept, text) {
+			kept = append(kept, text)
 		}
-		used[alias] = e.ID
-		kept = append(kept, e.ID+":"+alias)
 	}
 	hc.Links = kept
 	return nil

@@ -94,11 +94,38 @@ func (v *Verbs) addPorts(ctx context.Context, e *index.Entry, add mobynet.PortMa
 	if !rec.State.Running() {
 		return v.d.Containers.Change(e, rec.State.Status, true, withPorts(bindings))
 	}
+	return v.publishLive(ctx, e, wanted, withPorts(bindings))
+}
+
+// publishWaiting binds the ports of a container that had no network to publish them on
+// before, an internal one for example, and has one now.
+func (v *Verbs) publishWaiting(ctx context.Context, e *index.Entry) error {
+	rec := e.Record()
+	target := rec.State.Net.Target()
+	if len(rec.State.Net.Ports) > 0 || !target.IsValid() {
+		return nil
+	}
+	onWire := func(ep network.Endpoint) bool {
+		return ep.Driver != "" && (ep.IP.Addr() == target || ep.IP6.Addr() == target)
+	}
+	if slices.ContainsFunc(rec.State.Net.Endpoints, onWire) {
+		return nil
+	}
+	wanted, err := request.Ports(rec.Config, rec.HostConfig)
+	if err != nil || len(wanted) == 0 {
+		return err
+	}
+	return v.publishLive(ctx, e, wanted, nil)
+}
+
+// publishLive publishes ports of a running container.
+func (v *Verbs) publishLive(ctx context.Context, e *index.Entry, wanted []network.PortRequest, change func(*record.Record)) error {
+	rec := e.Record()
 	live, err := e.Live()
 	if err != nil {
 		return err
 	}
-	m, err := e.Begin(rec.State.Status, withPorts(bindings))
+	m, err := e.Begin(rec.State.Status, change)
 	if err != nil {
 		return err
 	}

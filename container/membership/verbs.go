@@ -2,6 +2,8 @@ package membership
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 
@@ -101,7 +103,7 @@ func connectable(rec *record.Record, name string) error {
 	case mode.IsContainer():
 		return invalid("container sharing network namespace with another container or host cannot be connected to any other network")
 	case mode.IsHost() || name == network.HostNetwork:
-		return invalid("container cannot be connected to host network, or from it to another: it was, or would be, in the namespace of the host")
+		return invalid("cannot connect container to host network - container must be created in host network mode, and cannot leave it for another network")
 	case name == network.NoneNetwork || mode.IsNone() && rec.State.Running():
 		return invalid("container cannot be connected to multiple networks with one of the networks in private (none) mode")
 	}
@@ -129,6 +131,10 @@ func (v *Verbs) connectLive(ctx context.Context, e *index.Entry, r network.Endpo
 		return err
 	}
 	v.publish(after, after.State.Net.Endpoint(r.Network), events.ActionConnect)
+	if err := v.publishWaiting(context.WithoutCancel(ctx), e); err != nil {
+		err = fmt.Errorf("publish the ports of container %s: %w", before.Name, err)
+		return errors.Join(err, v.disconnectLive(context.WithoutCancel(ctx), e, r.Network, func(n *record.Record) { n.Endpoints = before.Endpoints }))
+	}
 	return nil
 }
 
@@ -193,7 +199,7 @@ func (v *Verbs) NetworkDisconnect(ctx context.Context, ref string, network strin
 	}
 	switch _, in := rec.Endpoints[name]; {
 	case rec.HostConfig.NetworkMode.IsHost() || name == "host":
-		return invalid("container cannot be disconnected from host network or connected to host network")
+		return invalid("cannot disconnect container from host network - container was created in host network mode, or never was in it")
 	case rec.HostConfig.NetworkMode.IsContainer() || !in:
 		return fault.New(fault.Forbidden, "container %s is not connected to network %s", rec.ID, name)
 	case rec.State.Status == container.StateRemoving || rec.State.Status == container.StateDead:

@@ -50,6 +50,9 @@ func Wanted(hc *container.HostConfig, nc *mobynet.NetworkingConfig, n Networks) 
 		// Kept so that a mode which is an ID finds its network again.
 		es.NetworkID = id
 		out[name] = es
+		if mode.IsHost() && len(es.MacAddress) > 0 {
+			return invalid("conflicting options: mac-address and the network mode")
+		}
 		if mode.IsHost() || mode.IsNone() {
 			return nil
 		}

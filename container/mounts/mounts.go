@@ -338,10 +338,9 @@ func Collect(c *container.Config, hc *container.HostConfig, from func(ref string
 		if err != nil {
 			return nil, err
 		}
+		inherited = len(out) + len(others) // the last one named wins, as in Docker
 		for _, m := range others {
-			if _, dup := at[m.Destination]; !dup {
-				_ = add(m, nil) // cannot be a duplicate
-			}
+			_ = add(m, nil) // cannot fail
 		}
 	}
 	inherited = len(out)
@@ -380,7 +379,7 @@ func Collect(c *container.Config, hc *container.HostConfig, from func(ref string
 func inherit(text string, from func(ref string) ([]Mount, error)) ([]Mount, error) {
 	ref, mode, _ := strings.Cut(text, ":")
 	if mode != "" && mode != "ro" && mode != "rw" {
-		return nil, invalid("invalid mode for volumes-from: %s", mode)
+		return nil, invalid("invalid mode: %s (of volumes-from: ro or rw)", mode)
 	}
 	others, err := from(ref)
 	if err != nil {
@@ -391,7 +390,7 @@ func inherit(text string, from func(ref string) ([]Mount, error)) ([]Mount, erro
 		if m.Type == mount.TypeTmpfs {
 			continue
 		}
-		m.Anonymous = false // it belongs to the other container
+		// An anonymous volume stays one: with rm -v the last container takes it along.
 		m.NoCopy = true
 		m.FromMounts, m.Mode = false, ""
 		if mode == "ro" {

@@ -32,7 +32,7 @@ func parseSet(list string) ([]span, bool) {
 	return out, true
 }
 
-func checkCPUSet(flag, list string) error {
+func checkCPUSet(kind, list string) error {
 	if list == "" {
 		return nil
 	}
@@ -41,7 +41,7 @@ func checkCPUSet(flag, list string) error {
 		ok = ok && s.high <= maxCPU
 	}
 	if !ok {
-		return fault.New(fault.Invalid, "invalid value %q for %s: want numbers up to %d such as 0-2,4", list, flag, maxCPU)
+		return fault.New(fault.Invalid, "Invalid value %s for cpuset %s: want numbers up to %d such as 0-2,4", list, kind, maxCPU)
 	}
 	return nil
 }

@@ -81,6 +81,9 @@ func mapDevice(host Host, from, to string) ([]specs.LinuxDevice, error) {
 		if err != nil {
 			return nil, fmt.Errorf("device directory %s: %w", from, err)
 		}
+		if len(all) == 0 {
+			return nil, fault.New(fault.Invalid, "error gathering device information while adding custom device %q: not a device node, and a directory without any", from)
+		}
 		for i := range all {
 			all[i].Path = filepath.Join(to, strings.TrimPrefix(all[i].Path, filepath.Clean(from)))
 		}

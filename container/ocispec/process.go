@@ -140,8 +140,10 @@ func environment(own []string, hostname, home string, tty bool) []string {
 			env = append(env, e)
 		}
 	}
-	if _, set := index["HOME"]; !set {
+	if i, set := index["HOME"]; !set {
 		env = append(env, "HOME="+home)
+	} else if env[i] == "HOME=" { // as good as none to runc
+		env[i] += home
 	}
 	return slices.DeleteFunc(env, func(e string) bool { return e == "" })
 }

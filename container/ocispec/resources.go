@@ -195,16 +195,16 @@ func CheckResources(r *container.Resources, cpus int) error {
 			}
 		}
 	}
-	if err := checkCPUSet("cpuset-cpus", r.CpusetCpus); err != nil {
+	if err := checkCPUSet("cpus", r.CpusetCpus); err != nil {
 		return err
 	}
-	return checkCPUSet("cpuset-mems", r.CpusetMems)
+	return checkCPUSet("mems", r.CpusetMems)
 }
 
 // CheckOOMScoreAdj refuses values outside the kernel's range.
 func CheckOOMScoreAdj(adj int) error {
 	if adj < -maxOOMAdj || adj > maxOOMAdj {
-		return fault.New(fault.Invalid, "Invalid value %d, range for oom score adj is [-1000, 1000]", adj)
+		return fault.New(fault.Invalid, "Invalid value %d, range for oom score adj is [-1000, 1000].", adj)
 	}
 	return nil
 }

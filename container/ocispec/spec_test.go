@@ -230,9 +230,9 @@ func TestCheckResources(t *testing.T) {
 		"memory":        {container.Resources{Memory: 1}, "Minimum memory limit allowed is 6MB"},
 		"swap":          {container.Resources{Memory: 64 << 20, MemorySwap: 32 << 20}, "Minimum memoryswap limit"},
 		"cpus":          {container.Resources{NanoCPUs: 3e9}, "range of CPUs is from 0.01 to 2.00"},
-		"cpuset bomb":   {container.Resources{CpusetMems: "1-9223372036854775807"}, "invalid value"},
-		"cpuset order":  {container.Resources{CpusetCpus: "3-1"}, "invalid value"},
-		"cpuset text":   {container.Resources{CpusetCpus: "one"}, "invalid value"},
+		"cpuset bomb":   {container.Resources{CpusetMems: "1-9223372036854775807"}, "Invalid value"},
+		"cpuset order":  {container.Resources{CpusetCpus: "3-1"}, "Invalid value"},
+		"cpuset text":   {container.Resources{CpusetCpus: "one"}, "Invalid value"},
 		"blkio weight":  {container.Resources{BlkioWeight: 5}, "Range of blkio weight"},
 		"nil throttle":  {container.Resources{BlkioDeviceReadBps: []*blkiodev.ThrottleDevice{nil}}, "block I/O limit"},
 		"swappiness":    {container.Resources{MemorySwappiness: new(int64(101))}, "swappiness range"},
@@ -268,6 +268,10 @@ func TestEnvironment(t *testing.T) {
 	want := []string{"PATH=/x", "TERM=xterm", "A=2", "HOME=/root"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
+	}
+	// An empty HOME is none, as with runc.
+	if got := environment([]string{"HOME="}, "h", "/home/app", false); !slices.Contains(got, "HOME=/home/app") || slices.Contains(got, "HOME=") {
+		t.Errorf("got %q", got)
 	}
 }
 

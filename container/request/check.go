@@ -68,9 +68,6 @@ func CheckConfig(c *container.Config) error {
 	if err := health.Check(c.Healthcheck); err != nil {
 		return err
 	}
-	if c.NetworkDisabled {
-		return notYet("NetworkDisabled is not available; use --network none")
-	}
 	return nil
 }
 
@@ -143,10 +140,16 @@ func (d *Defaults) checkLinks(_ *container.Config, hc *container.HostConfig) err
 }
 
 func checkNetwork(c *container.Config, hc *container.HostConfig) error {
+	if c.NetworkDisabled { // what clients said before there were modes
+		hc.NetworkMode = "none"
+	}
+	if hc.NetworkMode == "container" {
+		return invalid("Invalid network mode: invalid container format container:<name|id>")
+	}
 	if hc.NetworkMode.IsContainer() {
 		switch {
 		case hc.NetworkMode.ConnectedContainer() == "":
-			return invalid("Invalid network mode: no container name or id after container:")
+			return invalid("Invalid network mode: invalid container format container:<name|id>: no name or id after container:")
 		case len(hc.Links) > 0:
 			return invalid("conflicting options: container type network can't be used with links. This would result in undefined behavior")
 		case len(hc.DNS) > 0:

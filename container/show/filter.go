@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
@@ -33,8 +34,8 @@ type Filter struct {
 }
 
 // Compile checks filters and looks their references up: created tells a
-// container's time of creation, imageID an image's id or "".
-func Compile(f filter.Args, created func(ref string) (time.Time, error), imageID func(ref string) string) (*Filter, error) {
+// container's time of creation, family the ids of an image and of those made from it.
+func Compile(f filter.Args, created func(ref string) (time.Time, error), family func(ref string) ([]digest.Digest, error)) (*Filter, error) {
 	if err := f.Validate(listFilters...); err != nil {
 		return nil, err
 	}
@@ -42,12 +43,12 @@ func Compile(f filter.Args, created func(ref string) (time.Time, error), imageID
 	var err error
 	for _, v := range f.Get("status") {
 		if err := container.ValidateContainerState(container.ContainerState(v)); err != nil {
-			return nil, fault.Wrap(fault.Invalid, err)
+			return nil, fault.New(fault.Invalid, "invalid filter 'status=%s': %v", v, err)
 		}
 	}
 	for _, v := range f.Get("health") {
 		if err := container.ValidateHealthStatus(container.HealthStatus(v)); err != nil {
-			return nil, fault.Wrap(fault.Invalid, err)
+			return nil, fault.New(fault.Invalid, "invalid filter 'health=%s': %v", v, err)
 		}
 	}
 	for _, v := range f.Get("exited") {
@@ -78,8 +79,12 @@ func Compile(f filter.Args, created func(ref string) (time.Time, error), imageID
 		c.ancestors = map[string]bool{}
 		for _, ref := range f.Get("ancestor") {
 			// An image that does not exist selects nothing, and is no error.
-			if id := imageID(ref); id != "" {
-				c.ancestors[id] = true
+			ids, err := family(ref)
+			if err != nil {
+				return nil, err
+			}
+			for _, id := range ids {
+				c.ancestors[id.String()] = true
 			}
 		}
 	}

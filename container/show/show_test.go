@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	mobynet "github.com/moby/moby/api/types/network"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/container/mounts"
 	"github.com/sampan-containers/sampan/container/record"
@@ -97,11 +98,8 @@ func TestFilters(t *testing.T) {
 		}
 		return time.Time{}, fault.New(fault.NotFound, "No such container: %s", ref)
 	}
-	imageID := func(ref string) string {
-		if ref == "img" {
-			return "sha256:1"
-		}
-		return ""
+	family := func(ref string) ([]digest.Digest, error) {
+		return map[string][]digest.Digest{"img": {"sha256:1"}, "base": {"sha256:0", "sha256:1"}}[ref], nil
 	}
 	exited := web()
 	exited.State = record.State{Status: container.StateExited, ExitCode: 3}
@@ -115,7 +113,7 @@ func TestFilters(t *testing.T) {
 		{"label", "tier", web(), true}, {"label", "tier=front", web(), true}, {"label", "tier=back", web(), false},
 		{"status", "running", web(), true}, {"status", "exited", web(), false},
 		{"exited", "3", exited, true}, {"exited", "0", exited, false}, {"exited", "0", web(), false},
-		{"ancestor", "img", web(), true}, {"ancestor", "other", web(), false},
+		{"ancestor", "img", web(), true}, {"ancestor", "base", web(), true}, {"ancestor", "other", web(), false},
 		{"since", "old", web(), true}, {"before", "old", web(), false},
 		{"network", "bridge", web(), true}, {"network", "n1", web(), true}, {"network", "mine", web(), false},
 		{"volume", "data", web(), true}, {"volume", "/data", web(), true}, {"volume", "/srv/", web(), true}, {"volume", "x", web(), false},
@@ -124,7 +122,7 @@ func TestFilters(t *testing.T) {
 		{"health", "none", web(), true}, {"health", "healthy", web(), false},
 		{"is-task", "false", web(), true}, {"is-task", "true", web(), false},
 	} {
-		f, err := Compile(filter.Args{tt.term: {tt.value}}, created, imageID)
+		f, err := Compile(filter.Args{tt.term: {tt.value}}, created, family)
 		if err != nil {
 			t.Errorf("%s=%s: %v", tt.term, tt.value, err)
 			continue
@@ -134,7 +132,7 @@ func TestFilters(t *testing.T) {
 		}
 	}
 	for term, value := range map[string]string{"colour": "red", "status": "happy", "exited": "x", "before": "nobody", "publish": "70000", "is-task": "maybe", "health": "fit"} {
-		if _, err := Compile(filter.Args{term: {value}}, created, imageID); err == nil || !errors.Is(err, fault.Invalid) && !errors.Is(err, fault.NotFound) {
+		if _, err := Compile(filter.Args{term: {value}}, created, family); err == nil || !errors.Is(err, fault.Invalid) && !errors.Is(err, fault.NotFound) {
 			t.Errorf("%s=%s: %v", term, value, err)
 		}
 	}

@@ -344,8 +344,6 @@ func (c *change) onbuild() error {
 		return c.invalid("chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
 	case name == "FROM" || name == "MAINTAINER":
 		return c.invalid("%s isn't allowed as an ONBUILD trigger", name)
-	case instruction(name) == nil && !slices.Contains(building, name):
-		return c.invalid("unknown instruction: %s", name)
 	}
 	c.cfg.OnBuild = append(slices.Clone(c.cfg.OnBuild), c.args)
 	return nil

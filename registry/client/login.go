@@ -28,7 +28,7 @@ func (c *Client) Login(ctx context.Context, server string, login auth.Credential
 		return "", fmt.Errorf("login attempt to %s/v2/ failed: %w", e, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("login attempt to %s/v2/ failed: %w", e, answerError(resp))
+		return "", fmt.Errorf("login attempt to %s/v2/ failed with status: %s: %w", e, resp.Status, answerError(resp))
 	}
 	drain(resp)
 	return identity, nil

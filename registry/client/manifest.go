@@ -114,7 +114,7 @@ func (s *Source) Manifest(ctx context.Context, ref string) (ocispec.Descriptor, 
 			return ocispec.Descriptor{}, nil, fmt.Errorf("%s answers with a manifest: %w", s, err)
 		}
 		if want != d.Digest {
-			return ocispec.Descriptor{}, nil, fault.New(fault.Invalid, "manifest verification failed: %s sent a manifest with digest %s for %s", s, d.Digest, want)
+			return ocispec.Descriptor{}, nil, fault.New(fault.Invalid, "manifest verification failed for digest %s: %s sent one with digest %s", want, s, d.Digest)
 		}
 	}
 	d.MediaType, err = kind(raw, d.MediaType)

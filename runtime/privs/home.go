@@ -2,6 +2,7 @@ package privs
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,23 +16,25 @@ import (
 // maxPasswd bounds what is read of a container's /etc/passwd (CVE-2024-5154 and its like).
 const maxPasswd = 1 << 20
 
-// WithHome gives a process that has no HOME the one of its user in the container's
+// WithHome gives a process that has no HOME, or an empty one, the one of its user in the container's
 // /etc/passwd, "/" if there is none, as runc and crun do: programs of callers that know
 // those rely on it. The file is hostile: it is looked up below the root, must be a
 // regular file, and is read in bounds. A file that is mounted over it is not seen at the
 // first start, when nothing is mounted yet.
 func WithHome(p *specs.Process, root *os.File) *specs.Process {
-	for _, e := range p.Env {
-		if strings.HasPrefix(e, "HOME=") {
-			return p
-		}
+	at := slices.IndexFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") })
+	if at >= 0 && p.Env[at] != "HOME=" {
+		return p
 	}
 	home := "/"
 	if root != nil {
 		home = homeOf(root, p.User.UID)
 	}
 	with := *p
-	with.Env = append(p.Env[:len(p.Env):len(p.Env)], "HOME="+home)
+	with.Env = append(slices.Clip(p.Env), "HOME="+home)
+	if at >= 0 {
+		with.Env = slices.Delete(slices.Clone(with.Env), at, at+1)
+	}
 	return &with
 }
 

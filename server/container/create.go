@@ -60,7 +60,7 @@ func (r routes) createOptions(c *server.Call) (o container.CreateOptions, warnin
 		return o, nil, err
 	}
 	if body.Config == nil && body.Cmd == nil && body.Entrypoint == nil {
-		return o, nil, fault.New(fault.Invalid, "Config cannot be empty in order to create a container")
+		return o, nil, fault.New(fault.Invalid, "config cannot be empty in order to create a container")
 	}
 	if body.Config == nil {
 		body.Config = &api.Config{}
