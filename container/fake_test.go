@@ -217,9 +217,9 @@ func (w *world) Restore(_ context.Context, running []string) error {
 func (w *world) Joined(string) (*network.Joined, error) {
 	return nil, fault.New(fault.NotFound, "none")
 }
-func (w *world) Resolves(string) bool                           { return false }
-func (w *world) Unlinked(string) bool                           { return false }
-func (w *world) Relink(context.Context, string, *os.File) error { return nil }
+func (w *world) Resolves(string) bool                                 { return false }
+func (w *world) Unlinked(string) bool                                 { return false }
+func (w *world) Relink(context.Context, string, *os.File, bool) error { return nil }
 func (w *world) ServeNames(_ string, s dns.Sockets, _ network.ResolverOptions) error {
 	s.Close()
 	return nil

@@ -244,6 +244,10 @@ func moveRoutes(sb *netns.Sandbox, from, to *sandbox) error {
 			}
 		}
 	}
+	return doRoutes(sb, reqs)
+}
+
+func doRoutes(sb *netns.Sandbox, reqs []*netlink.Request) error {
 	if len(reqs) == 0 {
 		return nil
 	}

@@ -53,29 +53,23 @@ func (s *Service) Unlinked(containerID string) bool {
 }
 
 // Relink makes the links that a running container lacks, with the addresses of the
-// record, and its default routes if they went by one of them. It is idempotent.
-func (s *Service) Relink(ctx context.Context, containerID string, ns *os.File) error {
+// record. If it lacked one, or a change of its networks may have been left half made
+// (moving), its default routes become those of the record. It is idempotent.
+func (s *Service) Relink(ctx context.Context, containerID string, ns *os.File, moving bool) error {
 	b := s.sandbox(containerID, "")
 	sb, err := netns.OpenSandbox(ns)
 	if err != nil {
 		return err
 	}
 	defer sb.Conn.Close()
-	there := *b
-	there.Endpoints = nil
-	var missing []*endpoint
 	for _, e := range b.Endpoints {
 		_, err := sb.Conn.LinkByName(e.Interface)
-		switch {
-		case errors.Is(err, unix.ENODEV):
-			missing = append(missing, e)
-		case err != nil:
-			return err
-		default:
-			there.Endpoints = append(there.Endpoints, e)
+		if err == nil {
+			continue
 		}
-	}
-	for _, e := range missing {
+		if !errors.Is(err, unix.ENODEV) {
+			return err
+		}
 		s.mu.Lock()
 		n := s.networkOf(e)
 		s.mu.Unlock()
@@ -87,10 +81,40 @@ func (s *Service) Relink(ctx context.Context, containerID string, ns *os.File) e
 		if err := n.driver.Attach(ctx, sb, ep); err != nil {
 			return err
 		}
+		moving = true
 		s.log.Warn("connected a container again that lacked its link", "container", b.Container, "network", e.Network)
 	}
-	if len(missing) == 0 {
+	if !moving {
 		return nil
 	}
-	return moveRoutes(sb, &there, b)
+	return settleRoutes(sb, b)
+}
+
+// settleRoutes makes the default routes of a container those of its record, whichever of its
+// networks they are in. A route over anything else is the container's own.
+func settleRoutes(sb *netns.Sandbox, b *sandbox) error {
+	way4, way6 := b.ways()
+	var gone, come []*netlink.Request
+	for _, e := range b.Endpoints {
+		link, err := sb.Conn.LinkByName(e.Interface)
+		if errors.Is(err, unix.ENODEV) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, gw := range []struct {
+			address netip.Addr
+			way     bool
+		}{{e.Gateway, e == way4}, {e.Gateway6, e == way6}} {
+			switch {
+			case !gw.address.IsValid():
+			case gw.way:
+				come = append(come, netlink.AddDefaultRoute(link.Index, gw.address))
+			default:
+				gone = append(gone, netlink.DelDefaultRoute(link.Index, gw.address))
+			}
+		}
+	}
+	return doRoutes(sb, append(gone, come...))
 }

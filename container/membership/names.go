@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-containers/sampan/container/index"
 	"github.com/sampan-containers/sampan/container/record"
+	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/network"
 	"github.com/sampan-containers/sampan/network/dns"
 	"github.com/sampan-containers/sampan/shim/handle"
@@ -38,12 +39,11 @@ func ResolverOptions(rec *record.Record) network.ResolverOptions {
 
 // changed is told of a running container that was connected to a network
 // or disconnected: one that is in its first network with names gets a resolver.
-func (v *Verbs) changed(ctx context.Context, e *index.Entry, before *record.Record) {
-	rec := e.Record()
+func (v *Verbs) changed(ctx context.Context, rec *record.Record, sh index.Shim, had bool) {
 	var err error
-	switch now, had := v.d.Networks.Resolves(rec.ID), resolved(before); {
+	switch now := v.d.Networks.Resolves(rec.ID); {
 	case now && !had:
-		err = v.giveResolver(ctx, e)
+		err = v.giveResolver(ctx, rec, sh)
 	case !now && had:
 		// What runs may have read resolv.conf already: the sockets stay.
 		err = v.writeResolv(rec, false)
@@ -58,19 +58,15 @@ func resolved(rec *record.Record) bool {
 	return rec.State.Net != nil && slices.ContainsFunc(rec.State.Net.Endpoints, func(ep network.Endpoint) bool { return len(ep.Names) > 0 })
 }
 
-func (v *Verbs) giveResolver(ctx context.Context, e *index.Entry) error {
-	live, err := e.Live()
-	if err != nil {
-		return err
-	}
-	// A container that had one before has its sockets still.
-	rec := e.Record()
-	if f, err := live.Shim.Kept(ctx, keptUDP); err == nil {
+func (v *Verbs) giveResolver(ctx context.Context, rec *record.Record, sh index.Shim) error {
+	// A container that had one before has its sockets still. They are given in this
+	// order; a daemon may have died in between.
+	if f, err := sh.Kept(ctx, keptTCP); err == nil {
 		f.Close()
-		v.ServeNames(rec, live.Shim)
+		v.ServeNames(rec, sh)
 		return v.writeResolv(rec, true)
 	}
-	ns, err := live.Shim.Namespace(ctx, "network")
+	ns, err := sh.Namespace(ctx, "network")
 	if err != nil {
 		return err
 	}
@@ -80,10 +76,12 @@ func (v *Verbs) giveResolver(ctx context.Context, e *index.Entry) error {
 		return err
 	}
 	defer sockets.Close()
+	failpoint.Hit("network.resolver.opened")
 	for _, k := range KeptSockets(sockets) {
-		if err := live.Shim.Keep(ctx, k.Name, k.File); err != nil {
+		if err := sh.Keep(ctx, k.Name, k.File); err != nil {
 			return err
 		}
+		failpoint.Hit("network.resolver.kept")
 	}
 	return v.writeResolv(rec, true)
 }

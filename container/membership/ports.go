@@ -165,7 +165,7 @@ func wirePort(p network.BoundPort, target netip.Addr) wire.Port {
 
 // retarget leads the ports that the shim relays to the container's address in the
 // network that its way out goes by now: the one they led to may be gone.
-func (v *Verbs) retarget(ctx context.Context, live *index.Run, before, now *network.Joined) {
+func (v *Verbs) retarget(ctx context.Context, sh index.Shim, before, now *network.Joined) {
 	target := now.Target()
 	if !target.IsValid() || before != nil && before.Target() == target {
 		return
@@ -174,7 +174,7 @@ func (v *Verbs) retarget(ctx context.Context, live *index.Run, before, now *netw
 		if !p.Splice {
 			continue
 		}
-		if err := live.Shim.Retarget(ctx, wirePort(p, target)); err != nil {
+		if err := sh.Retarget(ctx, wirePort(p, target)); err != nil {
 			v.d.Log.Warn("a published port still leads to the container's address in another network; restart the container if that is gone", "port", p.HostPort, "error", err)
 		}
 	}

@@ -22,6 +22,9 @@ const (
 	pendingFile = "ports.pending"
 	// maxPending bounds it.
 	maxPending = 16 << 20
+	// movingFile in a run directory is there while the container is connected to a network
+	// or disconnected: whoever finds it at a start cannot know how far that went.
+	movingFile = "networks.pending"
 )
 
 // Resume takes up what is a running container's that was found by a new daemon, and
@@ -29,10 +32,11 @@ const (
 func (v *Verbs) Resume(rec *record.Record, sh index.Shim) {
 	ctx, cancel := context.WithTimeout(context.Background(), keptWait)
 	defer cancel()
-	if v.d.Networks.Unlinked(rec.ID) {
+	moving := v.moved(rec)
+	if moving || v.d.Networks.Unlinked(rec.ID) {
 		ns, err := sh.Namespace(ctx, "network")
 		if err == nil {
-			err = v.d.Networks.Relink(ctx, rec.ID, ns)
+			err = v.d.Networks.Relink(ctx, rec.ID, ns, moving)
 			ns.Close()
 		}
 		if err != nil {
@@ -42,7 +46,39 @@ func (v *Verbs) Resume(rec *record.Record, sh index.Shim) {
 	if err := v.settlePending(ctx, rec, sh); err != nil {
 		v.d.Log.Error("let go of ports that a container does not publish", "container", rec.ID, "error", err)
 	}
-	v.ServeNames(rec, sh)
+	if !moving {
+		v.ServeNames(rec, sh)
+		return
+	}
+	if joined, err := v.d.Networks.Joined(rec.ID); err == nil {
+		v.retarget(ctx, sh, nil, joined)
+	}
+	v.changed(ctx, rec, sh, !v.d.Networks.Resolves(rec.ID) && v.keepsResolver(ctx, sh))
+	_ = os.Remove(v.movingPath(rec))
+}
+
+// moving notes that a container's networks are about to change; done ends it.
+func (v *Verbs) moving(rec *record.Record) (done func(), err error) {
+	path := v.movingPath(rec)
+	return func() { _ = os.Remove(path) }, os.WriteFile(path, nil, 0o600)
+}
+
+func (v *Verbs) movingPath(rec *record.Record) string {
+	return filepath.Join(v.d.Paths.RunDir(rec.ID), movingFile)
+}
+
+func (v *Verbs) moved(rec *record.Record) bool {
+	_, err := os.Lstat(v.movingPath(rec))
+	return err == nil
+}
+
+// keepsResolver tells whether a shim has a resolver's sockets.
+func (v *Verbs) keepsResolver(ctx context.Context, sh index.Shim) bool {
+	f, err := sh.Kept(ctx, keptTCP)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
 }
 
 // pending notes that a change is about to be made of the ports; done ends it.

@@ -32,9 +32,10 @@ type Service interface {
 	// ones.
 	Resolves(containerID string) bool
 	Joined(containerID string) (*network.Joined, error)
-	// Unlinked and Relink find and mend a container that lacks the link of a network.
+	// Unlinked and Relink find and mend a container that lacks the link of a network,
+	// or whose default routes may be those of another state of it (moving).
 	Unlinked(containerID string) bool
-	Relink(ctx context.Context, containerID string, ns *os.File) error
+	Relink(ctx context.Context, containerID string, ns *os.File, moving bool) error
 	ServeNames(containerID string, sockets dns.Sockets, o network.ResolverOptions) error
 	OpenResolver(containerID string, ns *os.File, o network.ResolverOptions) (dns.Sockets, error)
 	BuildResolvConf(network.ResolvRequest) ([]byte, error)
@@ -158,6 +159,11 @@ func (v *Verbs) changeLive(ctx context.Context, e *index.Entry, change func(*rec
 	defer ns.Close()
 	also, after := v.d.Containers.SaveWith(m.Next)
 	ctx = context.WithoutCancel(ctx) // a client that goes away changes nothing
+	done, err := v.moving(before)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	joined, err := do(ctx, ns, also)
 	if err != nil {
 		return nil, err
@@ -167,8 +173,8 @@ func (v *Verbs) changeLive(ctx context.Context, e *index.Entry, change func(*rec
 		return nil, err
 	}
 	m.Publish()
-	v.changed(ctx, e, before)
-	v.retarget(ctx, live, before.State.Net, joined)
+	v.changed(ctx, m.Next, live.Shim, resolved(before))
+	v.retarget(ctx, live.Shim, before.State.Net, joined)
 	return m.Next, nil
 }
 

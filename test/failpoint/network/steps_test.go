@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/sampan-containers/sampan/kernel/failpoint"
@@ -72,6 +73,7 @@ func works() []work {
 		return func(b *bench) bool { return (b.d.Sampan("network", "inspect", "made").Code == 0) == want }
 	}
 	port := fmt.Sprintf("%d:%d", morePort, inside)
+	alone := slices.Replace(slices.Clone(run), 6, 8) // on the default network, which has no names
 	both := append(slices.Clone(run[:len(run)-3]), "--network", "second", image, "sleep", "1000")
 	created := append([]string{"create"}, run[2:]...)
 	return []work{
@@ -80,6 +82,8 @@ func works() []work {
 		{"stop", [][]string{run}, []string{"stop", "-t", "0", "work"}, state(false)},
 		{"rm -f", [][]string{run}, []string{"rm", "-f", "work"}, gone},
 		{"connect", [][]string{run}, []string{"network", "connect", "second", "work"}, has("second")},
+		{"connect to the first network with names", [][]string{alone}, []string{"network", "connect", "--gw-priority", "1", "second", "work"}, has("second")},
+		{"disconnect from the last network with names", [][]string{alone, {"network", "connect", "--gw-priority", "1", "second", "work"}}, []string{"network", "disconnect", "second", "work"}, hasNot("second")},
 		{"connect to the way out", [][]string{run}, []string{"network", "connect", "--gw-priority", "1", "second", "work"}, has("second")},
 		{"disconnect", [][]string{both}, []string{"network", "disconnect", "second", "work"}, hasNot("second")},
 		{"disconnect from the way out", [][]string{both, {"network", "connect", "--gw-priority", "9", "third", "work"}}, []string{"network", "disconnect", "third", "work"}, hasNot("third")},
@@ -349,8 +353,59 @@ func (b *bench) inside(when string, c *container.InspectResponse) {
 			t.Errorf("%s: %s does not reach the gateway of %s: %v", when, c.Name, name, err)
 		}
 	}
-	if way := place.Run(t, "ip", "route", "show", "default").Must(t); len(want) > 0 && strings.Count(way, "default") != 1 {
-		t.Errorf("%s: the way out of %s: %q", when, c.Name, way)
+	way := func() string { return strings.TrimSpace(place.Run(t, "ip", "route", "show", "default").Must(t)) }
+	gateway := "default via " + gatewayOf(c) + " "
+	for end := time.Now().Add(lab.Scale(settles)); !strings.HasPrefix(way()+" ", gateway) && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if got := way(); !strings.HasPrefix(got+" ", gateway) || strings.Contains(got, "\n") {
+		t.Errorf("%s: the way out of %s: %q; by its networks it is %q", when, c.Name, got, gateway)
+	}
+	b.names(when, c, place)
+}
+
+// gatewayOf is the router of the network that the container's way out goes by.
+func gatewayOf(c *container.InspectResponse) string {
+	var first string
+	for name, n := range c.NetworkSettings.Networks {
+		if best := c.NetworkSettings.Networks[first]; best == nil || n.GwPriority > best.GwPriority || n.GwPriority == best.GwPriority && name < first {
+			first = name
+		}
+	}
+	return c.NetworkSettings.Networks[first].Gateway.String()
+}
+
+// names asks the resolver of a container that is in a network with names for the
+// container itself, as a program that reads resolv.conf does.
+func (b *bench) names(when string, c *container.InspectResponse, place lab.Place) {
+	t := b.t
+	t.Helper()
+	named := slices.ContainsFunc([]string{"shared", "second", "third"}, func(n string) bool { return c.NetworkSettings.Networks[n] != nil })
+	const server = "127.0.0.11"
+	ask := func() error {
+		conf := b.d.Sampan("exec", strings.TrimPrefix(c.Name, "/"), "cat", "/etc/resolv.conf")
+		if conf.Code != 0 || strings.Contains(conf.Out, server) != named {
+			return fmt.Errorf("resolv.conf is %q, %s", conf.Out, conf.Err)
+		}
+		if !named {
+			return nil
+		}
+		q := new(dns.Msg).SetQuestion(dns.Fqdn(strings.TrimPrefix(c.Name, "/")), dns.TypeA)
+		return place.Do(func() error {
+			client := dns.Client{Timeout: time.Second}
+			m, _, err := client.Exchange(q, server+":53")
+			if err == nil && len(m.Answer) == 0 {
+				err = fmt.Errorf("no answer: %s", dns.RcodeToString[m.Rcode])
+			}
+			return err
+		})
+	}
+	err := ask()
+	for end := time.Now().Add(lab.Scale(settles)); err != nil && time.Now().Before(end); err = ask() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		t.Errorf("%s: names in %s, named %v: %v", when, c.Name, named, err)
 	}
 }
 
