@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,12 +37,13 @@ func holdClaim(dir string) {
 	os.Exit(0)
 }
 
-// TestClaim: one daemon a table and network namespace, by name; what it was killed in the
-// middle of keeps nobody out, and nor do its children.
-func TestClaim(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run", "tables")
-	cmd := exec.Command("/proc/self/exe")
+// startClaim starts holdClaim in the namespace of the test or one of its own, and returns
+// its child too.
+func startClaim(t *testing.T, dir string, flags uintptr) (cmd *exec.Cmd, child int) {
+	t.Helper()
+	cmd = exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), claimEnv+"="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
 	said, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,15 +52,22 @@ func TestClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdin.Close()
+	t.Cleanup(func() { stdin.Close() })
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var child int
 	if _, err := fmt.Fscanf(said, "claimed %d\n", &child); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = unix.Kill(child, unix.SIGKILL) }()
+	t.Cleanup(func() { _ = unix.Kill(child, unix.SIGKILL) })
+	return cmd, child
+}
+
+// TestClaim: one daemon a table and network namespace, by name; what it was killed in the
+// middle of keeps nobody out, and nor do its children.
+func TestClaim(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run", "tables")
+	cmd, child := startClaim(t, dir, 0)
 	if _, err := claim(dir, "sampan0"); !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", cmd.Process.Pid)) {
 		t.Errorf("a table that process %d has: %v", cmd.Process.Pid, err)
 	}
@@ -68,14 +76,11 @@ func TestClaim(t *testing.T) {
 		t.Fatalf("another table: %v", err)
 	}
 	unclaim(other)
-	inNamespace(t, func() {
-		f, err := claim(dir, "sampan0")
-		if err != nil {
-			t.Errorf("another network namespace: %v", err)
-			return
-		}
-		unclaim(f)
-	})
+	elsewhere, _ := startClaim(t, dir, syscall.CLONE_NEWNET)
+	if err := elsewhere.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = elsewhere.Wait()
 
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -93,28 +98,12 @@ func TestClaim(t *testing.T) {
 	}
 	unclaim(f)
 	left, err := os.ReadDir(dir)
-	if err != nil || len(left) != 0 {
+	if err != nil || len(left) != 1 { // that of the other namespace
+
 		t.Errorf("left at the end: %v, %v", left, err)
 	}
 	if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o700 {
 		t.Errorf("the directory of the claims: %v, %v", st.Mode(), err)
-	}
-}
-
-// inNamespace runs f in a new network namespace, on a thread that ends with it.
-func inNamespace(t *testing.T, f func()) {
-	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
 
