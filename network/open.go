@@ -83,7 +83,7 @@ func (s *Service) undoOpen(ctx context.Context) error {
 }
 
 func (s *Service) openTable(rules []firewall.Network, ports []firewall.Mapping) (err error) {
-	fw, err := firewall.Open(firewall.Config{Name: s.tableName(), Log: s.log}, rules, ports)
+	fw, err := firewall.Open(firewall.Config{Name: s.tableName(), Off: s.cfg.NoRules, Log: s.log}, rules, ports)
 	if err != nil {
 		return err
 	}

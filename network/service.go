@@ -84,7 +84,8 @@ func New(ctx context.Context, cfg Config, store *state.Store) (_ *Service, err e
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.ports.SpliceAll = cfg.SplicePorts
+	s.cfg.SplicePorts = cfg.SplicePorts || cfg.NoRules
+	s.ports.SpliceAll = s.cfg.SplicePorts
 	if s.cfg.Bridge == "" {
 		s.cfg.Bridge = DefaultBridge
 	}

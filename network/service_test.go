@@ -153,6 +153,31 @@ func TestSplicePorts(t *testing.T) {
 	}
 }
 
+// TestNoRules: with --iptables=false the kernel has no rule of ours, what an earlier
+// daemon left is taken away, and TCP ports still work, by relay.
+func TestNoRules(t *testing.T) {
+	l := newLab(t)
+	cfg := l.config()
+	cfg.NoRules = true
+	l.run("nft", "add", "table", "inet", "sampan0")
+	s := l.service(cfg)
+	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "more"}); err != nil {
+		t.Fatal(err)
+	}
+	sb := l.container(s, tcp(8080, 80))
+	for _, sock := range sb.Sockets {
+		if !sock.Splice {
+			t.Errorf("%s:%d is not relayed", sock.HostIP, sock.HostPort)
+		}
+	}
+	if tables := l.run("nft", "list", "tables"); strings.Contains(tables, "sampan") {
+		t.Errorf("there are tables of ours: %s", tables)
+	}
+	if _, err := s.Join(t.Context(), JoinRequest{ContainerID: strings.Repeat("9", 64), Name: "u", Ports: []PortRequest{{Proto: "udp", HostPortFirst: 53, ContainerPort: 53}}}); err == nil || !strings.Contains(err.Error(), "only TCP can be relayed") {
+		t.Errorf("publish UDP: %v, want a refusal by name", err)
+	}
+}
+
 // TestManyJoins: 1,000 containers come and go, up to 20 at a time; no two living
 // ones share an address, and an address just released is not used next.
 func TestManyJoins(t *testing.T) {

@@ -104,7 +104,7 @@ func (s *Service) surveyHost(device string) (*hostNets, error) {
 // Blocked says which policy of another firewall, that Sampan cannot make its way in,
 // keeps the default network's containers from the outside, and what to do; or "".
 func (s *Service) Blocked() string {
-	if s.cfg.Bridge == NoBridge {
+	if s.cfg.Bridge == NoBridge || s.cfg.NoRules {
 		return ""
 	}
 	return firewall.LegacyWarning(s.cfg.Bridge)

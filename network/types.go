@@ -57,6 +57,9 @@ type Config struct {
 	// N7), at the price of the client's address, which the container no longer
 	// sees. UDP ports are refused.
 	SplicePorts bool
+	// NoRules leaves the packet filter alone (--iptables=false): networks are not kept
+	// apart, nothing is masqueraded, and ports are served as with SplicePorts.
+	NoRules bool
 
 	DNS, DNSSearch, DNSOptions []string     // --dns, --dns-search, --dns-opt of the daemon
 	HostGatewayIPs             []netip.Addr // what "host-gateway" means; nil = the bridge's address

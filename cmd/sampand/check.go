@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,14 +34,10 @@ func (c *config) check() error {
 		return fmt.Errorf("--log-format %s: want text or json", c.logFormat)
 	case snapshot.Check(c.storageDriver) != nil:
 		return fmt.Errorf("--storage-driver: %w", snapshot.Check(c.storageDriver))
-	case !c.iptables:
-		return fmt.Errorf("--iptables=false: a bridge without packet filter rules is not available yet; use --bridge none")
-	case !c.ip6tables:
-		return fmt.Errorf("--ip6tables=false: IPv6 networks without packet filter rules are not available")
+	case c.iptables && !c.ip6tables:
+		return fmt.Errorf("--ip6tables=false: rules for IPv4 alone are not available (--iptables=false leaves out those of both families)")
 	case c.firewallMode != "nat" && c.firewallMode != "host":
 		return fmt.Errorf("--firewall %s: want nat or host", c.firewallMode)
-	case c.userlandProxy:
-		return fmt.Errorf("--userland-proxy=true: Sampan publishes ports without a proxy process; leave the flag out")
 	case c.firewall != "nftables":
 		return fmt.Errorf("--firewall-backend %s: only nftables is available", c.firewall)
 	case c.ipcMode != "private" && c.ipcMode != "shareable":
@@ -64,6 +61,9 @@ func (c *config) check() error {
 		if key, _, ok := strings.Cut(l, "="); !ok || key == "" {
 			return fmt.Errorf("--label %s: want key=value", l)
 		}
+	}
+	if err := c.checkFeatures(); err != nil {
+		return err
 	}
 	if err := c.checkUserns(); err != nil {
 		return err
@@ -119,6 +119,16 @@ func (c *config) checkCgroups() error {
 	return nil
 }
 
+// checkFeatures reads --feature.
+func (c *config) checkFeatures() (err error) {
+	c.features, err = readFeatures(c.featureTexts)
+	if c.features.off(featureCDI) {
+		c.cdiDirs = nil
+	}
+	c.cdiDirs = slices.DeleteFunc(c.cdiDirs, func(dir string) bool { return dir == "" }) // "" is no directory: CDI is off
+	return err
+}
+
 // checkUserns reads the maps of --userns-remap.
 func (c *config) checkUserns() error {
 	if c.usernsRemap == "" {
@@ -156,7 +166,7 @@ func (c *config) level() (slog.Level, error) {
 func (c *config) network(log *slog.Logger) (network.Config, error) {
 	n := network.DefaultConfig()
 	n.Bridge, n.BIP, n.FixedCIDR, n.MTU = c.bridge, c.bip, c.fixedCIDR, c.mtu
-	n.FixedCIDR6, n.IPv6, n.SplicePorts = c.fixedCIDR6, c.ipv6, c.firewallMode == "host"
+	n.FixedCIDR6, n.IPv6, n.SplicePorts, n.NoRules = c.fixedCIDR6, c.ipv6, c.firewallMode == "host", !c.iptables
 	if c.defaultGateway6 != "" {
 		a, err := netip.ParseAddr(c.defaultGateway6)
 		if err != nil {

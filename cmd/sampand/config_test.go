@@ -84,12 +84,23 @@ func TestConfigure(t *testing.T) {
 		"log option":       {args: []string{"--log-opt", "max-size=x"}, want: "max-size"},
 		"log level":        {args: []string{"-l", "loud"}, want: "--log-level loud"},
 		"storage":          {args: []string{"-s", "zfs"}, want: "storage driver zfs is not available"},
-		"iptables":         {args: []string{"--iptables=false"}, want: "--iptables=false"},
-		"ulimit":           {args: []string{"--default-ulimit", "wings=1"}, want: "wings"},
-		"dns":              {args: []string{"--dns", "one"}, want: "--dns one"},
-		"bridge and bip":   {args: []string{"-b", "br0", "--bip", "10.0.0.1/24"}, want: "mutually exclusive"},
-		"pool":             {args: []string{"--default-address-pool", "base=10.0.0.0/24,size=8"}, want: "--default-address-pool"},
-		"missing file":     {args: []string{"--config-file", "/no/such/file"}, want: "no such file"},
+		"iptables": {args: []string{"--iptables=false", "--ip6tables=false", "--userland-proxy=true"}, check: func(c *config) bool {
+			n, err := c.network(nil)
+			return err == nil && n.NoRules
+		}},
+		"ip6tables": {args: []string{"--ip6tables=false"}, want: "--ip6tables=false"},
+		"features": {file: `{"features":{"buildkit":true,"cdi":false,"containerd-snapshotter":false}}`, check: func(c *config) bool {
+			return c.features.String() == "map[buildkit:true cdi:false containerd-snapshotter:false]" && len(c.cdiDirs) == 0
+		}},
+		"no CDI directories":        {file: `{"cdi-spec-dirs":[]}`, check: func(c *config) bool { return len(c.cdiDirs) == 0 }},
+		"an empty CDI directory":    {args: []string{"--cdi-spec-dir="}, check: func(c *config) bool { return len(c.cdiDirs) == 0 }},
+		"feature that is not there": {args: []string{"--feature", "containerd-snapshotter"}, want: "store of its own"},
+		"unknown feature":           {args: []string{"--feature", "cid=true"}, want: "there is no feature of that name"},
+		"ulimit":                    {args: []string{"--default-ulimit", "wings=1"}, want: "wings"},
+		"dns":                       {args: []string{"--dns", "one"}, want: "--dns one"},
+		"bridge and bip":            {args: []string{"-b", "br0", "--bip", "10.0.0.1/24"}, want: "mutually exclusive"},
+		"pool":                      {args: []string{"--default-address-pool", "base=10.0.0.0/24,size=8"}, want: "--default-address-pool"},
+		"missing file":              {args: []string{"--config-file", "/no/such/file"}, want: "no such file"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -72,6 +72,12 @@ func apply(f *pflag.FlagSet, values map[string]json.RawMessage) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
+		// An empty list is one that was given: it takes the place of the default.
+		if list, ok := flags[key].Value.(pflag.SliceValue); ok && texts != nil && len(texts) == 0 {
+			if err := list.Replace(texts); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
 		for _, text := range texts {
 			if err := f.Set(flags[key].Name, text); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
@@ -93,7 +99,7 @@ func flagTexts(raw json.RawMessage) ([]string, error) {
 	case nil:
 		return nil, nil
 	case []any:
-		var out []string
+		out := []string{}
 		for _, item := range v {
 			text, err := itemText(item)
 			if err != nil {

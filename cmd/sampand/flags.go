@@ -79,6 +79,9 @@ type config struct {
 	execOpts          []string
 	labels            []string
 
+	featureTexts []string
+	features     features
+
 	registry registryOptions
 
 	values map[string]string // of all flags, as they were given here and there
@@ -120,7 +123,8 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.BoolVar(&c.ipMasq, "ip-masq", true, "Enable IP masquerading")
 	f.BoolVar(&c.iptables, "iptables", true, "Manage packet filter rules (nftables)")
 	f.BoolVar(&c.ipv6, "ipv6", false, "Enable IPv6 networking")
-	f.BoolVar(&c.userlandProxy, "userland-proxy", false, "Sampan has no proxy process; only false is accepted")
+	f.BoolVar(&c.userlandProxy, "userland-proxy", false, "Taken for Docker's sake: ports are published without a proxy process, whatever is said here")
+	f.StringArrayVar(&c.featureTexts, "feature", nil, "Switch features, as NAME=true or NAME=false (buildkit, cdi, containerd-snapshotter)")
 	f.IPVar(&c.ip, "ip", nil, "Host IP for port publishing from the default bridge network")
 	f.StringArrayVar(&c.dns, "dns", nil, "DNS server to use")
 	f.StringArrayVar(&c.dnsSearch, "dns-search", nil, "DNS search domains to use")

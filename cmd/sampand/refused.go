@@ -20,7 +20,6 @@ var refused = []struct{ name, kind, why string }{
 	{"cpu-rt-period", "string", "real-time scheduling limits are not available yet"},
 	{"cpu-rt-runtime", "string", "real-time scheduling limits are not available yet"},
 	{"cri-containerd", "bool", "Sampan does not use containerd"},
-	{"feature", "list", "there are no features to switch"},
 	{"ip-forward-no-drop", "bool", "Sampan never sets the policy of the FORWARD chain, so there is nothing to leave out"},
 	{"metrics-addr", "string", "metrics are not available yet"},
 	{"network-control-plane-mtu", "string", "overlay networks are not available yet"},

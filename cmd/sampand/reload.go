@@ -96,7 +96,7 @@ func (c *config) reloaded() map[string]string {
 		"default-shm-size": fmt.Sprint(int64(c.shmSize)), "default-ipc-mode": c.ipcMode, "default-cgroupns-mode": c.cgroupns,
 		"registry-mirrors": list(c.registry.mirrors), "insecure-registries": list(c.registry.insecure),
 		"max-concurrent-downloads": strconv.Itoa(c.registry.downloads), "max-concurrent-uploads": strconv.Itoa(c.registry.uploads),
-		"max-download-attempts": strconv.Itoa(c.registry.attempts), "features": "map[]",
+		"max-download-attempts": strconv.Itoa(c.registry.attempts), "features": c.features.String(),
 	}
 }
 

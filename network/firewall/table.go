@@ -31,7 +31,11 @@ import (
 // Config describes the table.
 type Config struct {
 	Name string // see TableName
-	Log  *slog.Logger
+	// Off keeps every rule out of the kernel, and takes away what an earlier daemon
+	// left (--iptables=false). The name is claimed all the same: it keeps two daemons
+	// from one bridge.
+	Off bool
+	Log *slog.Logger
 }
 
 // Table is the table in the kernel. It is safe for concurrent use.
@@ -73,6 +77,7 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 		return nil, err
 	}
 	t := &Table{cfg: cfg, name: cfg.Name, conn: conn, flags: flags, networks: map[string]Network{}, ports: map[Mapping]struct{}{}}
+	t.foreign = foreign{log: cfg.Log}
 	if t.claim, err = claim(claims, t.name); err != nil {
 		conn.Close()
 		return nil, err
@@ -83,12 +88,19 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 	for _, m := range ports {
 		t.ports[m] = struct{}{}
 	}
-	if err := t.rebuild(); err != nil {
+	if cfg.Off {
+		err = t.clear()
+	} else {
+		err = t.rebuild()
+	}
+	if err != nil {
 		conn.Close()
 		unclaim(t.claim)
 		return nil, err
 	}
-	t.foreign = foreign{log: cfg.Log}
+	if cfg.Off {
+		return t, nil
+	}
 	t.foreign.open(conn, t.networks)
 	t.keepUserTable()
 	if t.watch, err = watch(t.heal); err != nil {
@@ -102,6 +114,9 @@ func open(cfg Config, networks []Network, ports []Mapping, flags []uint32) (*Tab
 // AddNetwork lets a bridge through, by its rules. One that is there already is
 // replaced.
 func (t *Table) AddNetwork(n Network) error {
+	if t.cfg.Off {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var reqs []*netlink.Request
@@ -131,6 +146,9 @@ func (t *Table) AddNetwork(n Network) error {
 
 // RemoveNetwork is the end of AddNetwork; an unknown bridge is no error.
 func (t *Table) RemoveNetwork(bridge string) error {
+	if t.cfg.Off {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n, ok := t.networks[bridge]
@@ -238,23 +256,30 @@ func (t *Table) Close() { t.end(false) }
 func (t *Table) Remove() error { return t.end(true) }
 
 func (t *Table) end(remove bool) error {
-	t.watch.close()
+	if t.watch != nil {
+		t.watch.close()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.conn == nil {
 		return nil
 	}
 	var err error
-	if remove {
-		err = t.foreign.remove(t.conn, t.networks)
-		if t.exists() {
-			err = errors.Join(err, t.apply([]*netlink.Request{delTable(t.name)}))
-		}
-		err = errors.Join(err, t.dropUserTable())
+	if remove && !t.cfg.Off {
+		err = errors.Join(t.clear(), t.dropUserTable())
 	}
 	t.conn.Close()
 	t.conn = nil
 	unclaim(t.claim)
+	return err
+}
+
+// clear takes the table and the accept rules in other tables away.
+func (t *Table) clear() error {
+	err := t.foreign.remove(t.conn, t.networks)
+	if t.exists() {
+		err = errors.Join(err, t.apply([]*netlink.Request{delTable(t.name)}))
+	}
 	return err
 }
 
