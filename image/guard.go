@@ -23,36 +23,11 @@ func (s *Service) Guard(layers, blobs []digest.Digest) (release func()) {
 			heldBlobs = append(heldBlobs, d)
 		}
 	}
-	return func() { s.Unguard(heldLayers, heldBlobs) }
-}
-
-// Unguard ends holds of layers and blobs, one each, and deletes what nothing needs.
-func (s *Service) Unguard(layers, blobs []digest.Digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range layers {
-		s.layers.Release(id)
-	}
-	for _, d := range blobs {
-		s.blobs.Release(d)
-	}
-	var u *used
-	err := s.store.View(func(tx *state.Tx) (err error) { u, err = s.inUse(tx); return err })
-	if err == nil {
-		err = s.dropLayers(layers, u)
-	}
-	for _, d := range blobs {
-		if err == nil && !u.blobs[d] {
-			err = s.blobs.Delete(d)
-		}
-	}
-	if err != nil {
-		s.log.Warn("what no image needs stays until the next start", "layers", layers, "blobs", blobs, "error", err)
-	}
+	return func() { s.Unhold(heldLayers, heldBlobs) }
 }
 
 // release ends the hold of an unpacked layer.
-func (s *Service) release(id digest.Digest) { s.Unguard([]digest.Digest{id}, nil) }
+func (s *Service) release(id digest.Digest) { s.Unhold([]digest.Digest{id}, nil) }
 
 // DiffIDOf returns the layer that a blob is known to unpack to.
 func (s *Service) DiffIDOf(blob digest.Digest) (diffID digest.Digest, found bool) {

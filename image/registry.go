@@ -12,8 +12,7 @@ import (
 // are this machine's.
 func ParsePlatform(text string) (ocispec.Platform, error) { return parsePlatform(text) }
 
-// Unhold ends one hold of each layer and blob, and removes those that no image
-// has come to need.
+// Unhold ends one hold of each layer and blob, and removes what nothing needs by then.
 func (s *Service) Unhold(layers, blobs []digest.Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,7 +33,7 @@ func (s *Service) Unhold(layers, blobs []digest.Digest) {
 		}
 	}
 	if err != nil {
-		s.log.Warn("what no image needs stays until the next start", "error", err)
+		s.log.Warn("what no image needs stays until the next start", "layers", layers, "blobs", blobs, "error", err)
 	}
 }
 

@@ -36,6 +36,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
+	"github.com/sampan-containers/sampan/layer/reuse"
 	"github.com/sampan-containers/sampan/layer/tree"
 )
 
@@ -74,7 +75,7 @@ type Store struct {
 	tmp    string
 	trash  *tree.Bin
 	flusher
-	workspaces workspaces
+	workspaces reuse.Pool[workspace]
 	umask      uint32 // of the process
 
 	mu    sync.Mutex // guards infos
@@ -165,12 +166,14 @@ func (s *Store) Stage(ctx context.Context, r io.Reader, want digest.Digest) (_ *
 			st.Discard()
 		}
 	}()
-	w := s.workspaces.get()
+	w := s.workspaces.Get()
 	defer func() {
 		if retErr != nil {
 			w = nil // the stream may be in it still
+		} else {
+			w.gzip.Reset(nil)
 		}
-		s.workspaces.put(w)
+		s.workspaces.Put(w)
 	}()
 	z := newStream(ctx, r, digest.SHA256.Hash(), w)
 	defer z.close()

@@ -76,7 +76,7 @@ func (r plainReader) Fill(block []byte, history int) (n int, err error) {
 
 func openGzip(r *bufio.Reader, w *workspace) (filler, func(), error) {
 	w.gzip.Reset(r)
-	return w.gzip, func() {}, nil
+	return &w.gzip, func() {}, nil
 }
 
 func openBzip2(r *bufio.Reader, _ *workspace) (filler, func(), error) {
@@ -277,7 +277,7 @@ func Decompress(ctx context.Context, r io.Reader) (plain io.Reader, stop func())
 	if head, _ := b.Peek(magicSize); !Compressed(head) {
 		return b, func() {}
 	}
-	s := newStream(ctx, b, nil, &workspace{gzip: inflate.NewReader(nil)})
+	s := newStream(ctx, b, nil, new(workspace))
 	return s, s.close
 }
 

@@ -1,6 +1,10 @@
 package usage
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/sampan-containers/sampan/runtime/stats"
+)
 
 func TestPressure(t *testing.T) {
 	dir := group(t, map[string]string{
@@ -12,7 +16,7 @@ func TestPressure(t *testing.T) {
 	if p == nil || p.CPU == nil || p.Memory == nil || p.IO != nil {
 		t.Fatalf("%+v", p)
 	}
-	if want := (Stall{Some: Shares{1.5, 0.25, 0, 123456}, Full: Shares{Total: 7}}); *p.CPU != want {
+	if want := (stats.PSI{Some: stats.PSILine{Avg10: 1.5, Avg60: 0.25, Total: 123456}, Full: stats.PSILine{Total: 7}}); *p.CPU != want {
 		t.Errorf("cpu %+v", *p.CPU)
 	}
 	if p.Memory.Some.Avg10 != 99 {

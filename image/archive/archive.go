@@ -56,7 +56,7 @@ type Images interface {
 	LayerBlobs(diffID digest.Digest) ([]ocispec.Descriptor, error)
 	DiffIDOf(blob digest.Digest) (digest.Digest, bool)
 	Guard(layers, blobs []digest.Digest) (release func())
-	Unguard(layers, blobs []digest.Digest)
+	Unhold(layers, blobs []digest.Digest)
 	Publish(action events.Action, id digest.Digest, name string)
 }
 

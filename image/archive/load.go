@@ -143,7 +143,7 @@ func (l *loader) close() {
 	for _, f := range l.files {
 		f.close()
 	}
-	l.images.Unguard(l.heldLayers, l.heldBlobs)
+	l.images.Unhold(l.heldLayers, l.heldBlobs)
 }
 
 // find returns the file of a name of the archive; links lead to names only.

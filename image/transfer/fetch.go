@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"io"
-	"sync"
 
 	"github.com/sampan-containers/sampan/content"
 )
@@ -26,38 +25,6 @@ type fetch struct {
 
 // ahead is the memory of one fetch.
 type ahead [fetchBlocks][fetchBlock]byte
-
-// aheads keeps the memory of fetches that have ended for the next ones, as long as
-// any runs.
-type aheads struct {
-	mu    sync.Mutex
-	inUse int
-	free  []*ahead
-}
-
-func (p *aheads) get() *ahead {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.inUse++
-	if n := len(p.free); n > 0 {
-		a := p.free[n-1]
-		p.free = p.free[:n-1]
-		return a
-	}
-	return new(ahead)
-}
-
-// put gives memory back; nil says that somebody may still use it.
-func (p *aheads) put(a *ahead) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if a != nil {
-		p.free = append(p.free, a)
-	}
-	if p.inUse--; p.inUse == 0 {
-		p.free = nil
-	}
-}
 
 // startFetch reads what w has already and then body, which goes into w.
 func startFetch(ctx context.Context, w *content.Writer, body io.Reader, p *part, memory *ahead) *fetch {

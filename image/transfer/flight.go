@@ -178,12 +178,12 @@ func (f *flight) attempt(ctx context.Context, w *content.Writer, from *client.So
 		return nil, err
 	}
 	defer body.Close()
-	memory := f.s.aheads.get()
+	memory := f.s.aheads.Get()
 	defer func() {
 		if retErr != nil {
 			memory = nil // the unpacking may still read from it
 		}
-		f.s.aheads.put(memory)
+		f.s.aheads.Put(memory)
 	}()
 	download := startFetch(ctx, w, body, f.part, memory)
 	staged, err := f.unpack(ctx, download, moving)

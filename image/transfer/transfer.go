@@ -25,6 +25,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-containers/sampan/image"
+	"github.com/sampan-containers/sampan/layer/reuse"
 	"github.com/sampan-containers/sampan/registry/client"
 )
 
@@ -66,7 +67,7 @@ type Service struct {
 	log       *slog.Logger
 	dropBlobs bool
 	unpacks   chan struct{}
-	aheads    aheads
+	aheads    reuse.Pool[ahead]
 
 	// running are the pulls and pushes; closing ends them.
 	running sync.WaitGroup

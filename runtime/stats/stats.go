@@ -176,22 +176,26 @@ func (r *reader) table(name string) map[string]uint64 {
 	return t
 }
 
-// psi reads a file of lines "some avg10=0.00 avg60=0.00 avg300=0.00 total=0".
-func (r *reader) psi(name string) *PSI {
-	text := r.text(name)
-	if text == "" {
-		return nil
-	}
+func (r *reader) psi(name string) *PSI { return ParsePSI(r.text(name)) }
+
+// ParsePSI reads lines "some avg10=0.00 avg60=0.00 avg300=0.00 total=0"; nil without any.
+func ParsePSI(text string) *PSI {
 	var p PSI
+	found := false
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) == 0 {
 			continue
 		}
 		l := &p.Some
-		if f[0] == "full" {
+		switch f[0] {
+		case "some":
+		case "full":
 			l = &p.Full
+		default:
+			continue
 		}
+		found = true
 		for _, kv := range f[1:] {
 			key, value, _ := strings.Cut(kv, "=")
 			share, _ := strconv.ParseFloat(value, 64)
@@ -206,6 +210,9 @@ func (r *reader) psi(name string) *PSI {
 				l.Total = parse(value)
 			}
 		}
+	}
+	if !found {
+		return nil
 	}
 	return &p
 }
