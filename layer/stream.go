@@ -96,8 +96,8 @@ func openXz(r *bufio.Reader, _ *workspace) (filler, func(), error) {
 	return plainReader{z}, func() {}, err
 }
 
-// stream is a tar being decompressed. A goroutine of its own decompresses, so that
-// this and the extraction, which hashes what it reads, use two cores.
+// stream is a tar being decompressed. One goroutine decompresses and another hashes
+// what that gives, beside the extraction: each of the three takes about as long.
 type stream struct {
 	full, free chan *block
 	quit       chan struct{}
@@ -109,13 +109,17 @@ type stream struct {
 	in  atomic.Int64
 	out int64
 	sum hash.Hash // nil: nobody asks for the digest
+	// unhashed are blocks for sum; hashed is closed when it has had the last.
+	unhashed chan *block
+	hashed   chan struct{}
 }
 
 // block is decompressed data, behind room for the end of the block before it: gzip
 // refers to that.
 type block struct {
-	buf [inflate.Window + blockSize]byte
-	n   int
+	buf   [inflate.Window + blockSize]byte
+	n     int
+	users atomic.Int32 // of the hashing and the extraction; the last one frees it
 }
 
 func (b *block) data() []byte { return b.buf[inflate.Window : inflate.Window+b.n] }
@@ -134,19 +138,41 @@ func newStream(ctx context.Context, r io.Reader, sum hash.Hash, w *workspace) *s
 	for i := range w.blocks {
 		s.free <- &w.blocks[i]
 	}
+	if sum != nil {
+		s.unhashed, s.hashed = make(chan *block, blocks), make(chan struct{})
+		go s.hash()
+	}
 	go s.produce(ctx, r)
 	return s
+}
+
+func (s *stream) hash() {
+	defer close(s.hashed)
+	for b := range s.unhashed {
+		s.sum.Write(b.data())
+		s.drop(b)
+	}
+}
+
+// drop ends one use of a block.
+func (s *stream) drop(b *block) {
+	if b.users.Add(-1) == 0 {
+		s.free <- b
+	}
 }
 
 func (s *stream) close() { close(s.quit) }
 
 // digest is the diffID; valid once Read has returned io.EOF.
-func (s *stream) digest() digest.Digest { return digest.NewDigest(digest.SHA256, s.sum) }
+func (s *stream) digest() digest.Digest {
+	<-s.hashed
+	return digest.NewDigest(digest.SHA256, s.sum)
+}
 
 func (s *stream) Read(p []byte) (int, error) {
 	if len(s.rest) == 0 {
 		if s.cur != nil {
-			s.free <- s.cur
+			s.drop(s.cur)
 			s.cur = nil
 		}
 		next, ok := <-s.full
@@ -154,10 +180,6 @@ func (s *stream) Read(p []byte) (int, error) {
 			return 0, s.err
 		}
 		s.cur, s.rest = next, next.data()
-		// Here, because decompressing alone takes longer than the extraction.
-		if s.sum != nil {
-			s.sum.Write(s.rest)
-		}
 	}
 	n := copy(p, s.rest)
 	s.rest = s.rest[n:]
@@ -166,6 +188,9 @@ func (s *stream) Read(p []byte) (int, error) {
 
 func (s *stream) produce(ctx context.Context, r io.Reader) {
 	defer close(s.full)
+	if s.sum != nil {
+		defer close(s.unhashed)
+	}
 	plain, done, err := s.decompress(&counted{ctx: ctx, r: r, n: &s.in})
 	if err != nil {
 		s.err = err
@@ -186,6 +211,11 @@ func (s *stream) produce(ctx context.Context, r io.Reader) {
 		before = next.buf[inflate.Window+next.n-min(inflate.Window, history+next.n) : inflate.Window+next.n]
 		s.out += int64(next.n)
 		if next.n > 0 {
+			next.users.Store(1)
+			if s.sum != nil {
+				next.users.Store(2)
+				s.unhashed <- next // as large as all blocks: it never waits
+			}
 			select {
 			case s.full <- next:
 			case <-s.quit:

@@ -51,6 +51,9 @@ type layerPlan struct {
 // plan takes the manifest that the image came with, if all of it is still here,
 // and makes one otherwise.
 func (p *pusher) plan(parts map[digest.Digest]*part) (*plan, error) {
+	if p.exactly != "" {
+		return p.asWanted()
+	}
 	raw, err := p.s.images.Blobs().Read(p.img.ID, maxConfig)
 	if err != nil {
 		return nil, err

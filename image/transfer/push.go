@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sampan-containers/sampan/content/lease"
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/image"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
@@ -114,6 +115,10 @@ type pusher struct {
 	login auth.Credentials
 	// repack says that layers which are not here compressed are packed again.
 	repack bool
+	// exactly is the only manifest that may be sent, if not empty.
+	exactly digest.Digest
+	// single says that one platform was asked for.
+	single bool
 	// held are blobs that only this push needs.
 	held []digest.Digest
 }
@@ -126,23 +131,46 @@ func (p *pusher) wanted(platform string) error {
 	if err != nil {
 		return err
 	}
+	p.single = true
 	have := ocispec.Platform{OS: p.img.Config.OS, Architecture: p.img.Config.Architecture, Variant: p.img.Config.Variant}
 	if fits(&have, want) == 0 {
+		if other := p.sibling(want); other != nil {
+			p.img = other
+			return nil
+		}
 		return fault.New(fault.NotFound, "the image here is for %s, not for %s", platformText(have), platformText(want))
 	}
 	return nil
 }
 
 func (p *pusher) run() error {
-	lease, err := p.s.images.Leases().Take("push "+p.ref.String(), append([]digest.Digest{p.img.ID}, p.img.Manifests()...), p.img.Config.RootFS.DiffIDs)
+	if !p.single {
+		if idx, members := p.whole(); idx != nil {
+			if err := p.sendIndex(idx, members); !errors.Is(err, errGone) {
+				return err
+			}
+		}
+	}
+	plan, err := p.send(p.tag())
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err := lease.Release(); err != nil {
-			p.s.log.Warn("a lease ends only with its time", "error", err)
-		}
-	}()
+	failpoint.Hit("image.push.record")
+	if err := p.announce(plan.raw); err != nil {
+		return err
+	}
+	return p.insteadOf(plan)
+}
+
+func (p *pusher) tag() string { return p.ref.(reference.Tagged).Tag() }
+
+// send brings the image to the registry under a tag, or its digest.
+func (p *pusher) send(as string) (*plan, error) {
+	lease, err := p.s.images.Leases().Take("push "+p.ref.String(), append([]digest.Digest{p.img.ID}, p.img.Manifests()...), p.img.Config.RootFS.DiffIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer p.end(lease)
 	parts, list := p.parts()
 	r := report(p.out, &pushWords, list)
 	defer func() { p.s.images.Unhold(nil, p.held) }()
@@ -150,7 +178,7 @@ func (p *pusher) run() error {
 	if err == nil {
 		err = p.blobs(plan, parts)
 	}
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errGone) && p.exactly == "" {
 		p.repack = true
 		if plan, err = p.plan(parts); err == nil {
 			err = p.blobs(plan, parts)
@@ -158,34 +186,44 @@ func (p *pusher) run() error {
 	}
 	r.stop()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	tag := p.ref.(reference.Tagged).Tag()
-	if err := p.to.PutManifest(p.ctx, tag, plan.mediaType, plan.raw); err != nil {
+	return plan, p.putManifest(as, plan.mediaType, plan.raw)
+}
+
+func (p *pusher) end(l *lease.Lease) {
+	if err := l.Release(); err != nil {
+		p.s.log.Warn("a lease ends only with its time", "error", err)
+	}
+}
+
+func (p *pusher) putManifest(as, mediaType string, raw []byte) error {
+	if err := p.to.PutManifest(p.ctx, as, mediaType, raw); err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
-	failpoint.Hit("image.push.record")
-	d := digest.FromBytes(plan.raw)
-	if err := p.recordPush(d, plan.raw); err != nil {
+	return nil
+}
+
+// announce records what the tag stands for in the registry now, and tells the client.
+func (p *pusher) announce(raw []byte) error {
+	d, tag := digest.FromBytes(raw), p.tag()
+	if err := p.recordPush(d, raw); err != nil {
 		return err
 	}
 	p.s.images.Publish(events.ActionPush, p.img.ID, reference.FamiliarString(p.ref))
-	if err := p.out.status("", "%s: digest: %s size: %d", tag, d, len(plan.raw)); err != nil {
+	if err := p.out.status("", "%s: digest: %s size: %d", tag, d, len(raw)); err != nil {
 		return err
 	}
 	aux, err := json.Marshal(struct {
 		Tag    string
 		Digest digest.Digest
 		Size   int
-	}{tag, d, len(plan.raw)})
+	}{tag, d, len(raw)})
 	if err != nil {
 		return err
 	}
 	rawAux := json.RawMessage(aux)
-	if err := p.out.message(jsonstream.Message{Aux: &rawAux}); err != nil {
-		return err
-	}
-	return p.insteadOf(plan)
+	return p.out.message(jsonstream.Message{Aux: &rawAux})
 }
 
 // parts are the layers as the progress shows them, each once, top first.
