@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 )
 
@@ -200,7 +201,7 @@ func (s *Store) PublishAfter(sync func() error, writers ...*Writer) error {
 		s.unlock(w.want)
 	}
 	failpoint.Hit("blob.publish.renamed")
-	return syncDir(filepath.Join(s.blobs, digest.SHA256.String()))
+	return durable.SyncDir(filepath.Join(s.blobs, digest.SHA256.String()))
 }
 
 // sync writes out the file system of the store.

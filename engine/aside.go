@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/state"
 )
 
@@ -53,7 +54,9 @@ func putAside(dataRoot string, now time.Time) (string, error) {
 		return "", fmt.Errorf("keep what containers wrote: %w", err)
 	}
 	to := filepath.Join(lost, containersDir+"-"+now.UTC().Format("20060102T150405.000"))
-	if err := os.Rename(from, to); err != nil {
+	// On disk before there is a store again: with that, directories without records are
+	// swept away.
+	if err := errors.Join(os.Rename(from, to), durable.SyncDir(lost), durable.SyncDir(dataRoot)); err != nil {
 		return "", fmt.Errorf("keep what containers wrote: %w", err)
 	}
 	return to, nil

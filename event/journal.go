@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/moby/api/types/events"
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/kernel/durable"
 )
 
 // A journal keeps the last events in two halves of fixed size: one is filled, and
@@ -218,9 +220,5 @@ func replace(path string, raw []byte) (err error) {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 )
 
@@ -152,7 +153,7 @@ func (s *Store) makeMending(final string, ids []digest.Digest, infos []*Info, bo
 	if err := os.Rename(tmp, final); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 		return mending{}, err
 	}
-	return m, syncDir(s.mended)
+	return m, durable.SyncDir(s.mended)
 }
 
 // chain is the layers of one image, bottom first.

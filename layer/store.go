@@ -35,6 +35,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/failpoint"
 	"github.com/sampan-containers/sampan/layer/reuse"
 	"github.com/sampan-containers/sampan/layer/tree"
@@ -230,7 +231,7 @@ func (s *Store) Publish(staged ...*Staged) (retErr error) {
 		held = append(held, st.Info.DiffID)
 	}
 	failpoint.Hit("layer.publish.renamed")
-	return pathError("sync", s.layers, syncDir(s.layers))
+	return pathError("sync", s.layers, durable.SyncDir(s.layers))
 }
 
 // seal completes the directory of a staged layer.
@@ -400,13 +401,4 @@ func syncFS(dir string) error {
 	}
 	defer d.Close()
 	return unix.Syncfs(int(d.Fd()))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

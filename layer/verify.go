@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 )
 
@@ -148,5 +149,5 @@ func (s *Store) Replace(st *Staged) error {
 	if err := os.Rename(st.tmp, path); err != nil {
 		return err
 	}
-	return syncDir(s.layers)
+	return durable.SyncDir(s.layers)
 }

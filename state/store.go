@@ -21,6 +21,7 @@ import (
 	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 )
 
 // Schema is the version of the layout this binary writes.
@@ -54,7 +55,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
@@ -206,13 +207,4 @@ func migrate(tx *Tx) error {
 		return fault.New(fault.Unavailable, "written by a newer sampand (schema %d, this one reads up to %d); start the newer version, or use another --data-root", have, Schema)
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/archive"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 	"github.com/sampan-containers/sampan/kernel/treecopy"
 )
@@ -139,7 +140,7 @@ func (l *Local) derive(v Volume, fill func(dir string) error) (err error) {
 	l.index.Lock()
 	l.volumes[v.Name] = &v
 	l.index.Unlock()
-	return syncDir(l.root)
+	return durable.SyncDir(l.root)
 }
 
 // Rename gives a volume that nobody uses another name, by one rename. A volume
@@ -173,5 +174,5 @@ func (l *Local) Rename(from, to string, inUse func(name string) bool) error {
 	delete(l.volumes, from)
 	l.volumes[to] = &v
 	l.index.Unlock()
-	return syncDir(l.root)
+	return durable.SyncDir(l.root)
 }

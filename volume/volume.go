@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/inroot"
 )
 
@@ -239,7 +240,7 @@ func (l *Local) create(v *Volume, fill func(dir string) error) error {
 		err = os.Rename(stage, filepath.Join(l.root, v.Name))
 	}
 	if err == nil {
-		err = syncDir(l.root)
+		err = durable.SyncDir(l.root)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("create volume %s: %w", v.Name, err), os.RemoveAll(stage))
@@ -274,14 +275,6 @@ func writeSynced(path string, raw []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func empty(path string) bool {

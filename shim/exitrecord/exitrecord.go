@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/logs/logfile"
 	"github.com/sampan-containers/sampan/shim/wire"
 )
@@ -72,18 +73,9 @@ func Write(path string, r *wire.ExitRecord, sync bool) error {
 		return &os.PathError{Op: "write", Path: path, Err: err}
 	}
 	if sync {
-		return syncDir(filepath.Dir(path))
+		return durable.SyncDir(filepath.Dir(path))
 	}
 	return nil
-}
-
-func syncDir(path string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	return os.NewSyscallError("fsync", unix.Fsync(fd))
 }
 
 // appendExit writes the record as JSON; shim/handle reads it.
