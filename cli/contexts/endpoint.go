@@ -81,9 +81,12 @@ func readPEM(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxPEM))
+	raw, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > maxPEM {
+		return nil, fmt.Errorf("it is larger than %d bytes, the most that certificates and keys may have", maxPEM)
 	}
 	if !strings.Contains(string(raw), "-----BEGIN ") {
 		return nil, errors.New("there is no PEM block in it (-----BEGIN …)")

@@ -50,6 +50,36 @@ type Context struct {
 type Endpoint struct {
 	Host          string `json:",omitempty"`
 	SkipTLSVerify bool
+	// more is what other programs put there, as Docker's for Kubernetes.
+	more map[string]json.RawMessage
+}
+
+// UnmarshalJSON keeps what it does not know.
+func (e *Endpoint) UnmarshalJSON(raw []byte) error {
+	type known Endpoint
+	var k known
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &k.more); err != nil {
+		return err
+	}
+	delete(k.more, "Host")
+	delete(k.more, "SkipTLSVerify")
+	*e = Endpoint(k)
+	return nil
+}
+
+// MarshalJSON writes that as well.
+func (e Endpoint) MarshalJSON() ([]byte, error) {
+	all := map[string]any{"SkipTLSVerify": e.SkipTLSVerify}
+	if e.Host != "" {
+		all["Host"] = e.Host
+	}
+	for name, raw := range e.more {
+		all[name] = raw
+	}
+	return json.Marshal(all)
 }
 
 // Description is the text for people.
@@ -71,8 +101,13 @@ func (c *Context) Describe(text string) {
 // Docker is the endpoint of the Engine API.
 func (c *Context) Docker() Endpoint { return c.Endpoints[dockerEnd] }
 
-// SetDocker replaces it.
-func (c *Context) SetDocker(e Endpoint) { c.Endpoints = map[string]Endpoint{dockerEnd: e} }
+// SetDocker replaces it. Endpoints of other programs stay.
+func (c *Context) SetDocker(e Endpoint) {
+	if c.Endpoints == nil {
+		c.Endpoints = map[string]Endpoint{}
+	}
+	c.Endpoints[dockerEnd] = e
+}
 
 // Store is the contexts below one configuration directory. Nothing needs to
 // exist until a context is put there.

@@ -57,6 +57,30 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// What other programs keep in a context outlives a change of ours.
+func TestForeignEndpoints(t *testing.T) {
+	s := New(t.TempDir())
+	const foreign = `{"Name":"aa","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://h:1","SkipTLSVerify":true},"kubernetes":{"Host":"https://k","SkipTLSVerify":false,"DefaultNamespace":"ns"}}}`
+	if err := os.MkdirAll(s.MetaDir("aa"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.MetaDir("aa"), metaFile), []byte(foreign), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Get("aa")
+	if err != nil || c.Docker().Host != "tcp://h:1" || !c.Docker().SkipTLSVerify {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	c.SetDocker(Endpoint{Host: "tcp://h:2"})
+	if err := s.Put(c); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(s.MetaDir("aa"), metaFile))
+	if err != nil || !strings.Contains(string(raw), `"DefaultNamespace":"ns"`) || !strings.Contains(string(raw), `"Host":"tcp://h:2"`) {
+		t.Errorf("%s, %v", raw, err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{"aa": true, "a.b_c+d-1": true, "a": false, "": false, "default": false, "a b": false, "-a": false, "../x": false, "é1": false} {
 		if err := CheckName(name); (err == nil) != ok {
