@@ -161,6 +161,13 @@ func (s *Files) lookStopped(ctx context.Context, e *index.Entry, kind viewKind) 
 		return nil, fault.New(fault.Unavailable, "container %s: %w", e.ID, err)
 	}
 	v.Root = mounted.Root
+	if dir := rec.Config.WorkingDir; kind == viewMounts && dir != "" && rec.State.StartedAt.IsZero() && !root.ReadOnly {
+		// Docker makes it at the create, and copies into it before the first start are
+		// common. One that cannot be made is the start's to report.
+		if f, err := mounted.MkdirAll(dir, 0o755); err == nil {
+			f.Close()
+		}
+	}
 	v.done = append([]func(){e.Release}, append(v.done, func() { mounted.Close() })...)
 	return v, nil
 }

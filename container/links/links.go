@@ -205,7 +205,9 @@ func Remove(ctx context.Context, x *index.Index, name string) error {
 	err = x.Change(e, e.Record().State.Status, true, func(r *record.Record) {
 		hc := *r.HostConfig
 		hc.Links = slices.DeleteFunc(slices.Clone(hc.Links), func(text string) bool { return strings.HasSuffix(text, ":"+alias) })
-		found = len(hc.Links) < len(r.HostConfig.Links)
+		if found = len(hc.Links) < len(r.HostConfig.Links); len(hc.Links) == 0 {
+			hc.Links = nil // shown as a container's that never had one
+		}
 		r.HostConfig = &hc
 	})
 	if err == nil && !found {

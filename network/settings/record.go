@@ -6,6 +6,7 @@ package settings
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	mobynet "github.com/moby/moby/api/types/network"
@@ -66,6 +67,8 @@ func (n *Network) Inspect() mobynet.Inspect {
 	for _, p := range n.Pools {
 		i.IPAM.Config = append(i.IPAM.Config, mobynet.IPAMConfig{Subnet: p.Subnet, IPRange: p.Range, Gateway: p.Gateway, AuxAddress: p.Aux})
 	}
+	// Whatever the order they were asked for in, as in Docker.
+	slices.SortStableFunc(i.IPAM.Config, func(a, b mobynet.IPAMConfig) int { return a.Subnet.Addr().BitLen() - b.Subnet.Addr().BitLen() })
 	return i
 }
 

@@ -2,6 +2,8 @@ package scenario
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -49,6 +51,27 @@ func TestWaysOfNeighbours(t *testing.T) {
 				t.Errorf("a start in a private IPC namespace: %d %q", r.Code, r.Err)
 			}
 		})
+	}
+}
+
+// A copy into the working directory of a container that never ran finds it made.
+func TestCopyIntoTheWorkingDirectory(t *testing.T) {
+	d := start(t)
+	for _, c := range clients(d) {
+		file := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(file, []byte("brought\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		name := "cp-" + c.name
+		c.do("create", "--name", name, "-w", "/srv/app", busybox, "cat", "f").Must(t)
+		c.do("cp", file, name+":/srv/app").Must(t)
+		if got := c.do("start", "-a", name).Must(t); got != "brought" {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+	d.Sampan("network", "create", "--ipv6", "--subnet", "fd80:24e2:f998:72d6::/64", "--subnet", "172.28.0.0/16", "two").Must(t)
+	if got := d.Docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "two").Must(t); got != "172.28.0.0/16" {
+		t.Errorf("the first subnet is %s", got)
 	}
 }
 
