@@ -69,7 +69,11 @@ func tryClaim(dir, table string) (*os.File, error) {
 		}
 		err = lock(f, unix.F_OFD_SETLK, claimByte)
 		if err == nil && stillThere(f) {
-			return f, lock(f, unix.F_SETLK, nameByte)
+			if err := lock(f, unix.F_SETLK, nameByte); err != nil {
+				unclaim(f)
+				return nil, fmt.Errorf("lock %s: %w", path, err)
+			}
+			return f, nil
 		}
 		pid := holder(f)
 		f.Close()
