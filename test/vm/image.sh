@@ -1,5 +1,7 @@
 # Makes what the virtual machine boots, sourced by run.sh.
 
+disk_size=3G
+
 # install_modules TO NAME...: the kernel's modules whose paths contain a name,
 # with their dependencies' index.
 install_modules() {
@@ -19,7 +21,7 @@ make_initramfs() {
   cp /usr/bin/busybox "$tree/bin/busybox"
   ln -s busybox "$tree/bin/sh"
   ln -s ../bin/busybox "$tree/sbin/modprobe"
-  install_modules "$tree" /virtio /ext4/ /jbd2/ mbcache crc16 crc32 libcrc32c
+  install_modules "$tree" /virtio /nvdimm/ /acpi/nfit/ /ext4/ /jbd2/ mbcache crc16 crc32 libcrc32c
   install -m 755 test/vm/init "$tree/init"
   (cd "$tree" && find . | cpio -o -H newc --quiet) > "$1"
 }
@@ -83,5 +85,5 @@ make_disk() {
     [ -e "$tree$repo/$package/vm.test" ] || CGO_ENABLED=0 go test -c -o "$tree$repo/$package/vm.test" "./$package"
     [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$tree$repo/$package/"
   done < "$tree/vm/tests"
-  mke2fs -q -t ext4 -d "$tree" -L sampan-vm "$file" 3G > /dev/null
+  mke2fs -q -t ext4 -d "$tree" -L sampan-vm "$file" $disk_size > /dev/null
 }
