@@ -481,17 +481,21 @@ func TestDockerCheckpoint(t *testing.T) {
 	docker := callers()["docker"]
 	docker.begin = strings.Replace(docker.begin, "dockerd ", "dockerd --experimental ", 1)
 	docker.steps = []string{
-		"$K run -d --runtime other --network none --name c box " + count + " >/dev/null",
-		wait + `w "$K exec c" 3; $K exec c cat /tmp/n >$D/n`,
-		"$K checkpoint create --leave-running c zero; $K inspect -f '{{.State.Status}}' c",
-		"$K checkpoint create c one; $K wait c; $K inspect -f '{{.State.Status}}' c",
-		"$K checkpoint ls c",
-		"$K start --checkpoint one c; $K inspect -f '{{.State.Status}}' c",
-		wait + `w "$K exec c" $(cat $D/n)`,
-		"$K checkpoint rm c zero; $K checkpoint ls c",
-		"$K kill c >/dev/null; $K wait c; $K rm c >/dev/null; $K ps -aq",
+		"$K run -d --runtime other --network none --name cc box " + count + " >/dev/null",
+		wait + `w "$K exec cc" 3; $K exec cc cat /tmp/n >$D/n`,
+		"$K checkpoint create --leave-running cc zero; $K inspect -f '{{.State.Status}}' cc",
+		"$K checkpoint create cc one; $K wait cc; $K inspect -f '{{.State.Status}}' cc",
+		"$K checkpoint ls cc",
+		"$K start --checkpoint one cc; $K inspect -f '{{.State.Status}}' cc",
+		wait + `w "$K exec cc" $(cat $D/n)`,
+		"$K checkpoint rm cc zero; $K checkpoint ls cc",
+		"$K kill cc >/dev/null; $K wait cc; $K rm cc >/dev/null; $K ps -aq",
 	}
 	results := docker.compare(t, theirs)
+	// Where both did nothing they would agree as well.
+	if results[0] != "exit code 0" {
+		t.Fatalf("no container to save: %s", results[0])
+	}
 	if restored := results[5]; !strings.Contains(restored, "running") {
 		t.Errorf("the restored container is %q", restored)
 	}
