@@ -27,7 +27,7 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 	if e.Process == nil {
 		return nil, fault.New(fault.Invalid, "exec in container %s: no process is given", c.ID)
 	}
-	process := privs.WithHome(e.Process, c.Root)
+	process := privs.Environment(e.Process, c.Root)
 	linux := c.spec.Linux
 	if linux == nil {
 		linux = &specs.Linux{}

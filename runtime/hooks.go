@@ -185,7 +185,7 @@ func (l *launcher) containerHook(point string, number int, h specs.Hook, state l
 	if len(args) == 0 {
 		args = []string{h.Path}
 	}
-	b.Call(unix.SYS_EXECVE, b.Str(h.Path), b.Strs(args), b.Strs(h.Env))
+	b.Call(unix.SYS_EXECVE, b.Str(h.Path), b.Strs(args), b.Strs(hook.Env(h, point == createContainer, l.process)))
 	b.Mark(done)
 	b.Free(pid, result)
 }

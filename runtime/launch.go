@@ -220,7 +220,7 @@ func (l *launcher) findPlace() (done bool, err error) {
 
 // compile makes the program.
 func (l *launcher) compile() error {
-	l.process = privs.WithHome(l.process, l.root)
+	l.process = privs.Environment(l.process, l.root)
 	l.b = launch.NewBuilder()
 	pidJoined := l.ns.joins(unix.CLONE_NEWPID)
 	l.early = !pidJoined && (l.user != nil && l.ns.creates(unix.CLONE_NEWPID) || l.ns.creates(unix.CLONE_NEWTIME))

@@ -145,7 +145,7 @@ func (p *plan) attributes() error {
 			return err
 		}
 	}
-	if err := privs.Scheduler(p.b, p.process.Scheduler); err != nil {
+	if err := privs.Scheduler(p.b, p.process); err != nil {
 		return err
 	}
 	return privs.IOPriority(p.b, p.process.IOPriority)

@@ -182,7 +182,7 @@ func subgroups(g *cgroup.Group, list []string) (files []*os.File, retErr error) 
 			return files, fault.New(fault.Invalid, "--cgroup %s: unknown controller %s: the container has no group for it", s, controllers)
 		}
 		if !filepath.IsLocal(strings.TrimLeft(sub, "/")) && strings.Trim(sub, "/") != "" {
-			return files, fault.New(fault.Invalid, "--cgroup %s: %s is not a sub cgroup path", s, sub)
+			return files, fault.New(fault.Invalid, "--cgroup %s: bad sub cgroup path: %s leads out of the container's groups", s, sub)
 		}
 		slices.Sort(dirs)
 		for _, dir := range dirs {
@@ -244,8 +244,8 @@ func (o *execOptions) build(spec *specs.Spec, args []string) (*specs.Process, er
 	return p, speccheck.Process(p)
 }
 
-// withCaps adds capabilities as runc does: to all sets but inheritable, and to
-// ambient only if that was in use (CVE-2022-29162).
+// withCaps adds capabilities as runc does: to all sets but inheritable (CVE-2022-29162),
+// and to ambient those that are inheritable already.
 func withCaps(have *specs.LinuxCapabilities, add []string) *specs.LinuxCapabilities {
 	c := new(specs.LinuxCapabilities)
 	if have != nil {
@@ -253,6 +253,12 @@ func withCaps(have *specs.LinuxCapabilities, add []string) *specs.LinuxCapabilit
 	}
 	for _, set := range []*[]string{&c.Bounding, &c.Effective, &c.Permitted} {
 		*set = append(slices.Clone(*set), add...)
+	}
+	c.Ambient = slices.Clone(c.Ambient)
+	for _, name := range add {
+		if slices.Contains(c.Inheritable, name) {
+			c.Ambient = append(c.Ambient, name)
+		}
 	}
 	return c
 }

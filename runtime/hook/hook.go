@@ -59,6 +59,19 @@ func each(ctx context.Context, point string, hooks []specs.Hook, state *specs.St
 	return nil
 }
 
+// Env is what a hook in the container's namespaces gets: without an environment of its
+// own what runc gives it, which is the runtime's on the host's file system and that of
+// the program in the container.
+func Env(h specs.Hook, host bool, p *specs.Process) []string {
+	switch {
+	case h.Env != nil:
+		return h.Env
+	case host:
+		return os.Environ()
+	}
+	return p.Env
+}
+
 func run(ctx context.Context, h specs.Hook, input []byte) error {
 	if h.Timeout != nil {
 		var cancel context.CancelFunc
@@ -70,10 +83,7 @@ func run(ctx context.Context, h specs.Hook, input []byte) error {
 	if len(cmd.Args) == 0 {
 		cmd.Args = []string{h.Path}
 	}
-	cmd.Env = h.Env
-	if cmd.Env == nil {
-		cmd.Env = []string{} // nil would mean ours
-	}
+	cmd.Env = h.Env // without one it gets ours, as from runc
 	cmd.Stdin = bytes.NewReader(input)
 	cmd.WaitDelay = afterEnd
 	out, err := cmd.CombinedOutput()

@@ -37,6 +37,21 @@ func TestRun(t *testing.T) {
 			t.Error("the hook inherited the environment of the runtime")
 		}
 	})
+	t.Run("without an environment it gets ours, as from runc", func(t *testing.T) {
+		t.Setenv("OF_THE_RUNTIME", "yes")
+		h := shell("test $OF_THE_RUNTIME = yes")
+		h.Env = nil
+		if err := Run(ctx, "prestart", []specs.Hook{h}, state); err != nil {
+			t.Error(err)
+		}
+		inside := &specs.Process{Env: []string{"A=b"}}
+		if got := Env(h, false, inside); len(got) != 1 || got[0] != "A=b" {
+			t.Errorf("in the container it gets %q", got)
+		}
+		if got := Env(specs.Hook{Env: []string{}}, false, inside); len(got) != 0 {
+			t.Errorf("an empty one becomes %q", got)
+		}
+	})
 	t.Run("the first failure ends it", func(t *testing.T) {
 		os.Remove(out)
 		err := Run(ctx, "createRuntime", []specs.Hook{shell("echo why; exit 3"), shell("touch " + out)}, state)

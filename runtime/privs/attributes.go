@@ -94,8 +94,19 @@ func IOPriority(b *launch.Builder, p *specs.LinuxIOPriority) error {
 	return nil
 }
 
-// Scheduler adds the scheduling policy (sched_setattr(2)).
-func Scheduler(b *launch.Builder, s *specs.Scheduler) error {
+// Scheduler adds the scheduling policy (sched_setattr(2)). Unless an exec has processors
+// of its own the process may run on all of its cpuset: a mask that somebody gave the
+// engine (taskset, CPUAffinity= of systemd) is not the container's, as for runc 1.4.
+func Scheduler(b *launch.Builder, p *specs.Process) error {
+	if p.ExecCPUAffinity == nil {
+		all := b.Space(maxProcessors / 8)
+		for i := range all.Bytes() {
+			all.Bytes()[i] = 0xff
+		}
+		b.At("run on all processors of the cpuset")
+		b.Call(unix.SYS_SCHED_SETAFFINITY, launch.Int(0), launch.Int(maxProcessors/8), all.Addr()).Ignore()
+	}
+	s := p.Scheduler
 	if s == nil {
 		return nil
 	}
@@ -130,3 +141,6 @@ func Scheduler(b *launch.Builder, s *specs.Scheduler) error {
 	b.Call(unix.SYS_SCHED_SETATTR, launch.Int(0), m.Addr(), launch.Int(0))
 	return nil
 }
+
+// maxProcessors is more than a machine has: the kernel cuts a mask to its own length.
+const maxProcessors = 1024

@@ -1,6 +1,7 @@
 package privs
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -60,11 +61,14 @@ type caps struct {
 	have capSet // permitted set of the process before it gives anything up
 }
 
-func parseCaps(c *specs.LinuxCapabilities) (*caps, error) {
+// parseCaps reads the five sets. What is no capability that this package knows is left
+// out with a warning, as config.md demands (Linux process).
+func parseCaps(c *specs.LinuxCapabilities, warn func(string)) *caps {
 	var out caps
 	if c == nil {
-		return &out, nil
+		return &out
 	}
+	var unknown []string
 	for _, set := range []struct {
 		to    *capSet
 		names []string
@@ -74,19 +78,22 @@ func parseCaps(c *specs.LinuxCapabilities) (*caps, error) {
 	} {
 		for _, name := range set.names {
 			bit, ok := capBit(name)
-			if !ok {
-				return nil, fault.New(fault.Invalid, "unknown capability %q (names look like CAP_NET_ADMIN)", name)
+			if !ok && !slices.Contains(unknown, name) {
+				unknown = append(unknown, name)
 			}
 			*set.to |= bit
 		}
 	}
-	return &out, nil
+	if len(unknown) > 0 {
+		warn(fmt.Sprintf("ignoring unknown or unavailable capabilities: %q (names look like CAP_NET_ADMIN)", unknown))
+	}
+	return &out
 }
 
 func capBit(name string) (capSet, bool) {
-	short := strings.TrimPrefix(strings.ToUpper(name), "CAP_")
+	short, prefixed := strings.CutPrefix(name, "CAP_")
 	for i, n := range capNames {
-		if n == short {
+		if prefixed && n == short {
 			return 1 << i, true
 		}
 	}
@@ -144,9 +151,12 @@ func (c *caps) limit(userNS bool, warn func(string)) error {
 	if extra := c.effective &^ c.permitted; extra != 0 {
 		return fault.New(fault.Invalid, "capabilities: %s are effective but not permitted", extra.names())
 	}
-	// What `runc spec` writes has ambient capabilities that are not inheritable. The
-	// kernel cannot have that, and runc and crun leave them out as well.
-	c.ambient &= c.permitted & c.inheritable
+	// What `runc spec` wrote before 1.2 has ambient capabilities that are not inheritable.
+	// The kernel cannot have that, and runc and crun leave them out as well.
+	if lost := c.ambient &^ (c.permitted & c.inheritable); lost != 0 {
+		warn("can't raise ambient capability " + lost.names() + ": it is not both permitted and inheritable")
+		c.ambient &^= lost
+	}
 	return nil
 }
 

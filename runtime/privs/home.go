@@ -16,26 +16,73 @@ import (
 // maxPasswd bounds what is read of a container's /etc/passwd (CVE-2024-5154 and its like).
 const maxPasswd = 1 << 20
 
-// WithHome gives a process that has no HOME, or an empty one, the one of its user in the container's
-// /etc/passwd, "/" if there is none, as runc and crun do: programs of callers that know
+// Environment settles the environment of a process. Of a variable that is there more
+// than once the last one counts, as for runc: getenv(3) finds the first, a shell the last.
+//
+// A process that has no HOME, or an empty one, gets that of its user in the container's
+// /etc/passwd, "/" if there is none, as from runc and crun: programs of callers that know
 // those rely on it. The file is hostile: it is looked up below the root, must be a
 // regular file, and is read in bounds. A file that is mounted over it is not seen at the
 // first start, when nothing is mounted yet.
-func WithHome(p *specs.Process, root *os.File) *specs.Process {
-	at := slices.IndexFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") })
-	if at >= 0 && p.Env[at] != "HOME=" {
-		return p
+func Environment(p *specs.Process, root *os.File) *specs.Process {
+	env, home := last(p.Env), ""
+	for i, e := range env {
+		if value, ok := strings.CutPrefix(e, "HOME="); ok && value != "" {
+			home = value
+		} else if ok {
+			env = slices.Delete(slices.Clone(env), i, i+1)
+			break
+		}
 	}
-	home := "/"
-	if root != nil {
-		home = homeOf(root, p.User.UID)
+	if home == "" {
+		home = "/"
+		if root != nil {
+			home = homeOf(root, p.User.UID)
+		}
+		env = append(env[:len(env):len(env)], "HOME="+home)
 	}
 	with := *p
-	with.Env = append(slices.Clip(p.Env), "HOME="+home)
-	if at >= 0 {
-		with.Env = slices.Delete(slices.Clone(with.Env), at, at+1)
-	}
+	with.Env = env
 	return &with
+}
+
+// last returns a list that has only the last of each variable; a list without such
+// doubles as it is.
+func last(env []string) []string {
+	if !doubled(env) {
+		return env
+	}
+	seen := make(map[string]bool, len(env))
+	out := make([]string, 0, len(env))
+	for _, e := range slices.Backward(env) {
+		if name := nameOf(e); !seen[name] {
+			seen[name] = true
+			out = append(out, e)
+		}
+	}
+	slices.Reverse(out)
+	return out
+}
+
+// doubled looks for a variable that is there twice. Most lists are so short that
+// comparing is faster than a map; long ones are taken for doubled.
+func doubled(env []string) bool {
+	const short = 64
+	for i, e := range env {
+		name := nameOf(e)
+		for _, other := range env[:min(i, short)] {
+			if strings.HasPrefix(other, name) && nameOf(other) == name {
+				return true
+			}
+		}
+	}
+	return len(env) > short
+}
+
+// nameOf is what stands before the first "=".
+func nameOf(variable string) string {
+	name, _, _ := strings.Cut(variable, "=")
+	return name
 }
 
 func homeOf(root *os.File, uid uint32) string {

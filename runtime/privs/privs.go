@@ -45,10 +45,7 @@ const defaultUmask = 0o022
 //     with it: capabilities, then filter, so that the filter may forbid capset
 func Settle(b *launch.Builder, c Config) error {
 	p := c.Process
-	caps, err := parseCaps(p.Capabilities)
-	if err != nil {
-		return err
-	}
+	caps := parseCaps(p.Capabilities, c.Warn)
 	if weak.Off("inheritable") {
 		caps.inheritable = caps.bounding
 	}

@@ -95,11 +95,7 @@ func TestInvalid(t *testing.T) {
 		{"gid -1", func(s *specs.Spec) { s.Process.User.GID = noID }, "process.user.gid"},
 		{"group -1", func(s *specs.Spec) { s.Process.User.AdditionalGids = []uint32{1, noID} }, "additionalGids"},
 		{"umask", func(s *specs.Spec) { s.Process.User.Umask = ptr(uint32(0o1000)) }, "umask 01000"},
-		{"capability", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_ROOT"} }, `bounding has "CAP_ROOT"`},
-		{"capability without prefix", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CHOWN"} }, "write it as CAP_CHOWN"},
-		{"two capabilities in one", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_CHOWN DAC_OVERRIDE"} }, "no capability"},
 		{"effective", func(s *specs.Spec) { s.Process.Capabilities.Effective = []string{"CAP_CHOWN"} }, "not in permitted"},
-		{"ambient", func(s *specs.Spec) { s.Process.Capabilities.Ambient = []string{"CAP_NONE"} }, `ambient has "CAP_NONE"`},
 		{"rlimit", func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "NOFILE"}} }, `has "NOFILE"`},
 		{"rlimit order", func(s *specs.Spec) {
 			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 2, Hard: 1}}
