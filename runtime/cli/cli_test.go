@@ -220,7 +220,6 @@ func TestRunRefuses(t *testing.T) {
 		{"mount source", func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "/no/such/dir", Type: "bind", Options: []string{"bind"}})
 		}, 1, "/no/such/dir"},
-		{"capability", func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_X"} }, 1, "CAP_X"},
 		{"sysctl", func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.core_pattern": "x"} }, 1, "not namespaced"},
 		{"memory", func(s *specs.Spec) {
 			one := int64(1)

@@ -244,8 +244,8 @@ func (o *execOptions) build(spec *specs.Spec, args []string) (*specs.Process, er
 	return p, speccheck.Process(p)
 }
 
-// withCaps adds capabilities as runc does: to all sets but inheritable (CVE-2022-29162),
-// and to ambient those that are inheritable already.
+// withCaps adds capabilities as runc does: not to inheritable (CVE-2022-29162), and to
+// ambient those that are inheritable already.
 func withCaps(have *specs.LinuxCapabilities, add []string) *specs.LinuxCapabilities {
 	c := new(specs.LinuxCapabilities)
 	if have != nil {
@@ -254,12 +254,8 @@ func withCaps(have *specs.LinuxCapabilities, add []string) *specs.LinuxCapabilit
 	for _, set := range []*[]string{&c.Bounding, &c.Effective, &c.Permitted} {
 		*set = append(slices.Clone(*set), add...)
 	}
-	c.Ambient = slices.Clone(c.Ambient)
-	for _, name := range add {
-		if slices.Contains(c.Inheritable, name) {
-			c.Ambient = append(c.Ambient, name)
-		}
-	}
+	inherited := slices.DeleteFunc(slices.Clone(add), func(name string) bool { return !slices.Contains(c.Inheritable, name) })
+	c.Ambient = append(slices.Clone(c.Ambient), inherited...)
 	return c
 }
 

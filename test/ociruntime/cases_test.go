@@ -80,6 +80,9 @@ func processFields() []field {
 		{"config.md#configProcess", "cwd", "pwd", func(l *lab, s *specs.Spec) { s.Process.Cwd = "/usr" }, "^/usr$", "", ""},
 		{"config.md#configProcess", "cwd is made", "pwd", func(l *lab, s *specs.Spec) { s.Process.Cwd = "/made/deep" }, "^/made/deep$", "", ""},
 		{"config.md#configProcess", "cwd relative", "true", func(l *lab, s *specs.Spec) { s.Process.Cwd = "usr" }, "", "absolute", ""},
+		{"config.md#configProcess", "variable twice", "env | sort | grep -v -e PWD -e SHLVL", func(l *lab, s *specs.Spec) {
+			s.Process.Env = []string{"ONE=two", "PATH=/bin", "ONE=", "HOME="}
+		}, "(?s)^HOME=/root\nONE=\nPATH=/bin$", "", "this runc hands both on, and an empty HOME; 1.3 does as we do"},
 		{"config.md#configProcess", "env", "env | sort | grep -v -e PWD -e SHLVL", func(l *lab, s *specs.Spec) { s.Process.Env = append(s.Process.Env, "A=b c", "X=") }, "(?s)^A=b c\nHOME=/root\nPATH=/bin\nTERM=xterm\nX=$", "", ""},
 		{"config.md#configProcess", "home of a user", "echo $HOME", func(l *lab, s *specs.Spec) {
 			s.Process.User.UID = 77
@@ -105,6 +108,9 @@ func processFields() []field {
 			s.Process.User = specs.User{UID: 1000, GID: 1000}
 			s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_KILL"}, Permitted: []string{"CAP_KILL"}, Effective: []string{"CAP_KILL"}, Inheritable: []string{"CAP_KILL"}, Ambient: []string{"CAP_KILL"}}
 		}, `(?s)CapInh:\s0{14}20.CapPrm:\s0{14}20.CapEff:\s0{14}20.CapBnd:\s0{14}21.CapAmb:\s0{14}20`, "", ""},
+		{"config.md#configLinuxProcess", "capability that nobody knows", "grep CapBnd /proc/self/status", func(l *lab, s *specs.Spec) {
+			s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_NOSUCH", "CAP_KILL", "CHOWN"}}
+		}, `CapBnd:\s0{14}20`, "", ""},
 		{"config.md#configLinuxProcess", "capability that cannot be given", "grep CapBnd /proc/self/status", func(l *lab, s *specs.Spec) {
 			s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_SYS_RESOURCE", "CAP_KILL"}}
 		}, `CapBnd:\s0{9}[01]000020`, "", "runc fails where the specification wants a warning"},

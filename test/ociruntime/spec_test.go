@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -464,6 +465,32 @@ func TestExecAffinity(t *testing.T) {
 	}
 	write(&specs.CPUAffinity{Final: "none"})
 	l.refused("execCPUAffinity.final", "exec", "-p", "process.json", id)
+}
+
+// What somebody gave the engine (taskset, CPUAffinity= of systemd) is not the container's.
+func TestProcessorsOfTheEngine(t *testing.T) {
+	l := newLab(t, ours)
+	var all unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &all))
+	if all.Count() < 2 {
+		t.Skip("this machine has one processor")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer func() { must(t, unix.SchedSetaffinity(0, &all)) }()
+	l.write(base("grep Cpus_allowed_list /proc/self/status"))
+	wide := l.ok("run", l.id())
+	for cpu := range 1024 {
+		if all.IsSet(cpu) {
+			var one unix.CPUSet
+			one.Set(cpu)
+			must(t, unix.SchedSetaffinity(0, &one)) // of this thread, and so of what it starts
+			break
+		}
+	}
+	if got := l.ok("run", l.id()); got != wide {
+		t.Errorf("the container runs on %q, without a mask on %q", got, wide)
+	}
 }
 
 // features.md: the structure, and that what it names is taken.
