@@ -130,11 +130,11 @@ func (s *Service) unshared(n *network) error {
 		if n.device != "" && o.device == n.device {
 			return fault.New(fault.Conflict, "the bridge %s belongs to the network %s already", n.device, o.record.Name)
 		}
-		if n.record.Driver != settings.Macvlan || o.record.Driver != settings.Macvlan || o.record.ConfigOnly {
+		if !n.record.OnWire() || !o.record.OnWire() || o.record.ConfigOnly {
 			continue
 		}
-		mine, _ := n.record.Macvlan()
-		theirs, _ := o.record.Macvlan()
+		mine, _ := n.record.Wire()
+		theirs, _ := o.record.Wire()
 		if mine.Parent != "" && mine.Parent == theirs.Parent {
 			return fault.New(fault.Forbidden, "network %s is already using parent interface %s", o.record.Name, mine.Parent)
 		}

@@ -140,6 +140,9 @@ func (s *Service) reserveEndpoint(b *sandbox, r EndpointRequest) (_ *network, _ 
 	if b.in(n.record.ID) != nil {
 		return nil, nil, fault.New(fault.Forbidden, "endpoint with name %s already exists in network %s", b.Container, n.record.Name)
 	}
+	if n.record.Driver == settings.IPvlan && r.MAC != nil {
+		return nil, nil, fault.New(fault.Invalid, "containers in the network %s have the MAC address of its parent (ipvlan): leave out --mac-address, or use macvlan", n.record.Name)
+	}
 	e := &endpoint{Endpoint: Endpoint{
 		Network: n.record.Name, NetworkID: n.record.ID, EndpointID: newID(), MAC: r.MAC, Priority: r.Priority,
 		Links: r.Links, Internal: n.record.Internal,
@@ -166,6 +169,9 @@ func (s *Service) reserveEndpoint(b *sandbox, r EndpointRequest) (_ *network, _ 
 	}
 	if err := s.takeAddresses(n, e, r); err != nil {
 		return nil, nil, err
+	}
+	if n.record.Driver == settings.IPvlan {
+		return n, e, nil // its links have the address of their parent
 	}
 	if e.MAC == nil {
 		e.MAC = macOf(e.Addrs())

@@ -169,7 +169,7 @@ func (s *Service) openDriver(n *network) (err error) {
 	switch {
 	case n.device != "":
 		n.driver, err = s.openBridge(n)
-	case n.record.Driver == settings.Macvlan && len(n.pools) > 0:
+	case n.record.OnWire() && len(n.pools) > 0:
 		n.driver, err = openMacvlan(n.record)
 	}
 	return err
@@ -223,18 +223,18 @@ func (s *Service) bridgeAddresses(n *network) []netip.Prefix {
 }
 
 func openMacvlan(r *settings.Network) (driver.Driver, error) {
-	o, err := r.Macvlan()
+	o, err := r.Wire()
 	if err != nil {
 		return nil, err
 	}
-	m, err := macvlan.Open(macvlan.Config{Parent: macvlanParent(r, o), Mode: o.Mode, MTU: o.MTU})
+	m, err := macvlan.Open(macvlan.Config{Parent: macvlanParent(r, o), Mode: o.Mode, MTU: o.MTU, IPvlan: o.IPvlan, IPMode: o.IPMode, Flags: o.IPVFlags})
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-func macvlanParent(r *settings.Network, o *settings.MacvlanOptions) string {
+func macvlanParent(r *settings.Network, o *settings.WireOptions) string {
 	if o.Parent != "" {
 		return o.Parent
 	}

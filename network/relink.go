@@ -10,7 +10,6 @@ import (
 
 	"github.com/sampan-containers/sampan/network/netlink"
 	"github.com/sampan-containers/sampan/network/netns"
-	"github.com/sampan-containers/sampan/network/settings"
 )
 
 // survey notes which links the host has, for Unlinked.
@@ -45,7 +44,7 @@ func (s *Service) Unlinked(containerID string) bool {
 		if n == nil || n.driver == nil {
 			continue
 		}
-		if n.record.Driver == settings.Macvlan || !s.links[e.Link] {
+		if n.record.OnWire() || !s.links[e.Link] {
 			return true
 		}
 	}

@@ -1,4 +1,4 @@
-// Package network owns the containers' networks: it makes bridges and macvlan
+// Package network owns the containers' networks: it makes bridges, macvlan and ipvlan
 // links, gives each container a namespace with addresses in it, publishes ports
 // and writes the contents of hosts, hostname and resolv.conf. Everything reaches
 // the kernel by netlink; no iptables, ip or proxy process is run.

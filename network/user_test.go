@@ -349,9 +349,6 @@ func TestMacvlan(t *testing.T) {
 	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "x", Driver: "macvlan", Options: map[string]string{"parent": "nope"}}); !errors.Is(err, fault.Invalid) {
 		t.Errorf("a parent that does not exist: %v", err)
 	}
-	if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "x", Driver: "ipvlan"}); !errors.Is(err, fault.NotImplemented) {
-		t.Errorf("ipvlan: %v", err)
-	}
 	t.Run("without a parent", func(t *testing.T) {
 		if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "nowhere", Driver: "macvlan"}); errors.Is(err, fault.NotImplemented) {
 			t.Skip(err)

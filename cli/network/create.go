@@ -62,7 +62,7 @@ func NewCreate(a *app.App) *cobra.Command {
 		},
 	}, "network create")
 	fs := cmd.Flags()
-	fs.StringVarP(&o.Driver, "driver", "d", "bridge", "Driver (bridge, macvlan)")
+	fs.StringVarP(&o.Driver, "driver", "d", "bridge", "Driver (bridge, macvlan, ipvlan)")
 	fs.VarP(&o.opts, "opt", "o", "Option of the driver (NAME=VALUE)")
 	fs.Var(&o.labels, "label", "Label of the network (NAME[=VALUE])")
 	fs.BoolVar(&o.Internal, "internal", false, "Give the network no way out")

@@ -216,8 +216,8 @@ func networkOptions(texts []string) (map[string]map[string]string, error) {
 	all := map[string]map[string]string{}
 	for _, text := range texts {
 		driver, rest, _ := strings.Cut(text, "=")
-		if driver != settings.Bridge && driver != settings.Macvlan {
-			return nil, fmt.Errorf("--default-network-opt %s: networks of the driver %q have no options (want bridge=OPTION=VALUE or macvlan=OPTION=VALUE)", text, driver)
+		if driver != settings.Bridge && driver != settings.Macvlan && driver != settings.IPvlan {
+			return nil, fmt.Errorf("--default-network-opt %s: networks of the driver %q have no options (want bridge=OPTION=VALUE, macvlan=… or ipvlan=…)", text, driver)
 		}
 		options := map[string]string{}
 		if strings.HasPrefix(rest, "{") {

@@ -252,7 +252,7 @@ func (d *daemon) system(id string) systemroutes.Config {
 		ID: id, Root: d.cfg.dataRoot, Version: version.Version, Commit: version.Commit, Labels: d.cfg.labels,
 		Debug: d.cfg.debug, Experimental: d.cfg.experimental, LiveRestore: d.cfg.liveRestore,
 		StorageDriver: d.snapshots.Name(), LoggingDriver: d.cfg.logDriver, LoggingDrivers: request.LogDrivers(),
-		NetworkDrivers: []string{"bridge", "host", "macvlan", "null"}, CgroupDriver: d.cfg.cgroupDriver(), Firewall: d.cfg.firewall,
+		NetworkDrivers: []string{"bridge", "host", "ipvlan", "macvlan", "null"}, CgroupDriver: d.cfg.cgroupDriver(), Firewall: d.cfg.firewall,
 		Runtimes:        d.cfg.runtimes.listed(),
 		DefaultRuntime:  d.cfg.defaultRuntime,
 		SecurityOptions: []string{"name=seccomp,profile=" + profile},

@@ -1,6 +1,6 @@
-// Package macvlan is the driver of macvlan networks: each container gets a link
-// with a MAC address of its own on a link of the host, and is a machine of its
-// own on that wire. Nothing is filtered or translated, and the host itself does
+// Package macvlan is the driver of macvlan and ipvlan networks: each container gets a link
+// on a link of the host, and is a machine of its own on that wire: macvlan with a MAC
+// address of its own, ipvlan with that of the host's link. Nothing is filtered or translated, and the host itself does
 // not reach the containers through the parent link: the kernel keeps the two
 // apart. A parent such as eth0.20 that does not exist is made, as VLAN 20 of
 // eth0, and goes with the network; without a parent the network leads nowhere.
@@ -31,6 +31,9 @@ const (
 	leaveEvery = 10 * time.Millisecond
 )
 
+// probe is the name of a link that is asked for without a parent, and so never made.
+const probe = "ipv-probe"
+
 // maxVLAN is the highest VLAN number (802.1Q).
 const maxVLAN = 4094
 
@@ -39,6 +42,9 @@ type Config struct {
 	Parent string // made if it does not exist
 	Mode   uint32 // see netlink.MacvlanMode
 	MTU    int
+	// IPvlan makes ipvlan links, with this mode and these flags (netlink.IPvlanMode).
+	IPvlan        bool
+	IPMode, Flags uint16
 }
 
 // Macvlan is a macvlan network in the kernel.
@@ -56,6 +62,10 @@ func Open(cfg Config) (*Macvlan, error) {
 		return nil, err
 	}
 	m := &Macvlan{cfg: cfg, host: host}
+	if cfg.IPvlan && errors.Is(host.Do(netlink.CreateIPvlan(netlink.IPvlan{Name: probe})), unix.EOPNOTSUPP) {
+		host.Close()
+		return nil, fault.New(fault.NotImplemented, "this host's kernel has no ipvlan (module ipvlan): use the driver macvlan")
+	}
 	if _, err := m.parent(); err != nil {
 		host.Close()
 		return nil, err
@@ -73,7 +83,7 @@ func (m *Macvlan) parent() (int, error) {
 		}
 	}
 	if err != nil {
-		return 0, fault.Wrap(fault.Unavailable, fmt.Errorf("set up the parent %s of a macvlan network: %w", m.cfg.Parent, err))
+		return 0, fault.Wrap(fault.Unavailable, fmt.Errorf("set up the parent interface %s: %w", m.cfg.Parent, err))
 	}
 	return link.Index, nil
 }
@@ -125,15 +135,13 @@ func (m *Macvlan) Attach(_ context.Context, sb *netns.Sandbox, ep driver.Endpoin
 	// carried others no passthru, until the kernel has taken theirs away, which goes with
 	// the ended namespace.
 	for until := time.Now().Add(leaveWait); ; time.Sleep(leaveEvery) {
-		err = m.host.Do(netlink.CreateMacvlan(netlink.Macvlan{
-			Name: ep.Name, Parent: parent, Mode: m.cfg.Mode, MAC: ep.MAC, MTU: m.cfg.MTU, NS: int(sb.File.Fd()),
-		}))
+		err = m.host.Do(m.link(parent, sb, ep))
 		if !errors.Is(err, unix.EINVAL) || time.Now().After(until) {
 			break
 		}
 	}
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the interface %s: %w (an interface carries one passthru container, and no macvlan beside a bridge)", ep.ContainerID, m.cfg.Parent, err))
+		return fault.Wrap(fault.Unavailable, fmt.Errorf("connect container %.12s to the interface %s: %w (an interface carries one passthru container, and one of macvlan, ipvlan and a bridge)", ep.ContainerID, m.cfg.Parent, err))
 	}
 	// A link of the last run with the same address goes with its namespace, which
 	// the kernel takes its time for.
@@ -143,6 +151,13 @@ func (m *Macvlan) Attach(_ context.Context, sb *netns.Sandbox, ep driver.Endpoin
 			return err
 		}
 	}
+}
+
+func (m *Macvlan) link(parent int, sb *netns.Sandbox, ep driver.Endpoint) *netlink.Request {
+	if m.cfg.IPvlan {
+		return netlink.CreateIPvlan(netlink.IPvlan{Name: ep.Name, Parent: parent, Mode: m.cfg.IPMode, Flags: m.cfg.Flags, MTU: m.cfg.MTU, NS: int(sb.File.Fd())})
+	}
+	return netlink.CreateMacvlan(netlink.Macvlan{Name: ep.Name, Parent: parent, Mode: m.cfg.Mode, MAC: ep.MAC, MTU: m.cfg.MTU, NS: int(sb.File.Fd())})
 }
 
 // Publish does nothing: the container has its own address on the wire.

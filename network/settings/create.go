@@ -80,15 +80,13 @@ func (n *Network) configFrom(name string, find func(string) (*Network, error)) e
 
 func (n *Network) check() error {
 	switch n.Driver {
-	case Bridge, Macvlan:
+	case Bridge, Macvlan, IPvlan:
 	case Host, Null, "none":
 		return fault.New(fault.Forbidden, "only one instance of %q network is allowed", n.Driver)
-	case "ipvlan":
-		return fault.New(fault.NotImplemented, "driver ipvlan is not available yet (use macvlan)")
 	case "overlay":
 		return fault.New(fault.NotImplemented, "driver overlay needs a cluster, which this engine is not part of (use bridge)")
 	default:
-		return fault.New(fault.NotFound, "could not find network driver %q: plugins are not available (use bridge or macvlan)", n.Driver)
+		return fault.New(fault.NotFound, "could not find network driver %q: plugins are not available (use bridge, macvlan or ipvlan)", n.Driver)
 	}
 	if n.NoIPv4 && !n.IPv6 {
 		return invalid("network %s would have no addresses at all: IPv4 or IPv6 must be enabled", n.Name)
@@ -114,8 +112,8 @@ func (n *Network) check() error {
 	if n.Driver == Bridge && (v4 > 1 || len(n.Pools)-v4 > 1) {
 		return fault.New(fault.Forbidden, "bridge driver doesn't support multiple subnets: name one of each address family")
 	}
-	if n.Driver == Macvlan {
-		_, err := n.Macvlan()
+	if n.OnWire() {
+		_, err := n.Wire()
 		return err
 	}
 	_, err := n.Bridge()

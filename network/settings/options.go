@@ -153,34 +153,50 @@ func (n *Network) Bridge() (*BridgeOptions, error) {
 	return o, r.rest()
 }
 
-// MacvlanOptions are the options of a macvlan network.
-type MacvlanOptions struct {
+// WireOptions are the options of a macvlan or ipvlan network.
+type WireOptions struct {
 	Parent string // "" = a link that leads nowhere
-	Mode   uint32
 	MTU    int
+	Mode   uint32 // of macvlan
+	// IPvlan says that it is one; these are its mode and its flag.
+	IPvlan           bool
+	IPMode, IPVFlags uint16
 }
 
-// Macvlan reads the options of a macvlan network.
-func (n *Network) Macvlan() (*MacvlanOptions, error) {
+// Wire reads the options of a macvlan or ipvlan network.
+func (n *Network) Wire() (*WireOptions, error) {
 	r := &reader{options: n.Options, read: map[string]bool{}}
-	o := &MacvlanOptions{Parent: r.text(parentOption), MTU: r.mtu(n.IPv6)}
-	mode := r.text("macvlan_mode")
-	var ok bool
-	if o.Mode, ok = netlink.MacvlanMode(mode); !ok {
-		r.fail(invalid("network option macvlan_mode: unknown mode %q (bridge, private, vepa or passthru)", mode))
+	o := &WireOptions{Parent: r.text(parentOption), MTU: r.mtu(n.IPv6), IPvlan: n.Driver == IPvlan}
+	known := "parent, macvlan_mode"
+	if o.IPvlan {
+		known = "parent, ipvlan_mode, ipvlan_flag"
+		o.IPMode = number(r, "ipvlan_mode", netlink.IPvlanMode, "l2, l3 or l3s")
+		o.IPVFlags = number(r, "ipvlan_flag", netlink.IPvlanFlag, "bridge, private or vepa")
+	} else {
+		o.Mode = number(r, "macvlan_mode", netlink.MacvlanMode, "bridge, private, vepa or passthru")
 	}
 	switch {
 	case o.Parent == "lo":
-		r.fail(invalid("network option parent: the loopback interface cannot carry a macvlan network"))
+		r.fail(invalid("network option parent: the loopback interface cannot carry such a network"))
 	case o.Parent != "" && !ValidInterface(o.Parent):
 		r.fail(invalid("network option parent: %q cannot be the name of an interface", o.Parent))
 	}
 	for key := range n.Options {
 		if !r.read[key] && !strings.HasPrefix(key, prefix) {
-			r.fail(invalid("network option %s is not known for the driver macvlan (parent, macvlan_mode)", key))
+			r.fail(invalid("network option %s is not known for the driver %s (%s)", key, n.Driver, known))
 		}
 	}
 	return o, r.rest()
+}
+
+// number reads an option whose values are names of numbers.
+func number[N any](r *reader, key string, of func(string) (N, bool), names string) N {
+	text := r.text(key)
+	v, ok := of(text)
+	if !ok {
+		r.fail(invalid("network option %s: unknown mode %q (%s)", key, text, names))
+	}
+	return v
 }
 
 // ValidInterface tells whether the kernel takes the name for a device.

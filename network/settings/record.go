@@ -18,7 +18,11 @@ const (
 	Host    = "host"
 	Null    = "null" // of the network none
 	Macvlan = "macvlan"
+	IPvlan  = "ipvlan"
 )
+
+// OnWire tells whether containers have links on an interface of the host.
+func (n *Network) OnWire() bool { return n.Driver == Macvlan || n.Driver == IPvlan }
 
 // Network is a network in the state store.
 type Network struct {
