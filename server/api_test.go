@@ -319,6 +319,9 @@ func (i images) Import(_ context.Context, r io.Reader, o image.ImportOptions, pr
 }
 func (i images) Pull(_ context.Context, name string, o transfer.PullOptions, _ io.Writer) error {
 	i.pulled = name + ":" + o.Tag
+	if name == "unreachable" {
+		return fault.New(fault.Unavailable, "pull %s: connection refused", name)
+	}
 	return fault.New(fault.NotImplemented, "pull %s: not yet", name)
 }
 func (i images) Push(_ context.Context, name string, o transfer.PushOptions, progress io.Writer) error {
@@ -492,6 +495,7 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/v1.41/images/app/tag?repo=x&tag=:", ``, 400, `…is no image tag`},
 		{"DELETE", "/v1.41/images/a/b:c?force=1&noprune=1", ``, 200, `…a/b:ctrue false`},
 		{"POST", "/v1.41/images/create?fromImage=debian&tag=12", ``, 501, `…pull debian`},
+		{"POST", "/v1.41/images/create?fromImage=unreachable&tag=1", ``, 500, `…connection refused`},
 		{"POST", "/v1.41/images/quay.io/team/web/push?tag=1", ``, 200, `…push quay.io/team/web: too late`},
 		{"POST", "/v1.41/images/create", ``, 400, `…fromSrc`},
 		{"POST", "/v1.41/images/create?fromSrc=file:///etc/passwd", ``, 400, `…file:///etc/passwd`},

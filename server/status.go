@@ -25,6 +25,16 @@ var statuses = map[*fault.Class]int{
 // errTooLarge is refused with its own status, which no domain error needs.
 var errTooLarge = errors.New("request too large")
 
+// FromRegistry is an error about a registry as clients are to get it. One that
+// cannot be reached is 500, as in Docker: a 503 is this daemon's own state, and
+// testcontainers, for one, asks again for a quarter of an hour.
+func FromRegistry(err error) error {
+	if fault.Of(err) != fault.Unavailable {
+		return err
+	}
+	return errors.New(err.Error())
+}
+
 // StatusOf returns the HTTP status of an error; an error without a class is 500.
 func StatusOf(err error) int {
 	if errors.Is(err, errTooLarge) {

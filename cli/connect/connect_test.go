@@ -256,6 +256,14 @@ func TestTLS(t *testing.T) {
 	if _, err := c.Hijack(t.Context(), "/x", nil, nil); err == nil {
 		t.Error("a stream to a server with an unknown certificate was opened")
 	}
+	// The flag's "false" takes back the verification, not the encryption.
+	c, err = New(Options{Host: host, TLSProgram: os.Args[0], TLS: TLS{VerifySet: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Info(t.Context(), client.InfoOptions{}); err != nil {
+		t.Errorf("request with --tlsverify=false: %v", err)
+	}
 }
 
 // TestMain lets the tests' program be the one that speaks TLS.

@@ -29,8 +29,9 @@ type TLS struct {
 	Whole bool
 }
 
-// Requested tells whether the connection is to be encrypted.
-func (t TLS) Requested() bool { return t.Enable || t.Verify }
+// Requested tells whether the connection is to be encrypted. As in Docker,
+// --tlsverify=false asks for TLS too, without verification: never for plain text.
+func (t TLS) Requested() bool { return t.Enable || t.Verify || t.VerifySet }
 
 // fromEnv adds DOCKER_TLS_VERIFY and DOCKER_CERT_PATH where no flag was given.
 func (t TLS) fromEnv() TLS {

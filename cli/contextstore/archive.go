@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 )
 
 const tlsPrefix = "tls/" + dockerEnd + "/"
@@ -51,6 +52,14 @@ func add(tw *tar.Writer, name string, raw []byte, mode int64) error {
 	return err
 }
 
+// foreign tells whether a file of an archive is TLS material of an endpoint that
+// is not an Engine API: Docker had one for Kubernetes until 2021, and puts back
+// what it does not know. It is left out, since nothing here could use it.
+func foreign(file string) bool {
+	end, name, ok := strings.Cut(strings.TrimPrefix(file, "tls/"), "/")
+	return ok && strings.HasPrefix(file, "tls/") && end != dockerEnd && slices.Contains(TLSFiles, name)
+}
+
 // Import stores what Export or Docker wrote, under another name. Nothing in the
 // archive says where a file goes.
 func (s Store) Import(r io.Reader, name string) error {
@@ -83,6 +92,8 @@ func (s Store) Import(r io.Reader, name string) error {
 			}
 		case path.Dir(file)+"/" == tlsPrefix && slices.Contains(TLSFiles, path.Base(file)):
 			files[path.Base(file)] = raw
+		case foreign(file):
+			// What Docker stored for another endpoint: the context is as good without it.
 		default:
 			return fmt.Errorf("the archive has a file %q, which a context does not have", h.Name)
 		}

@@ -89,6 +89,33 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestImportForeign takes an archive of the years when contexts had an endpoint
+// for Kubernetes, too.
+func TestImportForeign(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range [][2]string{
+		{"meta.json", `{"Name":"old","Metadata":{"StackOrchestrator":"all"},"Endpoints":{"docker":{"Host":"tcp://h:2376"},"kubernetes":{"Host":"https://k:6443","DefaultNamespace":"default"}}}`},
+		{"tls/docker/ca.pem", "ours"}, {"tls/kubernetes/key.pem", "theirs"},
+	} {
+		if err := add(w, f[0], []byte(f[1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = w.Close()
+	s := New(t.TempDir())
+	if err := s.Import(&b, "aa"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Get("aa")
+	if err != nil || c.Docker().Host != "tcp://h:2376" || len(s.TLS("aa")) != 1 {
+		t.Errorf("context %+v, %v, TLS %v", c, err, s.TLS("aa"))
+	}
+	if _, err := os.Stat(filepath.Join(s.TLSDir("aa"), "kubernetes")); err == nil {
+		t.Error("the key of another endpoint is stored")
+	}
+}
+
 func TestImportRefuses(t *testing.T) {
 	pack := func(h *tar.Header, body string) *bytes.Buffer {
 		var b bytes.Buffer
@@ -107,6 +134,7 @@ func TestImportRefuses(t *testing.T) {
 		"empty":        {pack(&tar.Header{Name: "tls", Typeflag: tar.TypeDir}, ""), "it has no meta.json"},
 		"outside":      {pack(&tar.Header{Name: "tls/docker/../../../x.pem", Typeflag: tar.TypeReg}, "x"), "which a context does not have"},
 		"another name": {pack(&tar.Header{Name: "tls/docker/x.pem", Typeflag: tar.TypeReg}, "x"), "which a context does not have"},
+		"deeper":       {pack(&tar.Header{Name: "tls/kubernetes/x/ca.pem", Typeflag: tar.TypeReg}, "x"), "which a context does not have"},
 		"big":          {pack(&tar.Header{Name: "meta.json", Typeflag: tar.TypeReg}, strings.Repeat(" ", maxFile+1)), "more than a context may have"},
 		"no JSON":      {pack(&tar.Header{Name: "meta.json", Typeflag: tar.TypeReg}, "{"), "is not valid"},
 	} {

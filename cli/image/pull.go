@@ -27,15 +27,15 @@ type PullRequest struct {
 // NewPull makes `pull`.
 func NewPull(a *app.App) *cobra.Command {
 	var p PullRequest
-	trust := true
+	var trust app.Trust
 	cmd := named(&cobra.Command{
 		Use:               "pull [OPTIONS] NAME[:TAG|@DIGEST]",
 		Short:             "Download an image from a registry",
 		Args:              app.ExactArgs(1),
 		ValidArgsFunction: complete.FirstImage(a),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !trust {
-				return app.Refuse("disable-content-trust=false", "images are verified by digest only; name the image by digest")
+			if err := trust.Check(); err != nil {
+				return err
 			}
 			conn, err := a.Connect()
 			if err != nil {
@@ -49,9 +49,7 @@ func NewPull(a *app.App) *cobra.Command {
 	fs.BoolVarP(&p.All, "all-tags", "a", false, "Download all tags of the repository")
 	fs.StringVar(&p.Platform, "platform", value.DefaultPlatform(), "Platform, if the image has several (OS/ARCH[/VARIANT])")
 	fs.BoolVarP(&p.Quiet, "quiet", "q", false, "Show only the name of the image")
-	fs.BoolVar(&trust, "disable-content-trust", true, "Skip image verification")
-	// Registered just above, so the call cannot fail.
-	_ = fs.MarkHidden("disable-content-trust")
+	trust.Register(fs)
 	return cmd
 }
 

@@ -22,15 +22,15 @@ type pushOptions struct {
 // NewPush makes `push`.
 func NewPush(a *app.App) *cobra.Command {
 	var o pushOptions
-	trust := true
+	var trust app.Trust
 	cmd := named(&cobra.Command{
 		Use:               "push [OPTIONS] NAME[:TAG]",
 		Short:             "Upload an image to a registry",
 		Args:              app.ExactArgs(1),
 		ValidArgsFunction: complete.FirstImage(a),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !trust {
-				return app.Refuse("disable-content-trust=false", "images are verified by digest only")
+			if err := trust.Check(); err != nil {
+				return err
 			}
 			return push(cmd.Context(), a, &o, args[0])
 		},
@@ -39,9 +39,7 @@ func NewPush(a *app.App) *cobra.Command {
 	fs.BoolVarP(&o.all, "all-tags", "a", false, "Upload all tags of the repository")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "Show only the name of the image")
 	fs.StringVar(&o.platform, "platform", "", "Platform that the image must be for (OS/ARCH[/VARIANT])")
-	fs.BoolVar(&trust, "disable-content-trust", true, "Skip image signing")
-	// Registered just above, so the call cannot fail.
-	_ = fs.MarkHidden("disable-content-trust")
+	trust.Register(fs)
 	return cmd
 }
 

@@ -50,7 +50,7 @@ func (r routes) auth(c *server.Call) error {
 	}
 	answer, err := r.transfers.Login(c.Context(), login.Expand())
 	if err != nil {
-		return err
+		return server.FromRegistry(err)
 	}
 	return c.JSON(http.StatusOK, answer)
 }
@@ -79,7 +79,7 @@ func (r routes) search(c *server.Call) error {
 	}
 	found, err := r.transfers.Search(c.Context(), o)
 	if err != nil {
-		return err
+		return server.FromRegistry(err)
 	}
 	return c.JSON(http.StatusOK, found)
 }
@@ -112,7 +112,7 @@ func (r routes) inspect(c *server.Call) error {
 	}
 	answer, err := r.transfers.Inspect(c.Context(), c.Name, login)
 	if err != nil {
-		return err
+		return server.FromRegistry(err)
 	}
 	return c.JSON(http.StatusOK, answer)
 }
@@ -131,7 +131,7 @@ func (r routes) manifest(c *server.Call) error {
 	}
 	answer, err := do(c.Context(), c.Name, o)
 	if err != nil {
-		return err
+		return server.FromRegistry(err)
 	}
 	return c.JSON(http.StatusOK, answer)
 }
@@ -145,7 +145,7 @@ func (r routes) referrers(c *server.Call) error {
 	o.Login = o.Login.Expand()
 	answer, err := r.transfers.Referrers(c.Context(), c.Name, o)
 	if err != nil {
-		return err
+		return server.FromRegistry(err)
 	}
 	return c.JSON(http.StatusOK, answer)
 }

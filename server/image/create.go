@@ -45,7 +45,7 @@ func endStream(out *server.StreamWriter, err error) error {
 		return nil
 	}
 	if !out.Started() {
-		return err
+		return server.FromRegistry(err)
 	}
 	return json.NewEncoder(out).Encode(streamError{Detail: errorDetail{err.Error()}, Error: err.Error()})
 }

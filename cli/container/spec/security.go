@@ -23,7 +23,7 @@ type security struct {
 	options         value.List
 	sysctls         value.Map
 	apiSocket       bool
-	contentTrust    bool
+	trust           app.Trust
 }
 
 func newSecurity() *security { return &security{sysctls: value.NewMap(value.CheckSysctl)} }
@@ -35,17 +35,15 @@ func (s *security) register(fs *pflag.FlagSet) {
 	fs.Var(&s.options, "security-opt", "Security option (no-new-privileges, seccomp=FILE, label=..., ...)")
 	fs.Var(&s.sysctls, "sysctl", "Set a namespaced kernel parameter (KEY=VALUE)")
 	fs.BoolVar(&s.apiSocket, "use-api-socket", false, "Give the container access to the daemon's API")
-	fs.BoolVar(&s.contentTrust, "disable-content-trust", true, "Skip image verification")
-	// Registered just above, so the call cannot fail.
-	_ = fs.MarkHidden("disable-content-trust")
+	s.trust.Register(fs)
 }
 
 func (s *security) apply(r *Request, _ func(string) bool) error {
 	if s.apiSocket {
 		return app.Refuse("use-api-socket", "mount the daemon's socket with -v if the container may control the host")
 	}
-	if !s.contentTrust {
-		return app.Refuse("disable-content-trust=false", "images are verified by digest only; name the image by digest")
+	if err := s.trust.Check(); err != nil {
+		return err
 	}
 	h := r.Host
 	h.Privileged, h.CapAdd, h.CapDrop, h.Sysctls = s.privileged, s.capAdd.Values, s.capDrop.Values, s.sysctls.Values
