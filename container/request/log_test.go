@@ -80,3 +80,29 @@ func TestLogConfig(t *testing.T) {
 		t.Errorf("attributes without a bound: %v", err)
 	}
 }
+
+// A container's options come on top of the daemon's, for the daemon's driver alone.
+func TestLogOptionsJoinTheDaemons(t *testing.T) {
+	d := Defaults{LogDriver: LogJSON, LogOptions: map[string]string{"max-size": "1k", "max-file": "3"}}
+	for _, tc := range []struct {
+		name string
+		in   container.LogConfig
+		want map[string]string
+	}{
+		{"nothing said", container.LogConfig{}, d.LogOptions},
+		{"one option", container.LogConfig{Config: map[string]string{"max-file": "5"}}, map[string]string{"max-size": "1k", "max-file": "5"}},
+		{"the same driver", container.LogConfig{Type: LogJSON, Config: map[string]string{"tag": "x"}}, map[string]string{"max-size": "1k", "max-file": "3", "tag": "x"}},
+		{"another driver", container.LogConfig{Type: LogNone}, map[string]string{}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			hc := &container.HostConfig{LogConfig: tc.in}
+			d.Normalize(hc)
+			if !maps.Equal(hc.LogConfig.Config, tc.want) {
+				t.Errorf("got %v, want %v", hc.LogConfig.Config, tc.want)
+			}
+		})
+	}
+	if len(d.LogOptions) != 2 {
+		t.Errorf("the daemon's own are %v now", d.LogOptions)
+	}
+}

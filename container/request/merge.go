@@ -179,13 +179,13 @@ func (d *Defaults) Normalize(hc *container.HostConfig) {
 	}
 	if hc.LogConfig.Type == "" {
 		hc.LogConfig.Type = d.LogDriver
-		if len(hc.LogConfig.Config) == 0 {
-			hc.LogConfig.Config = maps.Clone(d.LogOptions)
-		}
 	}
-	if hc.LogConfig.Config == nil {
-		hc.LogConfig.Config = map[string]string{}
+	own := hc.LogConfig.Config
+	hc.LogConfig.Config = map[string]string{}
+	if hc.LogConfig.Type == d.LogDriver { // another driver has other options
+		maps.Copy(hc.LogConfig.Config, d.LogOptions)
 	}
+	maps.Copy(hc.LogConfig.Config, own)
 	if hc.RestartPolicy.Name == "" {
 		hc.RestartPolicy.Name = container.RestartPolicyDisabled
 	}
