@@ -251,13 +251,13 @@ func request(ctx context.Context, do Doer, realm *url.URL, service string, scope
 	case resp.StatusCode == http.StatusOK:
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden, resp.StatusCode == http.StatusBadRequest:
 		if login.Empty() {
-			return token{}, fault.New(fault.Unauthorized, "access denied by the token server %s", realm.Host)
+			return token{}, fault.New(fault.Unauthorized, "access denied by the token server %s%s", realm.Host, said(raw))
 		}
-		return token{}, fault.New(fault.Unauthorized, "incorrect username or password")
+		return token{}, fault.New(fault.Unauthorized, "incorrect username or password%s", said(raw))
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError:
-		return token{}, fault.New(fault.Unavailable, "token server %s answers %d", realm.Host, resp.StatusCode)
+		return token{}, fault.New(fault.Unavailable, "token server %s answers %d%s", realm.Host, resp.StatusCode, said(raw))
 	default:
-		return token{}, fault.New(fault.Unauthorized, "token server %s answers %d", realm.Host, resp.StatusCode)
+		return token{}, fault.New(fault.Unauthorized, "token server %s answers %d%s", realm.Host, resp.StatusCode, said(raw))
 	}
 	return parseToken(raw, realm.Host)
 }
