@@ -195,6 +195,9 @@ func (s *Service) build(ctx context.Context, rec *Record, name string, lowers []
 	if rec.Root, err = s.Snapshots.Prepare(ctx, rec.ID, lowers); err != nil {
 		return err
 	}
+	if err := s.Snapshots.Limit(ctx, rec.ID, rec.Root, request.StorageSize(rec.HostConfig)); err != nil {
+		return err
+	}
 	if err := os.Mkdir(filepath.Join(s.paths.DataDir(rec.ID), "log"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}

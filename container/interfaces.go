@@ -39,6 +39,7 @@ type Images interface {
 type Snapshots interface {
 	Dir(containerID string) string
 	Prepare(ctx context.Context, containerID string, lowers []string) (snapshot.Mount, error)
+	Limit(ctx context.Context, containerID string, m snapshot.Mount, bytes int64) error
 	Remove(ctx context.Context, containerID string) error
 	Usage(ctx context.Context, containerID string) (int64, error)
 }

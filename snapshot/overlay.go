@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/fault"
+	"github.com/sampan-containers/sampan/kernel/quota"
 	"github.com/sampan-containers/sampan/layer/tree"
 )
 
@@ -26,6 +27,7 @@ const (
 type Overlay struct {
 	containers string
 	trash      *tree.Bin
+	limits     bool // the file system has project quotas in force
 }
 
 func openOverlay(root string) (*Overlay, error) {
@@ -38,6 +40,7 @@ func openOverlay(root string) (*Overlay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resume removals: %w", err)
 	}
+	o.limits = quota.Probe(o.containers) == nil
 	return o, nil
 }
 
@@ -138,6 +141,9 @@ func (o *Overlay) Remove(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.release(filepath.Join(dir, upperDir)); err != nil {
+		return err
+	}
 	return o.trash.Take(dir)
 }
 
@@ -151,6 +157,9 @@ func (o *Overlay) Sweep(known func(id string) bool) error {
 	for _, e := range entries {
 		if known(e.Name()) {
 			continue
+		}
+		if err := o.release(filepath.Join(o.containers, e.Name(), upperDir)); err != nil {
+			return err
 		}
 		if err := o.trash.Take(filepath.Join(o.containers, e.Name())); err != nil {
 			return err

@@ -54,6 +54,8 @@ type Driver interface {
 	Dir(containerID string) string
 	// Prepare makes a container's root, or finds the one it made before.
 	Prepare(ctx context.Context, containerID string, lowers []string) (Mount, error)
+	// Limit lets what the container changes take so many bytes; see Overlay.
+	Limit(ctx context.Context, containerID string, m Mount, bytes int64) error
 	// Remove makes the container's directory disappear with everything in it. A
 	// container without a directory is no error.
 	Remove(ctx context.Context, containerID string) error

@@ -32,8 +32,8 @@ func checkOptions(name string, given map[string]string) error {
 			return fault.New(fault.Invalid, "create %s: option %q has a NUL byte", name, key)
 		}
 	}
-	if given["size"] != "" {
-		return fault.New(fault.NotImplemented, "create %s: volume option size (a quota) is not available yet; a volume of type=tmpfs takes o=size=SIZE", name)
+	if err := checkSize(name, given); err != nil || !isMount(given) {
+		return err
 	}
 	for _, key := range []string{"device", "type"} {
 		if given[key] == "" {
@@ -125,11 +125,11 @@ func (m *mounts) drop(name, user string) bool {
 	return true
 }
 
-// Mount makes a volume ready for a user, whose name is any text. Volumes without
-// options always are. It is idempotent.
+// Mount makes a volume ready for a user, whose name is any text. Volumes that are
+// directories always are. It is idempotent.
 func (l *Local) Mount(ctx context.Context, name, user string) error {
 	v, err := l.Get(name)
-	if err != nil || len(v.Options) == 0 {
+	if err != nil || !v.Mounts() {
 		return nil // the data directory is looked at by who mounts it
 	}
 	lock := l.mounts.lock(name)
@@ -190,7 +190,7 @@ func resolve(ctx context.Context, data string) (string, error) {
 
 // Use notes a user of before a restart of the daemon; the mount is there.
 func (l *Local) Use(name, user string) {
-	if v, err := l.Get(name); err == nil && len(v.Options) > 0 {
+	if v, err := l.Get(name); err == nil && v.Mounts() {
 		l.mounts.add(name, user)
 	}
 }
@@ -198,7 +198,7 @@ func (l *Local) Use(name, user string) {
 // Unmount ends a user's use. It is idempotent.
 func (l *Local) Unmount(name, user string) error {
 	v, err := l.Get(name)
-	if err != nil || len(v.Options) == 0 {
+	if err != nil || !v.Mounts() {
 		return nil
 	}
 	lock := l.mounts.lock(name)
@@ -214,7 +214,7 @@ func (l *Local) Unmount(name, user string) error {
 func (l *Local) Sweep() error {
 	var errs []error
 	for _, v := range l.List() {
-		if len(v.Options) > 0 && !l.mounts.used(v.Name) {
+		if v.Mounts() && !l.mounts.used(v.Name) {
 			errs = append(errs, unmountAll(l.Path(v.Name)))
 		}
 	}

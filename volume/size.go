@@ -20,7 +20,7 @@ func (l *Local) Size(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(v.Options) > 0 {
+	if v.Mounts() {
 		return -1, nil
 	}
 	root, err := inroot.Open(l.Path(name))

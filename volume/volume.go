@@ -1,9 +1,10 @@
 // Package volume owns named volumes: directories that outlive containers. It is
 // the local driver: a directory volumes/NAME/_data below the data root, with
-// volume.json beside it. A volume with the options type, device and o is a mount
+// volume.json beside it. A volume with the options type and device is a mount
 // at that directory, made for its first user and taken away with its last.
 //
-// Limits: the local driver is the only one; option size (a quota) is refused.
+// Limits: the local driver is the only one; option size needs a file system with
+// project quotas (kernel/quota).
 package volume
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/sampan-containers/sampan/fault"
 	"github.com/sampan-containers/sampan/kernel/durable"
 	"github.com/sampan-containers/sampan/kernel/inroot"
+	"github.com/sampan-containers/sampan/kernel/quota"
 )
 
 const (
@@ -72,6 +74,7 @@ type Local struct {
 
 	mounts mounts
 	holds  holds
+	limits bool // the file system has project quotas in force
 }
 
 // AnonymousLabel marks a volume whose name nobody chose.
@@ -125,6 +128,7 @@ func Open(dataRoot string) (*Local, error) {
 	if err := os.MkdirAll(l.root, 0o700); err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
+	l.limits = quota.Probe(l.root) == nil
 	entries, err := os.ReadDir(l.root)
 	if err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
@@ -203,7 +207,7 @@ func (l *Local) Ensure(v Volume, fill func(dir string) error) (fresh bool, err e
 			return false, fault.New(fault.Conflict, "create %s: volume %s exists with other options; remove it first, or choose another name", v.Name, v.Name)
 		}
 		// An empty volume gets the image's content at its first use, whoever made it.
-		if fill == nil || len(old.Options) > 0 || !empty(data) {
+		if fill == nil || old.Mounts() || !empty(data) {
 			return false, nil
 		}
 		return false, fill(data)
@@ -233,7 +237,10 @@ func (l *Local) create(v *Volume, fill func(dir string) error) error {
 	if err == nil {
 		err = writeSynced(filepath.Join(stage, infoFile), raw)
 	}
-	if err == nil && fill != nil && len(v.Options) == 0 {
+	if err == nil {
+		err = l.limit(v, staged)
+	}
+	if err == nil && fill != nil && !v.Mounts() {
 		err = fill(staged)
 	}
 	if err == nil {
@@ -243,7 +250,7 @@ func (l *Local) create(v *Volume, fill func(dir string) error) error {
 		err = durable.SyncDir(l.root)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("create volume %s: %w", v.Name, err), os.RemoveAll(stage))
+		return errors.Join(fmt.Errorf("create volume %s: %w", v.Name, err), l.release(staged), os.RemoveAll(stage))
 	}
 	return nil
 }
@@ -309,6 +316,9 @@ func (l *Local) Remove(names []string, inUse func(name string) bool) (gone []str
 func (l *Local) remove(name string) error {
 	// A mount that a killed daemon left would be emptied with the directory.
 	if err := unmountAll(l.Path(name)); err != nil {
+		return err
+	}
+	if err := l.release(l.Path(name)); err != nil {
 		return err
 	}
 	dir := filepath.Join(l.root, gonePrefix+name)

@@ -304,9 +304,10 @@ func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) e
 	if _, err := d.FindRuntime(hc.Runtime); err != nil {
 		return err
 	}
+	if err := checkStorageOptions(hc.StorageOpt); err != nil {
+		return err
+	}
 	switch {
-	case len(hc.StorageOpt) > 0:
-		return checkStorageOptions(hc.StorageOpt)
 	case hc.VolumeDriver != "" && hc.VolumeDriver != volume.LocalDriver:
 		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():

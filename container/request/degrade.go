@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-containers/sampan/container/ocispec"
-	"github.com/sampan-containers/sampan/fault"
 )
 
 // Degrade takes away what this machine cannot do and what a container can do
@@ -90,16 +89,29 @@ func deviceNumber(dev uint64) string {
 	return fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))
 }
 
-// checkStorageOptions refuses --storage-opt: its only option is size, a project
-// quota of the writable layer.
+// storageSize is the one option of --storage-opt: a limit of the writable layer.
+const storageSize = "size"
+
+// checkStorageOptions looks at the words; whether the file system can is found when the
+// writable layer is made.
 func checkStorageOptions(options map[string]string) error {
 	for key, value := range options {
-		if key != "size" {
+		if key != storageSize {
 			return invalid("Unknown option %s", key)
 		}
 		if n, err := units.RAMInBytes(value); err != nil || n <= 0 {
 			return invalid("invalid value for storage option size: %q (use a size such as 10g)", value)
 		}
 	}
-	return fault.New(fault.NotImplemented, "--storage-opt size is not available: it needs project quotas (xfs or ext4 mounted with prjquota), which Sampan does not set yet; limit what a container writes with volumes on file systems of their own, or --tmpfs PATH:size=SIZE")
+	return nil
+}
+
+// StorageSize is what a checked container's writable layer may take, in bytes; 0 is no
+// limit.
+func StorageSize(hc *container.HostConfig) int64 {
+	n, err := units.RAMInBytes(hc.StorageOpt[storageSize])
+	if err != nil {
+		return 0
+	}
+	return n
 }

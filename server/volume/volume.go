@@ -185,7 +185,7 @@ func (r routes) prune(c *server.Call) error {
 			break
 		}
 		// One with options is a mount of something that is not ours to delete.
-		if !all && !v.Anonymous || len(v.Options) > 0 || !selected(f, v.Labels) || r.used(v.Name) {
+		if !all && !v.Anonymous || v.Mounts() || !selected(f, v.Labels) || r.used(v.Name) {
 			continue
 		}
 		size, err := r.volumes.Size(c.Context(), v.Name)

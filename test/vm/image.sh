@@ -60,7 +60,7 @@ make_disk() {
   mkdir "$tree"
   tar -C "$tree" -xf .cache/debian-vm.tar
   cp /usr/bin/busybox "$tree/usr/bin/busybox"
-  borrow "$tree" docker runc crun criu podman conmon dockerd containerd ctr containerd-shim-runc-v2
+  borrow "$tree" docker runc crun criu podman conmon dockerd containerd ctr containerd-shim-runc-v2 mkfs.xfs
   cp -r /etc/containers "$tree/etc/" # podman's policy
   cp -r /usr/share/containers "$tree/usr/share/"
   rm -f "$tree/sbin/modprobe"
@@ -70,7 +70,7 @@ make_disk() {
   install_modules "$tree" /overlayfs/ /net/netfilter/ /ipv4/netfilter/ /ipv6/netfilter/ /net/bridge/ /net/802/ /net/llc/ /net/sctp/ \
     /net/unix/ /net/netlink/ /ipv4/inet_diag /ipv4/tcp_diag /ipv4/udp_diag /net/packet/ /net/8021q/ \
     /drivers/net/veth /drivers/net/tun /drivers/net/dummy /drivers/net/macvlan /drivers/net/ipvlan /drivers/block/loop /block/bfq \
-    /drivers/infiniband/core/ /drivers/infiniband/sw/rxe/ udp_tunnel /drivers/md/dm- libcrc32c crc32c /fs/fuse/ /fs/autofs/
+    /drivers/infiniband/core/ /drivers/infiniband/sw/rxe/ udp_tunnel /drivers/md/dm- libcrc32c crc32c /fs/fuse/ /fs/autofs/ /fs/quota/ /fs/xfs/ /fs/ext4/ /fs/jbd2/
   mkdir -p "$tree$repo/bin" "$tree$repo/.cache" "$tree/vm" "$tree/etc/systemd/system/multi-user.target.wants"
   cp bin/* "$tree$repo/bin/"
   cp -r docs "$tree$repo/"
