@@ -348,7 +348,6 @@ func TestUsageErrors(t *testing.T) {
 		{"start --checkpoint x c d", "you cannot restore multiple containers at once", 1},
 		{"checkpoint create c", "\"sampan checkpoint create\" requires exactly 2 arguments.", 1},
 		{"run --use-api-socket x", "sampan: --use-api-socket is not supported yet: ", 125},
-		{"run --kernel-memory 1g x", "sampan: --kernel-memory is not supported yet: ", 125},
 		{"-c other ps", "context \"other\" does not exist\n", 1},
 		{"-H ssh://x ps", "ssh:// hosts are not supported yet", 1},
 		{"-H unix://rel ps", "must be absolute", 1},

@@ -86,7 +86,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%q: %+v, sent %+v", tc.args, got, sent)
 		}
 	}
-	for _, args := range [][]string{{"update", "web"}, {"update", "--kernel-memory", "1g", "web"}, {"update", "--restart", "always:x", "web"}, {"update", "-m", "1m"}} {
+	for _, args := range [][]string{{"update", "web"}, {"update", "--restart", "always:x", "web"}, {"update", "-m", "1m"}} {
 		if got := runCLI(args...); got.code == 0 {
 			t.Errorf("%q: %+v", args, got)
 		}

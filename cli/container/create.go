@@ -74,6 +74,7 @@ func NewCreate(a *app.App) *cobra.Command {
 			if err != nil {
 				return &app.UsageError{Err: fmt.Errorf("%s: %w", a.Name, err), Help: cmd.CommandPath(), Code: app.ExitEngine}
 			}
+			printWarnings(a, req.Warnings)
 			conn, err := a.Connect()
 			if err != nil {
 				return err

@@ -58,6 +58,7 @@ func run(ctx context.Context, a *app.App, o *runOptions, flags *spec.Flags, args
 	if err != nil {
 		return &app.UsageError{Err: fmt.Errorf("%s: %w", a.Name, err), Help: path, Code: app.ExitEngine}
 	}
+	printWarnings(a, req.Warnings)
 	if err := o.streams(a, flags, req); err != nil {
 		return err
 	}

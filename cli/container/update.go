@@ -12,6 +12,7 @@ import (
 	"github.com/sampan-containers/sampan/cli/client"
 	"github.com/sampan-containers/sampan/cli/complete"
 	"github.com/sampan-containers/sampan/cli/container/recreate"
+	"github.com/sampan-containers/sampan/cli/container/spec"
 	"github.com/sampan-containers/sampan/cli/value"
 )
 
@@ -54,9 +55,6 @@ func (o *updateOptions) register(fs *pflag.FlagSet) {
 }
 
 func (o *updateOptions) request(set func(string) bool) (client.ContainerUpdateOptions, error) {
-	if o.kernel != 0 {
-		return client.ContainerUpdateOptions{}, app.Refuse("kernel-memory", "the kernel dropped this limit; use --memory")
-	}
 	policy, err := value.RestartPolicy(o.restart)
 	if err != nil {
 		return client.ContainerUpdateOptions{}, err
@@ -99,6 +97,9 @@ func NewUpdate(a *app.App) *cobra.Command {
 			_, bindings, err := value.Ports(o.publish.Values, nil)
 			if err != nil {
 				return err
+			}
+			if o.kernel != 0 {
+				printWarnings(a, []string{spec.KernelMemory})
 			}
 			conn, err := a.Connect()
 			if err != nil {

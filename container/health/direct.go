@@ -33,6 +33,22 @@ func DirectOf(c *container.Config) (d Direct, ok bool) {
 	return parseDirect(c.Healthcheck.Test[1])
 }
 
+// checkDirect refuses what was meant as such a check and is none: as a command it would
+// be looked for in vain, and the container called unhealthy.
+func checkDirect(test []string) error {
+	if len(test) != 2 || test[0] != "CMD" && test[0] != "CMD-SHELL" {
+		return nil
+	}
+	text := test[1]
+	if !strings.HasPrefix(text, "tcp:") && !strings.HasPrefix(text, "http:") || strings.ContainsAny(text, " \t\n") {
+		return nil
+	}
+	if _, ok := parseDirect(text); !ok {
+		return fault.New(fault.Invalid, "invalid health check %q: want tcp:PORT or http:PORT/PATH with a port of the container, 1 to 65535", text)
+	}
+	return nil
+}
+
 func parseDirect(text string) (d Direct, ok bool) {
 	scheme, rest, found := strings.Cut(text, ":")
 	if !found || scheme != "http" && scheme != "tcp" {

@@ -47,3 +47,15 @@ func TestParseAction(t *testing.T) {
 		t.Errorf("kill: %v", err)
 	}
 }
+
+func TestCheckRefusesHalfAProbe(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"tcp:80": false, "http:80/x": false, "tcp:80x": true, "tcp:": true, "http:0/": true, "http://localhost/": true,
+		"tcp:80 || exit 1": false, "curl http://localhost/": false, "tcping 1": false,
+	} {
+		err := Check(&container.HealthConfig{Test: []string{"CMD-SHELL", text}})
+		if refused != errors.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

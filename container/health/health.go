@@ -53,6 +53,9 @@ func Check(h *container.HealthConfig) error {
 	default:
 		return fault.New(fault.Invalid, "Unknown healthcheck type '%s' (expected 'NONE', 'CMD' or 'CMD-SHELL')", h.Test[0])
 	}
+	if err := checkDirect(h.Test); err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -17,6 +17,9 @@ type memory struct {
 	pids                       int64
 }
 
+// KernelMemory is said in place of a limit that no field of the API holds any more.
+const KernelMemory = "--kernel-memory has no effect: the kernel dropped this limit (Linux 5.16); use --memory"
+
 func (m *memory) register(fs *pflag.FlagSet) {
 	fs.VarP(&m.limit, "memory", "m", "Memory limit")
 	fs.Var(&m.reservation, "memory-reservation", "Memory soft limit")
@@ -31,7 +34,7 @@ func (m *memory) register(fs *pflag.FlagSet) {
 
 func (m *memory) apply(r *Request, set func(string) bool) error {
 	if m.kernel != 0 {
-		return app.Refuse("kernel-memory", "the kernel dropped this limit; use --memory")
+		r.Warnings = append(r.Warnings, KernelMemory)
 	}
 	if err := value.CheckSwappiness(m.swappiness); err != nil {
 		return err

@@ -18,6 +18,7 @@ type Request struct {
 	Config     *container.Config
 	Host       *container.HostConfig
 	Networking *network.NetworkingConfig
+	Warnings   []string // to print with the daemon's
 }
 
 // group is one topic's flags.
