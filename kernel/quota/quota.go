@@ -82,10 +82,10 @@ func Probe(dir string) error {
 	switch err := control(d, getState, 0, unsafe.Pointer(&s)); {
 	case errors.Is(err, unix.ENOSYS) && !hasCall(d):
 		return fmt.Errorf("limits by project quota need Linux 5.14: %w", err)
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ESRCH), err == nil && s.flags&inForce == 0:
+		return ErrNotSupported
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
-	case s.flags&inForce == 0:
-		return ErrNotSupported
 	}
 	return nil
 }
