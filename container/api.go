@@ -20,6 +20,7 @@ type CreateOptions struct {
 	ID               string // from Announce; empty: a new one
 	Name             string // without a leading slash is fine; empty: one is invented
 	Platform         string
+	ShallowReadOnly  bool // read-only binds of -v leave the mounts below them writable
 	Config           *container.Config
 	HostConfig       *container.HostConfig
 	NetworkingConfig *network.NetworkingConfig

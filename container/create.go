@@ -140,7 +140,7 @@ func (s *Service) compose(o CreateOptions, img *image.Image) (*Record, []string,
 	if rec.Path, rec.Args, err = request.Command(c); err != nil {
 		return nil, nil, err
 	}
-	if rec.Mounts, err = mounts.Collect(c, hc, s.mountsOf); err != nil {
+	if rec.Mounts, err = mounts.Collect(c, hc, s.mountsOf, o.ShallowReadOnly); err != nil {
 		return nil, nil, err
 	}
 	rec.DefaultNetwork = hc.NetworkMode == "" || hc.NetworkMode.IsDefault()

@@ -364,6 +364,43 @@ func TestRestartPolicy(t *testing.T) {
 	}
 }
 
+// TestStopMeetsAnEnd: a run that ends by itself while a stop, a kill or a forced
+// removal is on its way does not come back by its restart policy.
+func TestStopMeetsAnEnd(t *testing.T) {
+	const tries = 40
+	w := newWorld(t)
+	d := w.newDaemon()
+	for name, end := range map[string]func(id string) error{
+		"stop": func(id string) error { return d.Stop(t.Context(), id, StopOptions{}) },
+		"kill": func(id string) error { return d.Kill(t.Context(), id, "KILL") },
+		"rm":   func(id string) error { return d.Remove(t.Context(), id, RemoveOptions{Force: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range tries {
+				id := d.create(t, fmt.Sprint(name, i), func(_ *container.Config, hc *container.HostConfig) { hc.RestartPolicy.Name = "always" })
+				if err := d.Start(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				shim := w.shim(d, id)
+				go shim.end(1)
+				// A run that ended before the signal came is no failure, nor is one that is over.
+				if err := end(id); err != nil && !errors.Is(err, fault.NotModified) && !errors.Is(err, fault.Conflict) {
+					t.Fatal(err)
+				}
+				if name == "rm" {
+					if _, err := d.containers.Find(id); !errors.Is(err, fault.NotFound) {
+						t.Fatalf("try %d: a removed container is there: %v", i, err)
+					}
+					continue
+				}
+				if st := d.status(t, id); st.Status != container.StateExited {
+					t.Fatalf("try %d: the container is %s, want it to be exited", i, st.Status)
+				}
+			}
+		})
+	}
+}
+
 func TestSameNameStorm(t *testing.T) {
 	w := newWorld(t)
 	d := w.newDaemon()

@@ -34,14 +34,36 @@ func (s *Service) Stop(ctx context.Context, ref string, o StopOptions) error {
 }
 
 func (s *Service) stop(ctx context.Context, e *index.Entry, o StopOptions) error {
-	rec := e.Record()
-	sig := request.StopSignal(rec.Config)
+	sig := request.StopSignal(e.Record().Config)
 	if o.Signal != "" {
 		var err error
 		if sig, err = request.ParseSignal(o.Signal); err != nil {
 			return err
 		}
 	}
+	err := s.stopRun(ctx, e, sig, o)
+	for err == nil && s.escaped(e) {
+		if err = s.stopRun(ctx, e, sig, o); errors.Is(err, fault.NotModified) {
+			return nil
+		}
+	}
+	return err
+}
+
+// escaped tells whether a container that was just stopped goes on by its restart
+// policy: its run had ended by itself, and that was settled, before the stop marked it.
+func (s *Service) escaped(e *index.Entry) bool {
+	state := e.Record().State
+	if state.Status == container.StateRestarting {
+		return true
+	}
+	r := e.Run()
+	return r != nil && !r.Stopping.Load() && state.RestartCount > 0
+}
+
+// stopRun stops the run that is there, or the wait for the next one.
+func (s *Service) stopRun(ctx context.Context, e *index.Entry, sig syscall.Signal, o StopOptions) error {
+	rec := e.Record()
 	if rec.State.Status == container.StateRestarting {
 		if done, err := s.stopRestarting(ctx, e); done || err != nil {
 			return err
@@ -53,6 +75,9 @@ func (s *Service) stop(ctx context.Context, e *index.Entry, o StopOptions) error
 	}
 	if r == nil && e.Record().State.Running() {
 		return fault.New(fault.Unavailable, "the supervisor of container %s does not answer yet; try again, or remove the container by force", e.ID)
+	}
+	if r == nil && e.Record().State.Status == container.StateRestarting {
+		return nil // it ended meanwhile: escaped
 	}
 	if r == nil {
 		return fault.New(fault.NotModified, "container %s is stopped already", e.ID)
@@ -193,7 +218,10 @@ func (s *Service) forceEnd(ctx context.Context, e *index.Entry) error {
 	}
 	r.Stopping.Store(true)
 	r.Discard.Store(true)
-	return s.kill(ctx, e, r)
+	if err := s.kill(ctx, e, r); err != nil || !s.escaped(e) {
+		return err
+	}
+	return s.forceEnd(ctx, e)
 }
 
 // endUnreachable kills a container whose shim has not answered since the daemon
@@ -240,7 +268,10 @@ func (s *Service) Kill(ctx context.Context, ref, signal string) error {
 		r.Stopping.Store(true)
 	}
 	if sig == syscall.SIGKILL {
-		return s.kill(ctx, e, r)
+		if err := s.kill(ctx, e, r); err != nil || !s.escaped(e) {
+			return err
+		}
+		return s.Kill(ctx, ref, signal)
 	}
 	if err := s.signal(ctx, e, r, sig); err != nil {
 		if errors.Is(err, fault.Conflict) {

@@ -26,17 +26,24 @@ func (s *Service) lookup(ref string) (*network, error) {
 	if ref == "" || ref == mobynet.NetworkDefault {
 		ref = DefaultNetwork
 	}
-	if n, ok := s.networks[ref]; ok {
-		return n, nil
-	}
+	named := s.networks[ref]
 	var found *network
 	for _, n := range s.networks {
+		if n.record.ID == ref {
+			return n, nil // another network may be named like this one's ID
+		}
+		if named != nil {
+			continue
+		}
 		if len(ref) >= minIDPrefix && strings.HasPrefix(n.record.ID, ref) {
 			if found != nil {
 				return nil, fault.New(fault.Invalid, "network %s is ambiguous: more than one network has an ID that starts so (give more characters)", ref)
 			}
 			found = n
 		}
+	}
+	if named != nil {
+		return named, nil
 	}
 	if found == nil {
 		return nil, fault.New(fault.NotFound, "network %s not found", ref)

@@ -54,6 +54,26 @@ func TestCreateAndRemove(t *testing.T) {
 	}
 }
 
+// TestIDBeforeName: a network that is named like the ID of another one does not hide it.
+func TestIDBeforeName(t *testing.T) {
+	l := newLab(t)
+	s := l.service(l.config())
+	one, err := s.Create(t.Context(), mobynet.CreateRequest{Name: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{one.ID, one.ID[:12]} {
+		if _, err := s.Create(t.Context(), mobynet.CreateRequest{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for ref, want := range map[string]string{one.ID: "one", one.ID[:12]: one.ID[:12], one.ID[:20]: "one"} {
+		if n, err := s.Inspect(ref); err != nil || n.Name != want {
+			t.Errorf("%s: %v, %v, want the network %s", ref, n, err, want)
+		}
+	}
+}
+
 // TestRemovedBridgesGo: bridges that are removed together go by one request, and
 // each by its own where somebody else's link in their group stands in the way.
 func TestRemovedBridgesGo(t *testing.T) {

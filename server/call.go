@@ -76,7 +76,7 @@ func (c *Call) Size() (height, width uint32, err error) {
 	}{{"h", "height", &height}, {"w", "width", &width}} {
 		n, err := strconv.ParseUint(c.Query(p.key), 10, 16)
 		if err != nil {
-			return 0, 0, fault.New(fault.Invalid, "invalid resize %s %q: want a number from 0 to 65535", p.name, c.Query(p.key))
+			return 0, 0, fault.New(fault.Invalid, "invalid resize %s %q: %w (want a number from 0 to 65535)", p.name, c.Query(p.key), errors.Unwrap(err))
 		}
 		*p.to = uint32(n)
 	}

@@ -107,6 +107,11 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.end()
+		if errors.Is(err, context.DeadlineExceeded) {
+			// A client that does not read its answer must not make the daemon's end a failed one.
+			s.log.Warn("requests that did not finish in time are cut off")
+			return s.http.Close()
+		}
 		return errors.Join(fmt.Errorf("shut the API down: %w", err), s.http.Close())
 	}
 	return nil

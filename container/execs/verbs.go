@@ -113,7 +113,9 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 		}
 		return s.run(ctx, e, x, request)
 	}
-	conn, initial, err := o.Hijack(x.Request.Tty)
+	// As in Docker it is the start that says whether the stream has frames, not the
+	// terminal of the exec: clients send both, and some only the one.
+	conn, initial, err := o.Hijack(o.Tty)
 	if err != nil {
 		x.End(record.ExitNotExecutable)
 		return err
@@ -131,12 +133,12 @@ func (s *Execs) ExecStart(ctx context.Context, execID string, o StartOptions) er
 		conn.Close()
 	} else {
 		request.Attach = &handle.Attach{Conn: conn, Initial: initial, Stdin: x.Request.AttachStdin, Stdout: x.Request.AttachStdout,
-			Stderr: x.Request.AttachStderr, Mux: !x.Request.Tty, DetachKeys: x.Keys, End: o.End}
+			Stderr: x.Request.AttachStderr, Mux: !o.Tty, DetachKeys: x.Keys, End: o.End}
 		err = s.run(context.WithoutCancel(ctx), e, x, request)
 	}
 	if err != nil {
 		text := []byte(err.Error() + "\r\n")
-		if !x.Request.Tty {
+		if !o.Tty {
 			text = append(stream.Header("stdout", len(text)), text...) // Docker's choice
 		}
 		_, _ = spare.Write(text) // a client that has gone needs no reason

@@ -133,7 +133,7 @@ func (l *launch) namespacesOfOthers(ctx context.Context) error {
 			return err
 		}
 		if mode := other.Record().HostConfig.IpcMode; !mode.IsShareable() {
-			return fault.New(fault.Invalid, "cannot join IPC of container %s: its IPC mode is %s (start it with --ipc shareable)", other.ID, mode)
+			return fault.New(fault.Invalid, "cannot join IPC of container %s: non-shareable IPC: its mode is %s (start it with --ipc shareable)", other.ID, mode)
 		}
 		if err := l.join(ctx, hc.IpcMode.Container(), "ipc"); err != nil {
 			return err

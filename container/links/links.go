@@ -38,6 +38,8 @@ func Parse(link string) (target, alias string, err error) {
 		alias = target
 	case strings.HasPrefix(target, "/"): // of inspect's answer: /db:/web/alias
 		alias = path.Base(alias)
+	default:
+		alias = strings.TrimPrefix(alias, "/") // Docker takes NAME:/ALIAS too
 	}
 	if strings.ContainsAny(alias, "/ \t\r\n") || len(alias) > maxAlias {
 		return "", "", fault.New(fault.Invalid, "bad format for links: the alias in %q is no host name", link)

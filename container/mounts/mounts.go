@@ -251,7 +251,7 @@ func volumeOptions(m Mount, in mount.Mount) (Mount, error) {
 		m.Subpath, m.Labels = o.Subpath, o.Labels
 		if d := o.DriverConfig; d != nil {
 			if d.Name != "" && d.Name != volume.LocalDriver {
-				return m, notYet("volume driver %s is not available yet (use local)", d.Name)
+				return m, notYet("error looking up volume plugin %[1]s: plugin \"%[1]s\" not found (volume plugins are not available yet: use local)", d.Name)
 			}
 			m.VolumeOptions = d.Options
 		}
@@ -313,8 +313,8 @@ func tmpfsOptions(m Mount, in mount.Mount) (Mount, error) {
 
 // Collect reads everything that asks for a mount: --volumes-from (through from),
 // -v, --mount, --tmpfs, and the volumes of the image or request that nothing else
-// covers.
-func Collect(c *container.Config, hc *container.HostConfig, from func(ref string) ([]Mount, error)) ([]Mount, error) {
+// covers. shallow leaves the mounts below read-only binds of -v writable.
+func Collect(c *container.Config, hc *container.HostConfig, from func(ref string) ([]Mount, error), shallow bool) ([]Mount, error) {
 	at := map[string]int{}
 	var out []Mount
 	var inherited int
@@ -345,7 +345,9 @@ func Collect(c *container.Config, hc *container.HostConfig, from func(ref string
 	}
 	inherited = len(out)
 	for _, b := range hc.Binds {
-		if err := add(ParseBind(b)); err != nil {
+		m, err := ParseBind(b)
+		m.ShallowReadOnly = shallow && m.Type == mount.TypeBind && m.ReadOnly
+		if err := add(m, err); err != nil {
 			return nil, err
 		}
 	}

@@ -4,8 +4,27 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/sampan-containers/sampan/fault"
 )
+
+// TestShallowReadOnly: a read-only bind of -v meant the top mount alone before
+// version 1.44 of the API; --mount says for itself what it means.
+func TestShallowReadOnly(t *testing.T) {
+	hc := &container.HostConfig{Binds: []string{"/a:/a:ro", "/b:/b", "data:/c:ro"}}
+	for _, old := range []bool{true, false} {
+		list, err := Collect(&container.Config{}, hc, nil, old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list {
+			if want := old && m.Destination == "/a"; m.ShallowReadOnly != want {
+				t.Errorf("%s with shallow=%v: %v, want %v", m.Destination, old, m.ShallowReadOnly, want)
+			}
+		}
+	}
+}
 
 func TestBinds(t *testing.T) {
 	for text, want := range map[string]string{

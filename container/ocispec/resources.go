@@ -172,7 +172,9 @@ func CheckResources(r *container.Resources, cpus int) error {
 		return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.")
 	case r.NanoCPUs < 0 || r.NanoCPUs > int64(cpus)*1e9 || r.NanoCPUs > maxNanoCPU:
 		return invalid("range of CPUs is from 0.01 to %d.00, as there are only %d CPUs available", cpus, cpus)
-	case r.CPUShares < 0 || r.CPUShares > maxShares || r.CPUShares == 1:
+	case r.CPUShares < 0:
+		return invalid("invalid CPU shares (%d): value must be a positive integer", r.CPUShares)
+	case r.CPUShares > maxShares || r.CPUShares == 1:
 		return invalid("invalid CPU shares %d: must be between %d and %d", r.CPUShares, minShares, maxShares)
 	case r.CPUPeriod != 0 && (r.CPUPeriod < minPeriod || r.CPUPeriod > maxPeriod):
 		return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")

@@ -19,7 +19,7 @@ const SeccompUnconfined = "unconfined"
 // seccompProfile chooses between none, the container's own, the daemon's and
 // the built-in profile, and resolves it for the container's capabilities.
 func seccompProfile(in *Input, sec Security, s *specs.Spec) (*specs.LinuxSeccomp, error) {
-	if in.HostConfig.Privileged {
+	if unfiltered(in, sec) {
 		return nil, nil
 	}
 	profile := chosen(in, sec)
@@ -56,8 +56,12 @@ func chosen(in *Input, sec Security) string {
 }
 
 func isBuiltIn(in *Input, sec Security) bool {
-	return !in.HostConfig.Privileged && chosen(in, sec) == ""
+	return !unfiltered(in, sec) && chosen(in, sec) == ""
 }
+
+// unfiltered tells whether a privileged container goes without a filter: one that it
+// was given by name holds all the same.
+func unfiltered(in *Input, sec Security) bool { return in.HostConfig.Privileged && sec.Seccomp == "" }
 
 // CheckSeccomp refuses a profile that is not JSON of a sensible size.
 func CheckSeccomp(profile string) error {

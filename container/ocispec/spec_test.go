@@ -187,6 +187,26 @@ func TestCapabilitySets(t *testing.T) {
 	}
 }
 
+// TestPrivilegedSeccomp: a privileged container has no filter but one that it was
+// given by name.
+func TestPrivilegedSeccomp(t *testing.T) {
+	const profile = `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["chown"],"action":"SCMP_ACT_ERRNO"}]}`
+	for option, want := range map[string]bool{"": false, "seccomp=unconfined": false, "seccomp=" + profile: true} {
+		in := input()
+		in.HostConfig.Privileged = true
+		if option != "" {
+			in.HostConfig.SecurityOpt = []string{option}
+		}
+		s, _, err := Build(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Linux.Seccomp != nil; got != want {
+			t.Errorf("%q: a filter = %v, want %v", option, got, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	tests := map[string]struct {
 		change func(*container.HostConfig)

@@ -107,6 +107,8 @@ func checkModes(c *container.Config, hc *container.HostConfig) error {
 		return invalid("invalid user namespace mode: %s", hc.UsernsMode)
 	case !hc.CgroupnsMode.Valid():
 		return invalid("invalid cgroup namespace mode: %s", hc.CgroupnsMode)
+	case hasKey(hc.Annotations, ""):
+		return invalid("invalid Annotations: the empty string is not permitted as an annotation key")
 	case hc.Cgroup != "":
 		return notYet("--cgroup is not available")
 	case hc.UTSMode.IsHost() && c.Hostname != "":
@@ -115,6 +117,11 @@ func checkModes(c *container.Config, hc *container.HostConfig) error {
 		return invalid("conflicting options: hostname and the network mode")
 	}
 	return nil
+}
+
+func hasKey(m map[string]string, key string) bool {
+	_, ok := m[key]
+	return ok
 }
 
 func (d *Defaults) checkUserns(_ *container.Config, hc *container.HostConfig) error {
@@ -309,7 +316,7 @@ func (d *Defaults) checkMissing(c *container.Config, hc *container.HostConfig) e
 	}
 	switch {
 	case hc.VolumeDriver != "" && hc.VolumeDriver != volume.LocalDriver:
-		return notYet("volume driver %s is not available yet (use local)", hc.VolumeDriver)
+		return notYet("error looking up volume plugin %[1]s: plugin \"%[1]s\" not found (volume plugins are not available yet: use local)", hc.VolumeDriver)
 	case !hc.Isolation.IsDefault():
 		return invalid("invalid isolation '%s': it exists on Windows only", hc.Isolation)
 	}

@@ -173,6 +173,9 @@ func (d *Defaults) Normalize(hc *container.HostConfig) {
 	}
 	if hc.CgroupnsMode.IsEmpty() {
 		hc.CgroupnsMode = d.CgroupnsMode
+		if hc.Privileged && !d.CgroupV2 {
+			hc.CgroupnsMode = container.CgroupnsModeHost // a privileged container sees the host's groups
+		}
 	}
 	if hc.ShmSize == 0 {
 		hc.ShmSize = d.ShmSize

@@ -5,8 +5,39 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/api/types/container"
+
 	"github.com/sampan-containers/sampan/fault"
 )
+
+func TestPrivilegedCgroupns(t *testing.T) {
+	for _, tt := range []struct {
+		v2, privileged bool
+		asked, want    container.CgroupnsMode
+	}{
+		{privileged: true, want: "host"},
+		{want: "private"},
+		{privileged: true, asked: "private", want: "private"},
+		{v2: true, privileged: true, want: "private"},
+	} {
+		d := Defaults{CgroupV2: tt.v2, CgroupnsMode: "private"}
+		d.Complete()
+		hc := container.HostConfig{Privileged: tt.privileged, CgroupnsMode: tt.asked}
+		d.Normalize(&hc)
+		if hc.CgroupnsMode != tt.want {
+			t.Errorf("%+v: got %s", tt, hc.CgroupnsMode)
+		}
+	}
+}
+
+func TestAnnotationsHaveKeys(t *testing.T) {
+	d := Defaults{}
+	d.Complete()
+	err := d.Check(&container.Config{Image: "x"}, &container.HostConfig{Annotations: map[string]string{"": "a"}})
+	if !errors.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "annotation key") {
+		t.Errorf("an annotation without a key: %v, want a refusal", err)
+	}
+}
 
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{

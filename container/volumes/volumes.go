@@ -6,6 +6,8 @@ package volumes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -68,9 +70,31 @@ func (v *Volumes) resolve(ctx context.Context, rec *record.Record, m *mounts.Mou
 	m.Source = v.Local.Path(m.Name)
 	v.Local.Hold(m.Name, rec.ID)
 	if m.NoCopy || m.Subpath != "" {
-		return v.Local.Ensure(wanted, nil)
+		if fresh, err = v.Local.Ensure(wanted, nil); err == nil && !m.NoCopy && len(m.VolumeOptions) == 0 {
+			err = copyBelow(ctx, rec, m)
+		}
+		return fresh, err
 	}
 	return v.Local.Ensure(wanted, func(dir string) error { return rootview.Copy(ctx, rec.Root.Image(), m.Destination, dir) })
+}
+
+// copyBelow gives an empty directory of a volume what the image has at the place
+// where it is mounted. One that does not exist is the start's to refuse.
+func copyBelow(ctx context.Context, rec *record.Record, m *mounts.Mount) error {
+	root, err := inroot.Open(m.Source)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	dir, err := root.Open(m.Subpath, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	if names, err := dir.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) {
+		return nil
+	}
+	return rootview.Copy(ctx, rec.Root.Image(), m.Destination, fmt.Sprintf("/proc/self/fd/%d", dir.Fd()))
 }
 
 // LetGo ends the holds of a create.

@@ -78,6 +78,7 @@ func (r routes) createOptions(c *server.Call) (o container.CreateOptions, warnin
 	o = container.CreateOptions{
 		Name: c.Query("name"), Config: body.Config, HostConfig: &body.HostConfig.HostConfig, NetworkingConfig: body.NetworkingConfig,
 	}
+	o.ShallowReadOnly = c.Version < v1_44 // what read-only meant then
 	if c.Version >= v1_41 {
 		o.Platform = c.Query("platform")
 	}

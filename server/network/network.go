@@ -47,6 +47,7 @@ type routes struct {
 func Register(s *server.Server, networks Service, containers Containers, events Publisher) {
 	r := routes{networks, containers, events}
 	s.Handle("GET /networks", r.list)
+	s.Handle("GET /networks/", r.list) // Docker's has both
 	s.Handle("GET /networks/{id}", r.inspect)
 	s.Handle("POST /networks/create", r.create)
 	s.Handle("POST /networks/prune", r.prune)
