@@ -88,7 +88,11 @@ func TestConfigure(t *testing.T) {
 			n, err := c.network(nil)
 			return err == nil && n.NoRules
 		}},
-		"ip6tables": {args: []string{"--ip6tables=false"}, want: "--ip6tables=false"},
+		"a service file of Docker's": {args: []string{"--containerd=/run/containerd/containerd.sock", "--add-runtime", "later=/no/such/program"}, check: func(c *config) bool {
+			return c.runtimes["later"].Path == "/no/such/program"
+		}},
+		"no default runtime": {args: []string{"--add-runtime", "later=/no/such/program", "--default-runtime", "later"}, want: "its program is missing"},
+		"ip6tables":          {args: []string{"--ip6tables=false"}, want: "--ip6tables=false"},
 		"features": {file: `{"features":{"buildkit":true,"cdi":false,"containerd-snapshotter":false}}`, check: func(c *config) bool {
 			return c.features.String() == "map[buildkit:true cdi:false containerd-snapshotter:false]" && len(c.cdiDirs) == 0
 		}},

@@ -124,6 +124,10 @@ func (c *config) define(f *pflag.FlagSet) {
 	f.BoolVar(&c.iptables, "iptables", true, "Manage packet filter rules (nftables)")
 	f.BoolVar(&c.ipv6, "ipv6", false, "Enable IPv6 networking")
 	f.BoolVar(&c.userlandProxy, "userland-proxy", false, "Taken for Docker's sake: ports are published without a proxy process, whatever is said here")
+	// Service files of Docker's packages name its containerd.
+	for _, name := range []string{"containerd", "containerd-namespace", "containerd-plugins-namespace"} {
+		f.String(name, "", "Taken for Docker's sake: containers are started without containerd, whatever is said here")
+	}
 	f.StringArrayVar(&c.featureTexts, "feature", nil, "Switch features, as NAME=true or NAME=false (buildkit, cdi, containerd-snapshotter)")
 	f.IPVar(&c.ip, "ip", nil, "Host IP for port publishing from the default bridge network")
 	f.StringArrayVar(&c.dns, "dns", nil, "DNS server to use")

@@ -51,15 +51,14 @@ func (r *runtimes) Set(text string) error {
 	return nil
 }
 
-// checkRuntimes finds the programs. runc needs no registration, as in Docker, where the
-// machine has it.
+// checkRuntimes finds the programs. One that is missing stops the containers that ask
+// for it and not the daemon: it may be installed later. runc needs no registration, as
+// in Docker, where the machine has it.
 func (c *config) checkRuntimes() error {
 	for name, rt := range c.runtimes {
-		path, err := exec.LookPath(rt.Path)
-		if err != nil {
-			return fmt.Errorf("--add-runtime %s=%s: %w", name, rt.Path, err)
+		if path, err := exec.LookPath(rt.Path); err == nil {
+			c.runtimes[name] = request.Runtime{Path: path, Args: rt.Args}
 		}
-		c.runtimes[name] = request.Runtime{Path: path, Args: rt.Args}
 	}
 	if path, err := exec.LookPath("runc"); err == nil && c.runtimes["runc"].Path == "" {
 		_ = c.runtimes.Set("runc=" + path) // not there yet

@@ -2,6 +2,7 @@ package request
 
 import (
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -51,7 +52,11 @@ func (d *Defaults) FindRuntime(name string) (Runtime, error) {
 		return Runtime{}, nil
 	}
 	if r, ok := d.Runtimes[name]; ok {
-		return r, nil
+		path, err := exec.LookPath(r.Path)
+		if err != nil {
+			return Runtime{}, fault.New(fault.Invalid, "runtime %s: its program is missing: %w (install it, or register another path)", name, err)
+		}
+		return Runtime{Path: path, Args: r.Args}, nil
 	}
 	known := append(slices.Sorted(maps.Keys(d.Runtimes)), OwnRuntime)
 	return Runtime{}, fault.New(fault.Invalid, "unknown or invalid runtime name: %s (this daemon has %s; others are added with --add-runtime)", name, strings.Join(known, ", "))
