@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -102,12 +103,21 @@ func (s *Service) surveyHost(device string) (*hostNets, error) {
 }
 
 // Blocked says which policy of another firewall, that Sampan cannot make its way in,
-// keeps the default network's containers from the outside, and what to do; or "".
+// keeps the containers of bridges from the outside, and what to do; or "".
 func (s *Service) Blocked() string {
-	if s.cfg.Bridge == NoBridge || s.cfg.NoRules {
+	if s.cfg.NoRules {
 		return ""
 	}
-	return firewall.LegacyWarning(s.cfg.Bridge)
+	var bridges []string
+	s.mu.Lock()
+	for _, n := range s.networks {
+		if n.device != "" && !n.record.Internal {
+			bridges = append(bridges, n.device)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(bridges)
+	return firewall.LegacyWarning(bridges)
 }
 
 func overlaps(p netip.Prefix, used []netip.Prefix) bool {

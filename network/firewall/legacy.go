@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,17 +31,27 @@ const (
 )
 
 // LegacyWarning returns a sentence when iptables-legacy drops forwarded traffic
-// and has no rule for the bridge, else "". Sampan does not change those tables:
+// and lacks a rule for one of the bridges, else "". Sampan does not change those tables:
 // they are shared without transactions and not visible to nftables.
-func LegacyWarning(bridge string) string {
+func LegacyWarning(bridges []string) string {
 	if !legacyFilterLoaded() {
 		return ""
 	}
-	dropped, let, err := legacyForward(bridge)
-	if err != nil || !dropped || let {
+	dropped, let, err := legacyForward()
+	if err != nil || !dropped {
 		return ""
 	}
-	return fmt.Sprintf("the FORWARD policy of iptables-legacy is DROP, so containers on %[1]s cannot reach other networks and published ports cannot be reached from other hosts; run: iptables-legacy -I FORWARD -i %[1]s -j ACCEPT && iptables-legacy -I FORWARD -o %[1]s -j ACCEPT", bridge)
+	var shut, commands []string
+	for _, b := range bridges {
+		if !slices.Contains(let, b) {
+			shut = append(shut, b)
+			commands = append(commands, fmt.Sprintf("iptables-legacy -I FORWARD -i %[1]s -j ACCEPT && iptables-legacy -I FORWARD -o %[1]s -j ACCEPT", b))
+		}
+	}
+	if len(shut) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the FORWARD policy of iptables-legacy is DROP, so containers on %s cannot reach other networks (nor each other, where bridges are filtered) and published ports cannot be reached from other hosts; run: %s", strings.Join(shut, ", "), strings.Join(commands, " && "))
 }
 
 // legacyFilterLoaded asks first, because the query itself would create the table.
@@ -57,34 +69,36 @@ func legacyFilterLoaded() bool {
 	return false
 }
 
-func legacyForward(bridge string) (policyDrop, letThrough bool, err error) {
+// legacyForward tells whether the FORWARD policy is DROP, and which bridges have a rule that
+// accepts what comes from them.
+func legacyForward() (policyDrop bool, letThrough []string, err error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
-		return false, false, fmt.Errorf("open a raw socket: %w", err)
+		return false, nil, fmt.Errorf("open a raw socket: %w", err)
 	}
 	defer unix.Close(fd)
 	info := make([]byte, iptInfoSize)
 	copy(info, "filter")
 	if err := getsockopt(fd, iptSoGetInfo, info); err != nil {
-		return false, false, err
+		return false, nil, err
 	}
 	size := binary.NativeEndian.Uint32(info[iptInfoTableSize:])
 	forward := binary.NativeEndian.Uint32(info[iptInfoUnderflow+4*hookForward:])
 	if size > maxLegacyTable {
-		return false, false, fmt.Errorf("the iptables-legacy filter table is too big (%d bytes)", size)
+		return false, nil, fmt.Errorf("the iptables-legacy filter table is too big (%d bytes)", size)
 	}
 	table := make([]byte, iptEntriesHeader+size)
 	copy(table, "filter")
 	binary.NativeEndian.PutUint32(table[iptNameLen:], size)
 	if err := getsockopt(fd, iptSoGetEntries, table); err != nil {
-		return false, false, err
+		return false, nil, err
 	}
-	policyDrop, letThrough = parseLegacy(table[iptEntriesHeader:], forward, bridge)
+	policyDrop, letThrough = parseLegacy(table[iptEntriesHeader:], forward)
 	return policyDrop, letThrough, nil
 }
 
 // parseLegacy walks the entries; forward is the offset of the FORWARD policy.
-func parseLegacy(table []byte, forward uint32, bridge string) (policyDrop, letThrough bool) {
+func parseLegacy(table []byte, forward uint32) (policyDrop bool, letThrough []string) {
 	for at := uint32(0); uint64(at)+iptEntrySize <= uint64(len(table)); {
 		e := table[at:]
 		target := uint32(binary.NativeEndian.Uint16(e[iptEntryTargetOffset:]))
@@ -95,7 +109,9 @@ func parseLegacy(table []byte, forward uint32, bridge string) (policyDrop, letTh
 		if e[target+2] == 0 { // the standard target has an empty name
 			verdict := int32(binary.NativeEndian.Uint32(e[target+iptTargetVerdict:]))
 			in, _, _ := bytes.Cut(e[iptInIface:iptInIface+unix.IFNAMSIZ], []byte{0})
-			letThrough = letThrough || (verdict == verdictAccept && string(in) == bridge)
+			if verdict == verdictAccept && len(in) > 0 {
+				letThrough = append(letThrough, string(in))
+			}
 			policyDrop = policyDrop || (at == forward && verdict == verdictDrop)
 		}
 		at += next
