@@ -26,9 +26,10 @@ const (
 )
 
 const (
-	// blockSize and blocks bound what is decompressed ahead of the extraction.
+	// blockSize and blocks bound what is decompressed ahead of the extraction, which
+	// is slow where files are small and fast where they are large.
 	blockSize = 256 * kib
-	blocks    = 4
+	blocks    = 16
 	// maxWindow is the largest zstd window and xz dictionary a decoder may
 	// allocate: what zstd --long=27 writes; xz -9 needs half of it.
 	maxWindow = 128 * mib

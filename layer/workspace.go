@@ -6,7 +6,7 @@ import (
 	"github.com/sampan-containers/sampan/layer/inflate"
 )
 
-// workspace is the memory of one extraction, 2 MB. An image of many small layers
+// workspace is the memory of one extraction, 5 MB. An image of many small layers
 // would otherwise spend a third of its time on getting that for each of them.
 type workspace struct {
 	blocks  [blocks]block
