@@ -370,7 +370,7 @@ func umask() uint32 {
 }
 
 // flushStep is after how many unpacked bytes writing out begins.
-const flushStep = 16 * mib
+const flushStep = 64 * mib
 
 // flusher has the kernel write out while layers are being unpacked, so that the
 // sync before they become visible has little left to wait for.

@@ -84,12 +84,19 @@ func openBzip2(r *bufio.Reader, _ *workspace) (filler, func(), error) {
 	return plainReader{bzip2.NewReader(r)}, func() {}, nil
 }
 
-func openZstd(r *bufio.Reader, _ *workspace) (filler, func(), error) {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-	if err != nil {
+func openZstd(r *bufio.Reader, w *workspace) (filler, func(), error) {
+	if w.zstd == nil {
+		// With one thread it has no goroutine, and so needs no Close.
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, nil, err
+		}
+		w.zstd = z
+	}
+	if err := w.zstd.Reset(r); err != nil {
 		return nil, nil, err
 	}
-	return plainReader{z}, z.Close, nil
+	return plainReader{w.zstd}, func() { _ = w.zstd.Reset(nil) }, nil
 }
 
 func openXz(r *bufio.Reader, _ *workspace) (filler, func(), error) {

@@ -11,6 +11,7 @@ import (
 type workspace struct {
 	blocks  [blocks]block
 	gzip    inflate.Reader
+	zstd    *zstd.Decoder // its window can be larger than all the rest
 	copy    [copyBuffer]byte
 	encoder *zstd.Encoder // of the recipe
 }

@@ -159,6 +159,9 @@ func (p *pusher) run() error {
 	if err := p.announce(plan.raw); err != nil {
 		return err
 	}
+	if p.single {
+		return nil // as it was asked for
+	}
 	return p.insteadOf(plan)
 }
 
