@@ -21,6 +21,7 @@ func NewRename(a *app.App) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			old, name := strings.TrimSpace(args[0]), strings.TrimSpace(args[1])
 			if old == "" || strings.Trim(name, "/") == "" {
+				//lint:ignore ST1005 these are Docker's words
 				return errors.New("Error: Neither old nor new names may be empty")
 			}
 			conn, err := a.Connect()

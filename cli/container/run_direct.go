@@ -112,6 +112,7 @@ func (r *runner) attached(ctx context.Context, create client.ContainerCreateOpti
 	}
 	err = r.followToEnd(ctx, s)
 	if failed := (*follow.StreamError)(nil); errors.As(err, &failed) {
+		//lint:ignore ST1005 these are Docker's words
 		return runError(a, startFailure(failed), fmt.Errorf("Error response from daemon: %w", failed))
 	}
 	return err

@@ -52,7 +52,7 @@ const (
 	atTrailer
 )
 
-// Reader decompresses a gzip stream of one or several members.
+// Reader decompresses a gzip stream of one or several members. It begins with Reset.
 type Reader struct {
 	src io.Reader
 	err error // of src, or the end of everything
@@ -78,10 +78,8 @@ type Reader struct {
 	fixed   bool // lit and dist are those of the fixed codes
 }
 
-// NewReader begins a stream. Nothing is read yet.
-func NewReader(src io.Reader) *Reader { return &Reader{src: src, first: true} }
-
-// Reset begins another stream with the memory of the one before.
+// Reset begins a stream, with the memory of the one before if there was any. Nothing is
+// read yet.
 func (z *Reader) Reset(src io.Reader) {
 	z.src, z.err, z.in, z.pos, z.hold, z.count = src, nil, nil, 0, 0, 0
 	z.step, z.first, z.seen, z.length = atMember, true, 0, 0

@@ -14,7 +14,8 @@ import (
 
 // all decompresses in blocks of the size, as the layer store does.
 func all(src io.Reader, size int) ([]byte, error) {
-	z := NewReader(src)
+	z := new(Reader)
+	z.Reset(src)
 	var whole []byte
 	block := make([]byte, Window+size)
 	history := 0
@@ -173,7 +174,8 @@ func TestDamage(t *testing.T) {
 		"no progress":     {io.MultiReader(bytes.NewReader(raw[:100]), idle{}), io.ErrNoProgress},
 	} {
 		t.Run(name, func(t *testing.T) {
-			z := NewReader(test.src)
+			z := new(Reader)
+			z.Reset(test.src)
 			block := make([]byte, len(plain)+100)
 			n, err := z.Fill(block, 0)
 			if !errors.Is(err, test.want) {
@@ -262,7 +264,8 @@ func BenchmarkFill(b *testing.B) {
 	block := make([]byte, Window+256<<10)
 	b.SetBytes(int64(len(plain)))
 	for b.Loop() {
-		z, history := NewReader(bytes.NewReader(raw)), 0
+		z, history := new(Reader), 0
+		z.Reset(bytes.NewReader(raw))
 		for {
 			n, err := z.Fill(block, history)
 			if err == io.EOF {
