@@ -145,7 +145,7 @@ func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 	if err != nil {
 		return err
 	}
-	if err := privs.Personality(b, p.linux.Personality); err != nil {
+	if err := errors.Join(privs.Personality(b, p.linux.Personality), privs.MemoryPolicy(b, p.linux.MemoryPolicy)); err != nil {
 		return err
 	}
 	if !visible {

@@ -66,7 +66,14 @@ func (l *logger) failure(err error) {
 	}
 }
 
-func (l *logger) warn(msg string) { l.write("warning", msg) }
+// warn tells what was done otherwise than asked; without a log where runc tells it.
+func (l *logger) warn(msg string) {
+	out := *l
+	if out.file == nil {
+		out.file = os.Stderr
+	}
+	out.write("warning", msg)
+}
 
 func (l *logger) debugf(format string, args ...any) {
 	if l.debug {

@@ -83,7 +83,7 @@ func MemoryPolicy(b *launch.Builder, p *specs.LinuxMemoryPolicy) error {
 		}
 	}
 	if mode < 0 {
-		return fault.New(fault.Invalid, "linux.memoryPolicy.mode %q is not known", p.Mode)
+		return fault.New(fault.Invalid, "linux.memoryPolicy: invalid memory policy mode %q", p.Mode)
 	}
 	for _, f := range p.Flags {
 		switch f {
@@ -94,7 +94,7 @@ func MemoryPolicy(b *launch.Builder, p *specs.LinuxMemoryPolicy) error {
 		case specs.MpolFStaticNodes:
 			mode |= 1 << 15
 		default:
-			return fault.New(fault.Invalid, "linux.memoryPolicy.flags has the unknown flag %q", f)
+			return fault.New(fault.Invalid, "linux.memoryPolicy: invalid memory policy flag %q", f)
 		}
 	}
 	b.AtSite(launch.Site{What: "set the memory policy " + string(p.Mode), Class: fault.Invalid, Hints: []launch.Hint{
@@ -107,7 +107,7 @@ func MemoryPolicy(b *launch.Builder, p *specs.LinuxMemoryPolicy) error {
 	}
 	mask, err := parseSet(p.Nodes)
 	if err != nil {
-		return fault.New(fault.Invalid, "linux.memoryPolicy.nodes: %w", err)
+		return fault.New(fault.Invalid, "linux.memoryPolicy: invalid memory policy node list: %w", err)
 	}
 	// The kernel takes one bit off the length (set_mempolicy(2), bugs).
 	b.Call(unix.SYS_SET_MEMPOLICY, launch.Int(mode), words(b, mask).Addr(), launch.Int(len(mask)*bits.UintSize+1))
