@@ -130,6 +130,7 @@ var ownFlags = map[string]bool{
 	"exited":        true, // rm: those that have ended
 	// update, of a running container
 	"update --device": true, "update --device-cgroup-rule": true, "update --ulimit": true,
+	"volume create --name":      true, // Docker's own, hidden since 1.12
 	"container update --device": true, "container update --device-cgroup-rule": true, "container update --ulimit": true,
 }
 

@@ -21,6 +21,8 @@ type Config struct {
 	StatsFormat    string            `json:"statsFormat"`
 	ImagesFormat   string            `json:"imagesFormat"`
 	NetworksFormat string            `json:"networksFormat"`
+	VolumesFormat  string            `json:"volumesFormat"`
+	PruneFilters   []string          `json:"pruneFilters"`
 	HTTPHeaders    map[string]string `json:"HttpHeaders"`
 	Auths          map[string]Auth   `json:"auths"`
 	CredsStore     string            `json:"credsStore"`

@@ -156,7 +156,7 @@ func (c *Client) Events(ctx context.Context, o EventsListOptions) EventsResult {
 // local zone where none is written), or seconds since 1970 with an optional
 // fraction, into the last of these.
 func timestamp(value string) (string, error) {
-	if d, err := time.ParseDuration(value); err == nil {
+	if d, err := time.ParseDuration(value); err == nil && value != "0" { // 0 is 1970
 		return unix(time.Now().Add(-d)), nil
 	}
 	for _, layout := range []string{

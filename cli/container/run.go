@@ -173,6 +173,15 @@ func (r *runner) foreground(ctx context.Context) error {
 	} else if err := r.start(ctx, s, wait); err != nil {
 		return err
 	}
+	if s != nil && !c.AttachStdout && !c.AttachStderr {
+		// Nothing of it is seen here: as with Docker its ID is told, it gets its input,
+		// and its end is not waited for.
+		r.app.Println(r.id)
+		if err := r.copyStream(ctx, s); !errors.Is(err, follow.ErrDetached) {
+			return err
+		}
+		return nil
+	}
 	return r.follow(ctx, s, wait)
 }
 

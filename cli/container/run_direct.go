@@ -31,10 +31,10 @@ const waitFirstExit = "first-exit"
 
 // direct tells whether Sampan's own request for create, attach and start in one
 // serves. A terminal has its size to set, an id file is written before the
-// start, and what is restarted has more than one end to wait for.
+// start, one that only reads has no stream whose end tells of it, and what is restarted has more than one end to wait for.
 func (o *runOptions) direct(req *spec.Request) bool {
 	c := req.Config
-	attached := c.AttachStdin || c.AttachStdout || c.AttachStderr
+	attached := c.AttachStdout || c.AttachStderr
 	policy := req.Host.RestartPolicy
 	return o.cidFile == "" && (o.detach || !c.Tty && attached && (policy.Name == "" || policy.IsNone()))
 }

@@ -40,14 +40,21 @@ func (i *Inspector) Add(value any, raw []byte) error {
 		return nil
 	}
 	var b bytes.Buffer
-	if err := i.tmpl.Execute(&b, value); err != nil {
+	err := i.tmpl.Execute(&b, value)
+	if err == nil && bytes.Contains(b.Bytes(), []byte("invalid ")) {
+		// An address or subnet that is not there prints as "invalid IP": what the daemon
+		// sent for it is empty.
+		if seen := (bytes.Buffer{}); i.executeRaw(&seen, raw) == nil {
+			b = seen
+		}
+	} else if err != nil {
 		b.Reset()
 		if fallback := i.executeRaw(&b, raw); fallback != nil {
 			return fmt.Errorf("template parsing error: %w", err)
 		}
 	}
 	b.WriteByte('\n')
-	_, err := b.WriteTo(i.w)
+	_, err = b.WriteTo(i.w)
 	return err
 }
 

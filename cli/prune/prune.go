@@ -4,6 +4,7 @@ package prune
 
 import (
 	"context"
+	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/pflag"
@@ -29,12 +30,32 @@ func (o *Options) Register(fs *pflag.FlagSet, terms, dry string) {
 	fs.BoolVarP(&o.Force, "force", "f", false, "Do not ask for confirmation")
 }
 
-// Confirmed asks, unless nothing is removed or the user said not to.
+// Confirmed asks, unless nothing is removed or the user said not to. The filters of the
+// configuration file (pruneFilters) count from here on.
 func (o *Options) Confirmed(ctx context.Context, a *app.App, warning string) (bool, error) {
+	if err := o.join(a.Config().PruneFilters); err != nil {
+		return false, err
+	}
 	if o.Force || o.Dry {
 		return true, nil
 	}
 	return a.Confirm(ctx, "WARNING! This will remove"+warning+"\nAre you sure you want to continue?")
+}
+
+// join adds filters of the configuration file. A label that the command line asks the
+// opposite of is left out.
+func (o *Options) join(configured []string) error {
+	opposite := map[string]string{"label": "label!", "label!": "label"}
+	for _, text := range configured {
+		term, v, ok := strings.Cut(text, "=")
+		if !ok || o.filters.Values[opposite[term]][v] {
+			continue
+		}
+		if err := o.filters.Set(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Given are the filters of the command line.

@@ -31,6 +31,9 @@ func NewLs(a *app.App) *cobra.Command {
 			if cluster {
 				return app.Refuse("cluster", "cluster volumes need a swarm")
 			}
+			if text == "" && !quiet {
+				text = a.Config().VolumesFormat
+			}
 			conn, err := a.Connect()
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ var clusterFlags = []string{"availability", "group", "limit-bytes", "required-by
 
 // NewCreate makes `volume create`.
 func NewCreate(a *app.App) *cobra.Command {
-	var driver string
+	var driver, name string
 	var labels value.List
 	options := value.NewMap(nil)
 	cmd := named(&cobra.Command{
@@ -44,8 +45,12 @@ func NewCreate(a *app.App) *cobra.Command {
 			}
 			req := client.VolumeCreateOptions{Driver: driver, DriverOpts: options.Values, Labels: value.KeyValues(labels.Values)}
 			if len(args) > 0 {
-				req.Name = args[0]
+				if name != "" {
+					return errors.New("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
+				}
+				name = args[0]
 			}
+			req.Name = name
 			conn, err := a.Connect()
 			if err != nil {
 				return err
@@ -60,6 +65,8 @@ func NewCreate(a *app.App) *cobra.Command {
 	}, "volume create")
 	fs := cmd.Flags()
 	fs.StringVarP(&driver, "driver", "d", "local", "Volume driver")
+	fs.StringVar(&name, "name", "", "Name of the volume") // how it was said before Docker 1.12
+	_ = fs.MarkHidden("name")
 	fs.Var(&labels, "label", "Label of the volume (NAME[=VALUE])")
 	fs.VarP(&options, "opt", "o", "Option of the driver (type=, device=, o=)")
 	var size value.Bytes

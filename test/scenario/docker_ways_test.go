@@ -123,3 +123,31 @@ func TestWaysOfARun(t *testing.T) {
 		}
 	}
 }
+
+// What our client says alone, where the stock client of one version or another differs.
+func TestWaysOfTheClient(t *testing.T) {
+	d := start(t)
+	id := d.Sampan("run", "-i", "-a", "stdin", "--name", "fed", busybox, "cat").Must(t)
+	if got := d.Sampan("inspect", "-f", "{{.Id}}", "fed").Must(t); got != id {
+		t.Errorf("a run with input alone says %q, and its ID is %q", id, got)
+	}
+	d.Sampan("wait", "fed").Must(t)
+	if got := d.Sampan("inspect", "-f", "{{range .NetworkSettings.Networks}}<{{.IPAddress}}>{{end}}", "fed").Must(t); got != "<>" {
+		t.Errorf("the address of a container that ended: %q", got)
+	}
+	if got := d.Sampan("events", "--since", "0", "--until", "0s", "--filter", "event=create", "--format", "{{.Actor.Attributes.name}}").Must(t); got != "fed" {
+		t.Errorf("events since 1970: %q", got)
+	}
+	d.Sampan("volume", "create", "--name=old").Must(t)
+	config := t.TempDir()
+	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"volumesFormat":"<{{.Name}}>","pruneFilters":["label=away"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Sampan("--config", config, "volume", "ls").Must(t); got != "<old>" {
+		t.Errorf("volumesFormat: %q", got)
+	}
+	d.Sampan("--config", config, "container", "prune", "-f").Must(t)
+	if got := d.Sampan("ps", "-aq").Must(t); got == "" {
+		t.Error("pruneFilters did not keep a container without the label")
+	}
+}
