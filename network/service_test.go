@@ -455,6 +455,32 @@ func TestAddressStays(t *testing.T) {
 	}
 }
 
+// TestAddressBesideOwnNetworks: after a boot somebody else has the default network's addresses;
+// the next ones are not those of a user's network, whose bridge is not there yet.
+func TestAddressBesideOwnNetworks(t *testing.T) {
+	l := newLab(t)
+	s, err := New(t.Context(), l.config(), l.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.network(s, "mine", func(r *mobynet.CreateRequest) {
+		r.IPAM = &mobynet.IPAM{Config: []mobynet.IPAMConfig{{Subnet: netip.MustParsePrefix("172.18.0.0/16")}}}
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.run("ip", "link", "add", "dd", "type", "bridge")
+	defer l.run("ip", "link", "del", "dd")
+	l.run("ip", "addr", "add", "172.17.0.1/16", "dev", "dd")
+	s = l.service(l.config())
+	if got := l.container(s).Joined.Endpoints[0].IP.Masked().String(); got != "172.19.0.0/16" {
+		t.Errorf("the default network is %s, want 172.19.0.0/16", got)
+	}
+	if got := l.join(s, "other", nil, EndpointRequest{Network: "mine"}).Joined.Endpoints[0].IP.Masked().String(); got != "172.18.0.0/16" {
+		t.Errorf("the user's network is %s, want 172.18.0.0/16", got)
+	}
+}
+
 // TestSandbox looks at the container's side.
 func TestSandbox(t *testing.T) {
 	l := newLab(t)

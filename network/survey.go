@@ -30,6 +30,13 @@ func (s *Service) chooseAddress(last netip.Prefix) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, err
 	}
+	// The bridges of the other networks may not be there: they go with the last daemon, and
+	// with the machine.
+	for _, n := range s.networks {
+		for _, p := range n.record.Pools {
+			host.used = append(host.used, p.Subnet)
+		}
+	}
 	if s.cfg.BIP != "" {
 		p, err := netip.ParsePrefix(s.cfg.BIP)
 		if err != nil || !p.Addr().Is4() || p.Addr() == p.Masked().Addr() {
@@ -40,7 +47,7 @@ func (s *Service) chooseAddress(last netip.Prefix) (netip.Prefix, error) {
 		}
 		for _, u := range host.used {
 			if p.Overlaps(u) {
-				return netip.Prefix{}, fault.New(fault.Conflict, "--bip %s overlaps %s, which this host uses already (choose another network)", p, u)
+				return netip.Prefix{}, fault.New(fault.Conflict, "--bip %s overlaps %s, which this host or another network of this daemon uses already (choose another network)", p, u)
 			}
 		}
 		return p, nil
