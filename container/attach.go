@@ -45,7 +45,8 @@ func (s *Service) Attach(ctx context.Context, ref string, o AttachOptions) error
 	}
 	a := handle.Attach{Conn: conn, Initial: initial, Stdin: o.Stdin && rec.Config.OpenStdin, Stdout: o.Stdout, Stderr: o.Stderr, Mux: !tty, DetachKeys: keys, End: o.End}
 	if o.Logs {
-		arrived() // a client that reads its log slowly must not hold up a start
+		stream.HeadTaken(ctx, conn) // a client that did not gets its log all the same
+		arrived()                   // a client that reads its log slowly must not hold up a start
 		if err := s.replay(ctx, rec, conn, o); err != nil {
 			conn.Close()
 			return err
