@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-containers/sampan/kernel/quota"
 )
 
 // State is how well the machine does.
@@ -276,6 +278,10 @@ func (c *check) storage() {
 		if dir.path != "" {
 			c.directory(dir.name, dir.path)
 		}
+	}
+	if c.DataRoot != "" {
+		c.need(area, "project quotas of the data root", quota.Probe(c.DataRoot) == nil, Gap,
+			"--storage-opt size, and size of a volume, are refused; they need xfs, or ext4 with the features quota and project, mounted with prjquota, and Linux 5.14")
 	}
 }
 

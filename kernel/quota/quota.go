@@ -7,8 +7,8 @@
 // system do not get into each other's way.
 //
 // Limits: Linux 5.14 (quotactl_fd(2)); a directory that is limited must be empty, since
-// what is there already does not follow; a process with CAP_SYS_RESOURCE on the host
-// passes over every quota (a container has it only with --privileged or --cap-add).
+// what is there already does not follow; on ext4 a process with CAP_SYS_RESOURCE passes
+// over a quota, but for the upper directory of an overlay, which writes without it.
 package quota
 
 import (
