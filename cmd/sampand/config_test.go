@@ -34,6 +34,9 @@ func TestConfigure(t *testing.T) {
 		"several hosts": {args: []string{"-H", "unix:///a", "-H", "/b"}, check: func(c *config) bool {
 			return slices.Equal(c.hosts, []string{"unix:///a", "unix:///b"})
 		}},
+		"host without a scheme": {args: []string{"-H", "127.0.0.1:2376", "--tlsverify"}, check: func(c *config) bool {
+			return slices.Equal(c.hosts, []string{"tcp://127.0.0.1:2376"})
+		}},
 		"exec root": {args: []string{"--exec-root", "/x"}, check: func(c *config) bool {
 			return c.hosts[0] == "unix:///x/sampan.sock" && c.pidFile == "/x/sampan.pid"
 		}},

@@ -216,6 +216,8 @@ func (c *config) complete() error {
 	for i, h := range c.hosts {
 		if strings.HasPrefix(h, "/") {
 			c.hosts[i] = "unix://" + h
+		} else if !strings.Contains(h, "://") {
+			c.hosts[i] = "tcp://" + h // as Docker reads HOST:PORT
 		}
 	}
 	c.tls = c.tls || c.tlsVerify

@@ -32,7 +32,9 @@ type Networks interface {
 }
 
 // Wanted are the endpoints of a create request: the network of the mode, and
-// those of the networking configuration. What is known to be wrong is refused.
+// those of the networking configuration. The default network is for a container that
+// names no other: one that SDKs create with a networking configuration alone is in
+// those networks only, as in Docker. What is known to be wrong is refused.
 func Wanted(hc *container.HostConfig, nc *mobynet.NetworkingConfig, n Networks) (map[string]*mobynet.EndpointSettings, error) {
 	mode := hc.NetworkMode
 	out := map[string]*mobynet.EndpointSettings{}
@@ -69,7 +71,7 @@ func Wanted(hc *container.HostConfig, nc *mobynet.NetworkingConfig, n Networks) 
 	if err != nil {
 		return nil, err
 	}
-	if _, named := out[name]; !named {
+	if _, named := out[name]; !named && (name != network.DefaultNetwork || len(out) == 0) {
 		if err := add(string(mode), nil); err != nil {
 			return nil, err
 		}

@@ -139,7 +139,7 @@ func (r *Resolver) Serve(c Client) error {
 	}
 	if len(c.Servers) > 0 {
 		r.scopes++
-		cl.scope, cl.own = r.scopes, &upstreams{fixed: withPort(c.Servers), inside: cl.udp}
+		cl.scope, cl.own = r.scopes, &upstreams{fixed: others(c.Servers), inside: cl.udp}
 	}
 	before := r.clients[c.ID]
 	r.clients[c.ID] = cl
@@ -251,4 +251,16 @@ func (s Sockets) Close() {
 			f.Close()
 		}
 	}
+}
+
+// others leaves the resolver's own address out of a container's servers: asking it
+// would be asking ourselves, again and again. The list is never nil, which would mean the host's.
+func others(servers []netip.Addr) []netip.AddrPort {
+	out := make([]netip.AddrPort, 0, len(servers))
+	for _, a := range servers {
+		if a != Address {
+			out = append(out, netip.AddrPortFrom(a, port))
+		}
+	}
+	return out
 }

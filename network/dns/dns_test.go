@@ -333,6 +333,23 @@ func TestQualifiedNamesOnly(t *testing.T) {
 	}
 }
 
+// A container whose --dns is the resolver's own address gets an answer at once.
+func TestOwnAddressIsNoServer(t *testing.T) {
+	up := serveAt(t, "127.0.0.53", nil, fixed("192.0.2.1", 60))
+	b := newBox(t, newResolver(t, Config{Servers: servers("127.0.0.53")}), Client{Servers: servers("127.0.0.11")})
+	if m := b.ask("udp", question("example.org", dns.TypeA)); m.Rcode != dns.RcodeServerFailure {
+		t.Errorf("a query with nobody to ask: %s", text(m))
+	}
+	if n := up.asked.Load(); n != 0 {
+		t.Errorf("the host's server was asked: %q", up.seen())
+	}
+	both := newBox(t, newResolver(t, Config{}), Client{Servers: servers("127.0.0.11", "127.0.0.77")})
+	serveAt(t, "127.0.0.77", both.ns, fixed("192.0.2.77", 60))
+	if got := text(both.ask("udp", question("example.org", dns.TypeA))); got != "NOERROR A 192.0.2.77" {
+		t.Errorf("with another server: %s", got)
+	}
+}
+
 // --dns is asked from within the container, and its answers are nobody else's.
 func TestOwnServersAreAskedInside(t *testing.T) {
 	outside := serveAt(t, "127.0.0.53", nil, fixed("192.0.2.1", 60))

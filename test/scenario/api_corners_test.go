@@ -63,6 +63,28 @@ func TestSubpathIsFilled(t *testing.T) {
 	}
 }
 
+// A container that was created with a networking configuration alone is in those
+// networks and not in the default one too.
+func TestNetworksOfTheRequestAlone(t *testing.T) {
+	d := start(t)
+	d.Sampan("network", "create", "one").Must(t)
+	answer := ask(t, "POST", "/v1.44/containers/create?name=alone", `{"Image":"`+busybox+`","Cmd":["sleep","1000"],"NetworkingConfig":{"EndpointsConfig":{"one":{}}}}`)
+	if !strings.Contains(answer, "201 Created") {
+		t.Fatalf("create: %s", answer)
+	}
+	for _, begun := range []bool{false, true} {
+		if begun {
+			d.Sampan("start", "alone").Must(t)
+		}
+		if got := d.Sampan("inspect", "-f", "{{range $name, $e := .NetworkSettings.Networks}}{{$name}} {{end}}", "alone").Must(t); strings.TrimSpace(got) != "one" {
+			t.Errorf("started = %v: the container is in %q, want one", begun, got)
+		}
+	}
+	if links := d.Sampan("exec", "alone", "ls", "/sys/class/net").Must(t); strings.Contains(links, "eth1") {
+		t.Errorf("the container has %q", links)
+	}
+}
+
 // Docker's API has the list of networks at both paths.
 func TestNetworksWithASlash(t *testing.T) {
 	start(t)
