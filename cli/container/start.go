@@ -59,10 +59,17 @@ func startAll(ctx context.Context, a *app.App, o *startOptions, names []string) 
 	if err != nil {
 		return err
 	}
-	return a.ForEach(names, func(name string) error {
+	// One after another, as Docker does: a later one may need an earlier one, by a link
+	// or by its network namespace.
+	var batch app.Batch
+	for _, name := range names {
 		_, err := conn.ContainerStart(ctx, name, o.from())
-		return err
-	})
+		batch.Add(a, err)
+		if err == nil {
+			a.Println(name)
+		}
+	}
+	return batch.Err()
 }
 
 func startAttached(ctx context.Context, a *app.App, o *startOptions, names []string) error {

@@ -138,6 +138,11 @@ func TestWaysOfTheClient(t *testing.T) {
 	if got := d.Sampan("events", "--since", "0", "--until", "0s", "--filter", "event=create", "--format", "{{.Actor.Attributes.name}}").Must(t); got != "fed" {
 		t.Errorf("events since 1970: %q", got)
 	}
+	// Each may need those before it.
+	d.Sampan("create", "--name", "base", busybox, "sleep", "1000").Must(t)
+	d.Sampan("create", "--name", "on-base", "--network", "container:base", busybox, "sleep", "1000").Must(t)
+	d.Sampan("create", "--name", "on-both", "--network", "container:on-base", busybox, "true").Must(t)
+	d.Sampan("start", "base", "on-base", "on-both").Must(t)
 	d.Sampan("volume", "create", "--name=old").Must(t)
 	config := t.TempDir()
 	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"volumesFormat":"<{{.Name}}>","pruneFilters":["label=away"]}`), 0o600); err != nil {
