@@ -352,7 +352,9 @@ func (p *pusher) upload(ctx context.Context, d ocispec.Descriptor, show *part, c
 			return err
 		}
 	}
-	show.size = d.Size
+	if show.phase.Load() < moving { // else a reporter reads it already: this is another try
+		show.size = d.Size
+	}
 	show.enter(moving)
 	err := p.to.Upload(ctx, d, func(offset int64) (io.ReadCloser, error) {
 		r, err := content(offset)
