@@ -61,19 +61,19 @@ func TestPushOfAWholeIndex(t *testing.T) {
 	if err != nil || img.Config.Architecture != "arm64" {
 		t.Fatalf("the tag stands for %+v, %v", img, err)
 	}
-	for tag, platform := range map[string]string{"whole": "", "arm": "linux/arm64", "amd": "linux/amd64"} {
+	for tag, platform := range map[string]string{"whole": "", "alone": "", "arm": "linux/arm64", "amd": "linux/amd64"} {
 		if err := l.images.Tag(t.Context(), name, copied, tag); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]digest.Digest{"whole": both, "arm": other.Manifest, "amd": one.Manifest}[tag]
+		want := map[string]digest.Digest{"whole": both, "alone": other.Manifest, "arm": other.Manifest, "amd": one.Manifest}[tag]
 		var out bytes.Buffer
-		if err := l.Push(t.Context(), copied, PushOptions{Tag: tag, Platform: platform}, &out); err != nil {
+		if err := l.Push(t.Context(), copied, PushOptions{Tag: tag, Platform: platform, Alone: tag == "alone"}, &out); err != nil {
 			t.Fatal(err)
 		}
 		if got := digest.FromBytes(to.Manifests[tag].Raw); got != want || !strings.Contains(out.String(), tag+": digest: "+want.String()) {
 			t.Errorf("%s: the registry has %s, not %s\n%s", tag, got, want, out.String())
 		}
-		if strings.Contains(out.String(), "manifestPushedInsteadOfIndex") { // it is what was asked for
+		if strings.Contains(out.String(), "manifestPushedInsteadOfIndex") != (tag == "alone") { // the others are what was asked for
 			t.Errorf("%s: %s", tag, out.String())
 		}
 	}

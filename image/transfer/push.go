@@ -28,7 +28,10 @@ import (
 type PushOptions struct {
 	Tag      string // when the name carries none; empty for all tags
 	Platform string
-	Login    auth.Credentials
+	// Alone keeps an index back of which all platforms are here: clients before
+	// API 1.46 cannot ask for one platform, and expect the image that the tag stands for.
+	Alone bool
+	Login auth.Credentials
 }
 
 // Push sends an image, or all tags of a repository when neither name nor Tag has
@@ -54,7 +57,7 @@ func (s *Service) Push(ctx context.Context, name string, o PushOptions, progress
 	defer func() { go debug.FreeOSMemory() }()
 	repo := s.Client().Repository(ref, o.Login)
 	for _, one := range names {
-		p := &pusher{s: s, ctx: ctx, ref: one, to: repo.Origin(), login: o.Login, out: out}
+		p := &pusher{s: s, ctx: ctx, ref: one, to: repo.Origin(), login: o.Login, out: out, alone: o.Alone}
 		if p.img, err = s.images.NamedBy(one); err == nil {
 			err = p.wanted(o.Platform)
 		}
@@ -117,8 +120,8 @@ type pusher struct {
 	repack bool
 	// exactly is the only manifest that may be sent, if not empty.
 	exactly digest.Digest
-	// single says that one platform was asked for.
-	single bool
+	// single says that one platform was asked for, alone that an index stays behind.
+	single, alone bool
 	// held are blobs that only this push needs.
 	held []digest.Digest
 }
@@ -144,7 +147,7 @@ func (p *pusher) wanted(platform string) error {
 }
 
 func (p *pusher) run() error {
-	if !p.single {
+	if !p.single && !p.alone {
 		if idx, members := p.whole(); idx != nil {
 			if err := p.sendIndex(idx, members); !errors.Is(err, errGone) {
 				return err

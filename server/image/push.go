@@ -15,7 +15,7 @@ import (
 var pushPlatformSince = server.V(1, 46)
 
 func (r routes) push(c *server.Call) error {
-	o := transfer.PushOptions{Tag: c.Query("tag")}
+	o := transfer.PushOptions{Tag: c.Query("tag"), Alone: c.Version < pushPlatformSince}
 	if text := c.Query("platform"); text != "" && c.Version >= pushPlatformSince {
 		var p v1.Platform
 		if err := json.Unmarshal([]byte(text), &p); err != nil {

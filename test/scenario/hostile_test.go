@@ -253,9 +253,11 @@ func streams(path string) bool {
 	return false
 }
 
-// known500 are what Docker answers 500 to as well, and clients know.
+// known500 are what Docker answers 500 to as well, and clients know: a container that is not
+// paused, and a registry that cannot be reached, which none can here.
 func known500(text string) bool {
-	return strings.Contains(text, "is not paused")
+	hub := strings.Contains(text, `https://registry-1.docker.io/v2/`) || strings.Contains(text, `https://index.docker.io/v1/search`)
+	return strings.Contains(text, "is not paused") || hub && strings.Contains(text, "connect: network is unreachable")
 }
 
 // send speaks HTTP by hand: net/http refuses to send what is to be sent here.
