@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -46,6 +47,11 @@ func resolverAt(t *testing.T, addr string) (asked func() []string) {
 	var mu sync.Mutex
 	var names []string
 	pc, err := net.ListenPacket("udp", addr+":53")
+	// What a test before this one started may have its socket until the execve.
+	for end := time.Now().Add(lab.Scale(time.Second)); errors.Is(err, unix.EADDRINUSE) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+		pc, err = net.ListenPacket("udp", addr+":53")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
