@@ -95,11 +95,8 @@ func (c *Container) Exec(e *ExecSpec) (_ *Process, retErr error) {
 
 func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 	b := p.b
-	affinity := p.process.ExecCPUAffinity
-	if affinity != nil {
-		if err := privs.Affinity(b, "initial", affinity.Initial); err != nil {
-			return err
-		}
+	if err := privs.Affinity(b, "initial", p.process.ExecCPUAffinity); err != nil {
+		return err
 	}
 	if p.group != nil {
 		if err := p.joinCgroups(); err != nil {
@@ -107,10 +104,8 @@ func (c *Container) compileExec(p *plan, e *ExecSpec) error {
 		}
 	}
 	p.joinFurther(e.Groups)
-	if affinity != nil {
-		if err := privs.Affinity(b, "final", affinity.Final); err != nil {
-			return err
-		}
+	if err := privs.Affinity(b, "final", p.process.ExecCPUAffinity); err != nil {
+		return err
 	}
 	if err := p.attributes(); err != nil {
 		return err

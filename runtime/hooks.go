@@ -26,7 +26,7 @@ type hookPoints struct {
 
 // openHooks prepares for the hooks that run before the program.
 func (l *launcher) openHooks() error {
-	l.hooks.waits = len(l.linux.NetDevices) > 0
+	l.hooks.waits = len(l.linux.NetDevices) > 0 || l.entered != nil
 	h := l.spec.Hooks
 	if h == nil {
 		return nil
@@ -68,6 +68,9 @@ func (l *launcher) waitForHooks() {
 
 // runHooks is called while the child waits.
 func (l *launcher) runHooks(pid int) error {
+	if l.entered != nil {
+		l.entered()
+	}
 	if err := l.moveNetDevices(pid); err != nil {
 		return err
 	}

@@ -54,16 +54,17 @@ func Launch(s *LaunchSpec) (_ *Container, retErr error) {
 // launcher is the plan of a whole container.
 type launcher struct {
 	plan
-	s     *LaunchSpec
-	spec  *specs.Spec
-	root  *os.File // detached mount, or nil without a mount namespace of our own
-	entry *rootfs.Entry
-	fs    *rootfs.Plan
-	place string   // where on the host the root is attached, if it must be
-	user  *os.File // user namespace to join, or nil
-	made  bool     // the group is ours
-	scope *systemd.Scope
-	unit  string // of systemd, that the group belongs to, or ""
+	s       *LaunchSpec
+	spec    *specs.Spec
+	root    *os.File // detached mount, or nil without a mount namespace of our own
+	entry   *rootfs.Entry
+	fs      *rootfs.Plan
+	place   string   // where on the host the root is attached, if it must be
+	user    *os.File // user namespace to join, or nil
+	made    bool     // the group is ours
+	scope   *systemd.Scope
+	unit    string // of systemd, that the group belongs to, or ""
+	entered func() // ends who has held the scope, while the child waits in it; or nil
 
 	early, late bool // when the final process is forked; see Launch
 	files       int  // how many descriptors the child sends
@@ -71,7 +72,7 @@ type launcher struct {
 }
 
 func newLauncher(s *LaunchSpec) (*launcher, error) {
-	l := &launcher{s: s, spec: s.Spec}
+	l := &launcher{s: s, spec: s.Spec, entered: s.Entered}
 	switch {
 	case s.Spec == nil || s.Spec.Process == nil:
 		return nil, fault.New(fault.Invalid, "container %s: the specification has no process", s.ID)

@@ -101,6 +101,7 @@ type LaunchSpec struct {
 	// caller's own terminal, to which its output goes, does that.
 	RawOutput bool
 
+	Entered       func()       // whoever held Cgroup open leaves: a stranger in a delegated group is EBUSY to its division
 	Groups        []*os.File   // as in ExecSpec; linux.intelRdt needs the caller to make these
 	KeepKeyring   bool         // no session keyring of its own
 	DieWithParent bool         // SIGKILL for the container's first process when the caller dies

@@ -20,7 +20,7 @@ func (l *launcher) openScope(path string) error {
 	if err != nil {
 		return err
 	}
-	l.group, l.made, l.unit = l.scope.Group, true, l.scope.Unit
+	l.group, l.made, l.unit, l.entered = l.scope.Group, true, l.scope.Unit, l.scope.Release
 	return nil
 }
 

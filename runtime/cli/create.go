@@ -106,7 +106,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *record.Contain
 		return nil, nil, err
 	}
 	defer func() {
-		release()
+		leave(release)
 		if retErr != nil {
 			_ = g.Kill(context.Background())
 			if err := g.Remove(context.Background()); err != nil {
@@ -116,7 +116,7 @@ func (c *call) create(id string, o *launchOptions, hold bool) (_ *record.Contain
 		}
 	}()
 	l := &runtime.LaunchSpec{
-		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Hold: hold, Warn: c.log.warn,
+		ID: id, Spec: spec, Bundle: bundle, Cgroup: g, Entered: release, Hold: hold, Warn: c.log.warn,
 		Stdio: [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, Preserve: preserve,
 		Ahead: early, TableInOrder: true, KeepKeyring: o.keyring, FindProgram: spec.Process.Args[0] != config.NoProgram,
 		RawOutput: o.console == "",

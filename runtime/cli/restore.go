@@ -112,7 +112,7 @@ func (r *restore) run(id string, o *checkpoint.Options) (retErr error) {
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer leave(release)
 	if g.Empty() {
 		return fault.New(fault.NotImplemented, "restore container %s: criu needs a control group, and its user may not make one", id)
 	}

@@ -37,8 +37,8 @@ func (c *call) planGroup(id string, spec *specs.Spec) (groupPlan, error) {
 	return groupPlan{path: path.Join(root, name.Path()), unit: &name}, err
 }
 
-// makeGroup creates the group, and before that the hints for whoever has to clean up. release
-// is called when the container is in it.
+// makeGroup creates the group, and before that the hints for whoever has to clean up. release,
+// if not nil, is called when the container is in it.
 func (c *call) makeGroup(k *record.Container, spec *specs.Spec, bundle string) (_ *cgroup.Group, p groupPlan, release func(), err error) {
 	if p, err = c.planGroup(k.ID, spec); err != nil {
 		return nil, p, nil, err
@@ -49,7 +49,7 @@ func (c *call) makeGroup(k *record.Container, spec *specs.Spec, bundle string) (
 	if p.unit == nil {
 		g, made, err := c.ownGroup(k.ID, spec)
 		p.path = made
-		return g, p, func() {}, err
+		return g, p, nil, err
 	}
 	var res *specs.LinuxResources
 	if spec.Linux != nil {
@@ -63,6 +63,13 @@ func (c *call) makeGroup(k *record.Container, spec *specs.Spec, bundle string) (
 	}
 	p.path = s.Group.Path()
 	return s.Group, p, s.Release, nil
+}
+
+// leave ends who has held the group, if anybody has.
+func leave(release func()) {
+	if release != nil {
+		release()
+	}
 }
 
 func (p *groupPlan) unitName() string {

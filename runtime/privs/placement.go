@@ -54,7 +54,14 @@ func words(b *launch.Builder, mask []uint64) launch.Memory {
 
 // Affinity adds the set of processors on which the process may run, named by the field
 // of process.execCPUAffinity.
-func Affinity(b *launch.Builder, field, list string) error {
+func Affinity(b *launch.Builder, field string, a *specs.CPUAffinity) error {
+	if a == nil {
+		return nil
+	}
+	list := a.Initial
+	if field == "final" {
+		list = a.Final
+	}
 	if list == "" {
 		return nil
 	}
