@@ -40,12 +40,6 @@ func TestIPvlanOptions(t *testing.T) {
 // TestIPvlan: containers have addresses of their own on the wire, and the MAC address of
 // the host's interface. In l2 they share its subnet; in l3 and l3s it routes to theirs.
 func TestIPvlan(t *testing.T) {
-	l := newLab(t)
-	outside := l.machine()
-	s := l.service(l.config())
-	_, shown, _ := strings.Cut(l.run("ip", "-o", "link", "show", "wire"), "link/ether ")
-	mac := strings.Fields(shown)[0]
-	l.in(outside, "ip", "route", "add", "10.88.0.0/24", "via", "192.0.2.1")
 	for _, c := range []struct{ mode, flag, subnet, one, two string }{
 		{"", "", "192.0.2.0/24", "192.0.2.11", "192.0.2.12"},
 		{"l2", "private", "192.0.2.0/24", "192.0.2.11", "192.0.2.12"},
@@ -54,6 +48,14 @@ func TestIPvlan(t *testing.T) {
 	} {
 		name := "ip" + c.mode + c.flag
 		t.Run(name, func(t *testing.T) {
+			// Links on one parent share its mode, and an address is taken while a socket holds
+			// its namespace.
+			l := newLab(t)
+			outside := l.machine()
+			s := l.service(l.config())
+			_, shown, _ := strings.Cut(l.run("ip", "-o", "link", "show", "wire"), "link/ether ")
+			mac := strings.Fields(shown)[0]
+			l.in(outside, "ip", "route", "add", "10.88.0.0/24", "via", "192.0.2.1")
 			options := map[string]string{"parent": "wire"}
 			if c.mode != "" {
 				options["ipvlan_mode"] = c.mode
