@@ -2,7 +2,7 @@
 # Installs the Debian packages that the tests and benchmarks need. Services are
 # not started: policy-rc.d denies it while packages are set up.
 set -eu
-need=(btrfs-progs buildah busybox-static ca-certificates curl debootstrap docker-compose docker-registry docker.io e2fsprogs gcc iproute2 iptables libc6-dev nftables podman procps runc criu crun skopeo tmux uidmap umoci util-linux)
+need=(btrfs-progs buildah busybox-static ca-certificates curl debootstrap docker-compose docker-registry docker.io e2fsprogs gcc iproute2 iptables libc6-dev nftables podman procps runc criu crun skopeo tmux uidmap umoci util-linux xfsprogs)
 missing=()
 for package in "${need[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

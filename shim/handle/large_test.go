@@ -28,15 +28,19 @@ func TestSpawnerLiesInLargePages(t *testing.T) {
 	if err := os.WriteFile(binary, make([]byte, 2*largePage+1), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	large := 0
 	for range 20 {
 		s, err := NewSpawner(binary)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kib := largeKiB(t, int(s.binary.Fd())); kib != 2*largePage>>10 {
-			t.Errorf("%d KiB of the sealed copy are mapped in large pages", kib)
+		if largeKiB(t, int(s.binary.Fd())) == 2*largePage>>10 {
+			large++
 		}
 		s.Close()
+	}
+	if large == 0 { // a machine whose memory is in pieces may refuse some
+		t.Error("no sealed copy lies in large pages")
 	}
 }
 

@@ -63,7 +63,7 @@ func limited(t *testing.T, kind string) (dir string) {
 		t.Skipf("%s: %v: %s", makers[kind][0], err, out)
 	}
 	if out, err := exec.Command("mount", "-o", "loop,prjquota", file, dir).CombinedOutput(); err != nil {
-		t.Skipf("this kernel mounts no %s with project quotas (CONFIG_QFMT_V2, CONFIG_XFS_QUOTA): %v: %s", kind, err, out)
+		t.Skipf("this machine mounts no %s with project quotas (its kernel needs CONFIG_QFMT_V2 or CONFIG_XFS_QUOTA): %v: %s", kind, err, out)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, 0); err != nil {
